@@ -1,0 +1,77 @@
+// The one narrow interface between the edge and the way to the upstream. A faster data path replaces the implementation, not the policy.
+import type { Duplex } from 'node:stream'
+import type { PortcullisError } from '../policy/error.ts'
+import type { ClassLimits, UpstreamMember } from '../policy/snapshot.ts'
+
+/** How a request's body is framed towards the upstream. */
+export type BodyFraming =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'length'; readonly bytes: number }
+  | { readonly kind: 'chunked' }
+
+/** A request as it goes upstream: everything is decided, nothing is added below this line. */
+export type UpstreamRequest = {
+  readonly method: string
+  /** Original bytes of the target, origin-form. */
+  readonly target: string
+  /** Flat name, value list, hop-by-hop headers removed, Host and forwarded headers set; framing headers not included. */
+  readonly headers: readonly string[]
+  readonly framing: BodyFraming
+  readonly limits: ClassLimits
+  readonly connectMs: number
+}
+
+/** The head of the upstream's response. Interim 1xx responses other than 101 are reported by `onInterim`. */
+export type UpstreamResponseHead = {
+  readonly status: number
+  readonly statusText: string
+  /** Flat name, value list as received (latin1), hop-by-hop headers still in. */
+  readonly headers: readonly string[]
+  /** Bytes that will follow; null: unknown (chunked or until close). */
+  readonly contentLength: number | null
+}
+
+/** What the exchange tells the edge. Calls come in order; exactly one of `onEnd` and `onError` is last. */
+export type ExchangeHandler = {
+  readonly onInterim: (status: number, headers: readonly string[]) => void
+  readonly onHead: (head: UpstreamResponseHead) => void
+  /** Returns false when the edge wants no more until it calls `exchange.resume()`. */
+  readonly onData: (chunk: Buffer) => boolean
+  readonly onTrailers: (trailers: readonly string[]) => void
+  readonly onEnd: () => void
+  readonly onError: (error: PortcullisError) => void
+  /** The upstream can take more body. */
+  readonly onDrain: () => void
+}
+
+/** A running exchange with the upstream. */
+export type Exchange = {
+  /** Sends body bytes. Returns false when the edge should wait for `onDrain`. */
+  readonly write: (chunk: Buffer) => boolean
+  /** The body is complete. */
+  readonly end: (trailers?: readonly string[]) => void
+  readonly resume: () => void
+  /** Gives up; closes the upstream connection unless the exchange is over. No further calls to the handler. */
+  readonly abort: () => void
+}
+
+/** An accepted upgrade: the upstream's 101 and its byte stream (`early` bytes came with the 101). */
+export type Upgraded = {
+  readonly head: UpstreamResponseHead
+  readonly socket: Duplex
+  readonly early: Buffer
+}
+
+/** What the upstream made of an upgrade: it switched, or it answered like to any other request. */
+export type UpgradeHandler = ExchangeHandler & { readonly onUpgrade: (upgraded: Upgraded) => void }
+
+/** Carries requests to upstream members over pooled connections. */
+export type Forwarder = {
+  /** Starts an exchange. Errors with `retry: true` mean that nothing was sent: another member may be tried. */
+  readonly exchange: (member: UpstreamMember, request: UpstreamRequest, handler: ExchangeHandler) => Exchange
+  /** Sends an upgrade request; raw bytes flow only after a 101. */
+  readonly upgrade: (member: UpstreamMember, request: UpstreamRequest, handler: UpgradeHandler) => Exchange
+  /** Closes idle pooled connections of members that no snapshot names any more. */
+  readonly retain: (members: readonly UpstreamMember[]) => void
+  readonly close: () => Promise<void>
+}

@@ -1,0 +1,58 @@
+// The shape of a compiled rule set and of what it finds. The engine behind it can change without policy or edge noticing.
+import type { RequestFacts } from '../policy/facts.ts'
+import type { TrafficClass } from '../policy/classes.ts'
+import type { SourceLine } from '../policy/source-line.ts'
+
+/** What a rule does when it fires. `detect` records and lets pass. */
+export type RuleMode = 'enforce' | 'detect' | 'off'
+
+/** A rule that fired. */
+export type RuleHit = {
+  readonly ruleId: string
+  readonly title: string
+  readonly severity: 'critical' | 'high' | 'medium' | 'low'
+  readonly mode: RuleMode
+  /** The field that matched, for example `query.id`. */
+  readonly field: string
+  /** The decoded value around the match, secrets redacted, at most 120 characters. */
+  readonly value: string
+  /** Id of the exception that kept the rule from acting; null: none. */
+  readonly exception: SourceLine | null
+  readonly at: SourceLine
+}
+
+/** Where a request stands, for scoping of modes and exceptions. */
+export type RuleScope = {
+  readonly class: TrafficClass
+  readonly site: string | null
+  readonly sourceText: string
+  readonly nowMs: number
+}
+
+/** A compiled rule set. Pure: the same facts give the same hits. */
+export type RuleSet = {
+  readonly size: number
+  readonly rules: readonly RuleInfo[]
+  /** Judges the head; stops at the first hit that would refuse, hits of detect rules come along. */
+  readonly matchHead: (facts: RequestFacts, scope: RuleScope) => readonly RuleHit[]
+  /** Whether any rule wants this request's body. When false, the body is never held back. */
+  readonly wantsBody: (facts: RequestFacts, scope: RuleScope) => boolean
+  /** Judges a body, complete or cut off at limits.inspectBytes. */
+  readonly matchBody: (
+    facts: RequestFacts,
+    scope: RuleScope,
+    body: Uint8Array,
+    complete: boolean,
+  ) => readonly RuleHit[]
+}
+
+/** What lists and explanations show of a rule. */
+export type RuleInfo = {
+  readonly id: string
+  readonly title: string
+  readonly severity: 'critical' | 'high' | 'medium' | 'low'
+  readonly mode: RuleMode
+  readonly pack: string
+  readonly refs: readonly string[]
+  readonly at: SourceLine
+}

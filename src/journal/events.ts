@@ -1,0 +1,242 @@
+// Every event that Portcullis can report, with its fields. catalogue.ts gives each its sentence, metric and storage.
+import type { RuleHit } from '../ips/rule-set.ts'
+import type { TlsVersion } from '../net/tls-version.ts'
+import type { TrafficClass } from '../policy/classes.ts'
+import type { Reason } from '../policy/reasons.ts'
+import type { Stage } from '../policy/verdict.ts'
+
+/** How loud an event is. */
+export type Severity = 'debug' | 'info' | 'warning' | 'error'
+
+/** Fields that every event about a client carries. */
+export type ClientFields = {
+  /** Canonical address of the client as the gate saw it ("public" address). */
+  readonly address: string
+  readonly port: number
+  readonly listener: string
+  readonly site: string | null
+  /** ISO code, `private`, `cgnat`, `loopback`, `unknown` or `unavailable`. */
+  readonly country: string
+}
+
+/** What the ClientHello said, as far as it was read. */
+export type HelloFields = {
+  readonly serverName: string | null
+  readonly offered: readonly TlsVersion[]
+  readonly ja4: string | null
+}
+
+/** How one connection, request or stream ended. */
+export type Ending =
+  | 'complete'
+  | 'client-abort'
+  | 'client-timeout'
+  | 'upstream-abort'
+  | 'upstream-timeout'
+  | 'upstream-refused'
+  | 'upstream-invalid'
+  | 'refused'
+  | 'limit'
+  | 'drain'
+  | 'internal-error'
+
+/** A refusal as it is reported. */
+export type RefusalFields = {
+  readonly reference: string
+  readonly reason: Reason
+  readonly stage: Stage
+  readonly saw: string
+  /** `file:line:column` that decided. */
+  readonly line: string
+}
+
+/** Fields by event name. Names are stable: logs, metrics, stored rows and documents use them. */
+export type EventFields = {
+  // The gate itself (N-E1 to N-E9).
+  'gate.started': {
+    readonly version: string
+    readonly platform: string
+    readonly maxConnections: number
+    readonly pid: number
+  }
+  'gate.start-failed': { readonly code: string; readonly problem: string; readonly remedy: string }
+  'gate.stopped': { readonly uptimeMs: number; readonly connectionsCut: number }
+  'gate.internal-error': { readonly where: string; readonly problem: string; readonly stack: string }
+  'listener.opened': { readonly listener: string; readonly host: string; readonly port: number }
+  'listener.failed': {
+    readonly listener: string
+    readonly host: string
+    readonly port: number
+    readonly problem: string
+    readonly remedy: string
+  }
+  'listener.closed': {
+    readonly listener: string
+    readonly host: string
+    readonly port: number
+    readonly connectionsKept: number
+  }
+  'policy.reloading': { readonly trigger: 'file' | 'signal' | 'command' | 'start' }
+  'policy.loaded': {
+    readonly id: string
+    readonly files: number
+    readonly changes: readonly string[]
+    readonly warnings: readonly string[]
+  }
+  'policy.rejected': { readonly problems: readonly string[]; readonly keptId: string }
+  'keys.reloaded': { readonly keys: number }
+  // Clients of the gateway (N-E10 to N-E18); reported by the tunnel and by WebSocket agents.
+  'client.connected': ClientFields & { readonly client: string }
+  'client.disconnected': ClientFields & { readonly client: string; readonly durationMs: number }
+  'operator.connected': { readonly operator: string; readonly client: string; readonly address: string }
+  'operator.disconnected': { readonly operator: string; readonly client: string; readonly durationMs: number }
+  'client.capacity-exceeded': {
+    readonly client: string
+    readonly realAddress: string
+    readonly publicAddress: string
+    readonly max: number
+  }
+  'client.key-refused': {
+    readonly client: string
+    readonly realAddress: string
+    readonly publicAddress: string
+  }
+  'operator.browse-refused': { readonly publicAddress: string }
+  'operator.key-refused': {
+    readonly operator: string
+    readonly client: string
+    readonly publicAddress: string
+  }
+  'operator.key-mismatch': {
+    readonly operator: string
+    readonly client: string
+    readonly publicAddress: string
+  }
+  // Connections and requests.
+  'connection.refused': ClientFields & HelloFields & RefusalFields & { readonly phase: 'accept' | 'hello' }
+  'connection.silent': ClientFields & { readonly durationMs: number }
+  'handshake.failed': ClientFields & HelloFields & { readonly code: string; readonly problem: string }
+  'connection.closed': ClientFields &
+    HelloFields & {
+      readonly negotiated: TlsVersion | null
+      readonly cipher: string | null
+      readonly resumed: boolean
+      readonly tlsProfile: string | null
+      readonly requests: number
+      readonly bytesIn: number
+      readonly bytesOut: number
+      readonly durationMs: number
+      readonly ending: Ending
+    }
+  'request.refused': ClientFields &
+    HelloFields &
+    RefusalFields & {
+      readonly host: string
+      readonly method: string
+      /** Path without query, at most 256 characters, control characters escaped. */
+      readonly path: string
+      readonly class: TrafficClass | null
+      readonly tls: TlsVersion
+      readonly status: number
+      readonly hits: readonly RuleHit[]
+    }
+  'request.closed': ClientFields &
+    HelloFields & {
+      readonly host: string
+      readonly method: string
+      readonly path: string
+      readonly class: TrafficClass
+      readonly tls: TlsVersion
+      readonly status: number
+      readonly upstream: string
+      readonly bytesIn: number
+      readonly bytesOut: number
+      readonly durationMs: number
+      /** Time until the head of the upstream's response; 0 when there was none. */
+      readonly upstreamMs: number
+      readonly ending: Ending
+      readonly webSocket: boolean
+      readonly userAgent: string | null
+    }
+  'rule.detected': ClientFields & {
+    readonly reference: string
+    readonly host: string
+    readonly method: string
+    readonly path: string
+    readonly class: TrafficClass
+    readonly hit: RuleHit
+  }
+  'websocket.opened': ClientFields & {
+    readonly host: string
+    readonly path: string
+    readonly class: TrafficClass
+    readonly upstream: string
+  }
+  // Upstream.
+  'upstream.down': { readonly group: string; readonly member: string; readonly problem: string }
+  'upstream.up': { readonly group: string; readonly member: string; readonly downMs: number }
+  'upstream.switched': {
+    readonly group: string
+    readonly from: string | null
+    readonly to: string | null
+    readonly why: string
+  }
+  'upstream.failed': {
+    readonly group: string
+    readonly member: string
+    readonly code: string
+    readonly problem: string
+  }
+  // Certificates.
+  'certificate.loaded': {
+    readonly name: string
+    readonly subject: string
+    readonly validToMs: number
+    readonly keyType: string
+  }
+  'certificate.rejected': { readonly name: string; readonly file: string; readonly problem: string }
+  'certificate.expiring': { readonly name: string; readonly validToMs: number; readonly daysLeft: number }
+  'certificate.held': { readonly name: string; readonly untilMs: number; readonly why: string }
+  // Country databases.
+  'geo.loaded': {
+    readonly file: string
+    readonly type: string
+    readonly builtMs: number
+    readonly role: 'first' | 'second'
+  }
+  'geo.rejected': { readonly file: string; readonly problem: string; readonly kept: string | null }
+  'geo.stale': { readonly file: string; readonly ageDays: number }
+  'geo.disagreement': { readonly address: string; readonly first: string; readonly second: string }
+  // Standing set by operators.
+  'ban.added': {
+    readonly range: string
+    readonly classes: readonly string[] | null
+    readonly reason: string
+    readonly owner: string
+    readonly expiresMs: number | null
+  }
+  'ban.removed': { readonly range: string; readonly owner: string; readonly why: string }
+  'allow.added': {
+    readonly range: string
+    readonly classes: readonly string[] | null
+    readonly reason: string
+    readonly owner: string
+    readonly expiresMs: number | null
+  }
+  'allow.removed': { readonly range: string; readonly owner: string; readonly why: string }
+  'exception.expiring': {
+    readonly what: string
+    readonly line: string
+    readonly expiresMs: number
+    readonly daysLeft: number
+  }
+  // The journal about itself.
+  'journal.dropped': { readonly rows: number; readonly why: string }
+  'journal.trimmed': { readonly rows: number; readonly why: string }
+}
+
+/** Name of an event. */
+export type EventName = keyof EventFields
+
+/** Where adapters report. Never throws, never blocks. */
+export type Reporter = { readonly report: <K extends EventName>(name: K, fields: EventFields[K]) => void }

@@ -1,0 +1,120 @@
+// The hello decision: is the name served, is the offered TLS version enough, is anything alive behind the name?
+import { strongestTls, tlsRank, type TlsVersion } from '../net/tls-version.ts'
+import type { HelloFacts } from './facts.ts'
+import type { Listener, Name, Snapshot, TlsProfileName } from './snapshot.ts'
+import type { HelloVerdict, Standing } from './standing.ts'
+import { note, refuseWith, whileValid } from './trace.ts'
+import type { Trace } from './verdict.ts'
+import { isLive } from './who.ts'
+
+/** Finds the name entry for a host: exact first, then a wildcard for one label. */
+export function findName(snapshot: Snapshot, host: string): Name | undefined {
+  let wildcard: Name | undefined
+  const dot = host.indexOf('.')
+  const suffix = dot > 0 ? host.slice(dot) : undefined
+  for (const name of snapshot.names) {
+    if (name.host === host) return name
+    if (suffix !== undefined && name.host.startsWith('*.') && name.host.slice(1) === suffix) wildcard ??= name
+  }
+  return wildcard
+}
+
+/**
+ * Decides on a ClientHello: which name it is for and which TLS profile carries it on.
+ * The strongest profile that the client can meet is chosen; a legacy exception is used only by clients that need it.
+ */
+export function decideHello(
+  standing: Standing,
+  listener: Listener,
+  hello: HelloFacts,
+  isUpstreamUp: (group: string) => boolean,
+  nowMs: number,
+  trace?: Trace,
+): HelloVerdict {
+  const { snapshot } = standing
+  const wanted = hello.serverName ?? listener.withoutName
+  if (wanted === null) {
+    const refusal = refuseWith(trace, 'name', 'name-missing', 'no server name', listener.at)
+    return { allow: false, name: null, refusal }
+  }
+  const name = findName(snapshot, wanted)
+  if (name === undefined) {
+    const refusal = refuseWith(trace, 'name', 'name-unknown', wanted, listener.at)
+    return { allow: false, name: null, refusal }
+  }
+  if (trace) note(trace, 'name', 'pass', wanted, 'the name is served', name.at)
+
+  const profile = chooseTlsProfile(standing, listener, name, hello.versions, nowMs, trace)
+  if (profile === null) {
+    const at = name.tlsProfile === null ? listener.at : name.at
+    const saw =
+      hello.versions.length === 0
+        ? 'no TLS version that the gate knows'
+        : `offered ${hello.versions.join(', ')}`
+    return { allow: false, name, refusal: refuseWith(trace, 'tls', 'tls-version-too-low', saw, at) }
+  }
+
+  if (name.whenDown === 'reset' && !isUpstreamUp(name.upstream)) {
+    const refusal = refuseWith(trace, 'upstream', 'upstream-down', `group ${name.upstream}`, name.at)
+    return { allow: false, name, refusal }
+  }
+  if (trace)
+    note(
+      trace,
+      'upstream',
+      'pass',
+      `group ${name.upstream}`,
+      'a server is up, or the name answers 503 when none is',
+      name.at,
+    )
+  return { allow: true, name, tlsProfile: profile }
+}
+
+function chooseTlsProfile(
+  standing: Standing,
+  listener: Listener,
+  name: Name,
+  offered: readonly TlsVersion[],
+  nowMs: number,
+  trace: Trace | undefined,
+): TlsProfileName | null {
+  const best = strongestTls(offered)
+  if (best === undefined) return null
+  const { snapshot, site } = standing
+  const usual = name.tlsProfile ?? listener.tlsProfile
+  const usualAt = name.tlsProfile === null ? listener.at : name.at
+  const usualMinimum = snapshot.tlsProfiles.get(usual)?.minimum
+  if (usualMinimum !== undefined && tlsRank(best) >= tlsRank(usualMinimum)) {
+    if (trace)
+      note(
+        trace,
+        'tls',
+        'pass',
+        `offered ${offered.join(', ')}`,
+        `meets ${usualMinimum} of TLS profile ${usual}`,
+        usualAt,
+      )
+    return usual
+  }
+  const exception = site?.tlsException ?? null
+  if (exception === null) return null
+  if (!isLive(exception.expiresMs, nowMs)) {
+    if (trace)
+      note(
+        trace,
+        'tls',
+        'note',
+        `offered ${offered.join(', ')}`,
+        'the TLS exception of the site has expired',
+        exception.at,
+      )
+    return null
+  }
+  if (tlsRank(best) < tlsRank(exception.minimum)) return null
+  if (trace) {
+    const why = `below ${usualMinimum ?? 'the minimum'}, but the site has an exception: ${exception.reason}${whileValid(exception)}`
+    note(trace, 'tls', 'pass', `offered ${offered.join(', ')}`, why, exception.at)
+  }
+  // An exception down to TLS 1.2 (from a strict listener) must not open the weak profile.
+  return tlsRank(exception.minimum) >= tlsRank('TLSv1.2') ? 'modern' : 'legacy'
+}

@@ -1,0 +1,89 @@
+// The results of decisions: who a source is under a snapshot, and the verdict of each phase.
+import type { RuleHit } from '../ips/rule-set.ts'
+import type { TlsVersion } from '../net/tls-version.ts'
+import type { TrafficClass } from './classes.ts'
+import type { SourceFacts } from './facts.ts'
+import type {
+  AllowEntry,
+  BanEntry,
+  ClassPolicy,
+  Listener,
+  Name,
+  Overlay,
+  Site,
+  Snapshot,
+  Stated,
+  TlsProfileName,
+} from './snapshot.ts'
+import type { SourceLine } from './source-line.ts'
+import type { Refusal } from './verdict.ts'
+
+/** The country of a source after overrides, or why it has none. */
+export type ResolvedCountry =
+  | {
+      readonly kind: 'country'
+      readonly code: string
+      /** The second database's differing answer; null: it agrees or has none. */
+      readonly disagrees: string | null
+      /** The override that decided; null: the database did. */
+      readonly override: SourceLine | null
+    }
+  | {
+      readonly kind: 'network'
+      readonly network: 'private' | 'cgnat' | 'loopback' | 'link-local' | 'reserved'
+    }
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'unavailable' }
+
+/** Who a source is under one snapshot: computed once per connection, again when the snapshot or overlay changes. */
+export type Standing = {
+  readonly snapshot: Snapshot
+  readonly overlay: Overlay
+  readonly source: SourceFacts
+  readonly site: Site | null
+  /** The allow entry that covers the source now; expiry is checked again at each request. */
+  readonly allow: AllowEntry | null
+  readonly ban: BanEntry | null
+  readonly country: ResolvedCountry
+  /** The entry that makes the source trusted; null: it is not. */
+  readonly trusted: Stated<string> | null
+}
+
+/** Verdict of the accept phase. */
+export type AcceptVerdict =
+  | { readonly allow: true; readonly standing: Standing }
+  | { readonly allow: false; readonly standing: Standing; readonly refusal: Refusal }
+
+/** Verdict of the hello phase. */
+export type HelloVerdict =
+  | { readonly allow: true; readonly name: Name; readonly tlsProfile: TlsProfileName }
+  | { readonly allow: false; readonly name: Name | null; readonly refusal: Refusal }
+
+/** What the request phase needs to know of the connection. */
+export type ConnectionFacts = {
+  readonly standing: Standing
+  readonly listener: Listener
+  /** Name chosen at hello. */
+  readonly name: Name
+  /** SNI as sent; null when the client sent none. */
+  readonly serverName: string | null
+  readonly tlsVersion: TlsVersion
+}
+
+/** Verdict of the request phase (head) and of the body phase. */
+export type RequestVerdict =
+  | {
+      readonly allow: true
+      readonly class: TrafficClass
+      readonly name: Name
+      readonly policy: ClassPolicy
+      /** Detections that did not refuse. */
+      readonly hits: readonly RuleHit[]
+    }
+  | {
+      readonly allow: false
+      /** Null when the request never got as far as having a class. */
+      readonly class: TrafficClass | null
+      readonly refusal: Refusal
+      readonly hits: readonly RuleHit[]
+    }
