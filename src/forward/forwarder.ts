@@ -27,7 +27,10 @@ export type UpstreamResponseHead = {
   readonly statusText: string
   /** Flat name, value list as received (latin1), hop-by-hop headers still in. */
   readonly headers: readonly string[]
-  /** Bytes that will follow; null: unknown (chunked or until close). */
+  /**
+   * The one valid Content-Length: bytes that will follow, except after HEAD and 304, where it only describes.
+   * Null: unknown (chunked or until close), or none stated.
+   */
   readonly contentLength: number | null
 }
 
