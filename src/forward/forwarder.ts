@@ -89,6 +89,8 @@ export type Forwarder = {
   readonly exchange: (member: UpstreamMember, request: UpstreamRequest, handler: ExchangeHandler) => Exchange
   /** Sends a WebSocket upgrade; Connection and Upgrade are added here. Raw bytes flow only after a valid 101. */
   readonly upgrade: (member: UpstreamMember, request: UpstreamRequest, handler: UpgradeHandler) => Exchange
+  /** Exchanges that run or wait with the member now; accepted upgrades no longer count. */
+  readonly open: (member: UpstreamMember) => number
   /** Closes idle pooled connections of members that no snapshot names any more. */
   readonly retain: (members: readonly UpstreamMember[]) => void
   readonly close: () => Promise<void>

@@ -2,8 +2,11 @@
 import { PortcullisError } from '../policy/error.ts'
 import type { UpstreamMember } from '../policy/snapshot.ts'
 
-/** Codes of errors that say that the member as such is in trouble: reasons to pick another one for the next request. */
-const MEMBER_FAILURES = new Set(['upstream-unreachable', 'upstream-tls', 'upstream-reset'])
+/**
+ * Codes of errors that say that the member as such is in trouble. A connection that breaks under a request is not among
+ * them: whoever finds a request that does this could drive a whole fleet from one server to the other.
+ */
+const MEMBER_FAILURES = new Set(['upstream-unreachable', 'upstream-tls'])
 
 /** True when an exchange failed at connection level, which counts like a failed probe (`UpstreamSelection.failed`). */
 export function isMemberFailure(error: PortcullisError): boolean {

@@ -83,6 +83,7 @@ export function createForwarder(options: ForwarderOptions = {}): Forwarder {
   return {
     exchange: (member, request, handler) => begin(member, request, handler, null),
     upgrade: (member, request, handler) => begin(member, request, handler, handler),
+    open: member => pools.get(poolKey(member))?.open ?? 0,
     retain: members => {
       const named = new Set(members.map(poolKey))
       for (const [key, pool] of pools) {

@@ -95,6 +95,11 @@ export class WirePool implements ConnectionOwner {
     for (const connection of this.#all) connection.close()
   }
 
+  /** Exchanges that run or wait. */
+  get open(): number {
+    return this.#all.size - this.#idle.length + this.#waiting.size
+  }
+
   /** Nothing is open and nothing waits. */
   get isEmpty(): boolean {
     return this.#all.size === 0 && this.#waiting.size === 0

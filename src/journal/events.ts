@@ -160,6 +160,8 @@ export type EventFields = {
       readonly ending: Ending
       readonly webSocket: boolean
       readonly userAgent: string | null
+      /** Given to the client when the gate itself had to answer (502, 503, 504, 408 ...). */
+      readonly reference?: string | null
     }
   'rule.detected': ClientFields & {
     readonly reference: string
