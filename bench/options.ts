@@ -39,7 +39,8 @@ export function parseOptions(args: readonly string[], peerIds: readonly string[]
       'update-docs': { type: 'boolean', default: false },
     },
   })
-  if (values.quick && values['update-docs']) throw new Error('--update-docs needs a full run: leave --quick out')
+  if (values.quick && values['update-docs'])
+    throw new Error('--update-docs needs a full run: leave --quick out')
   return {
     rows: chosen(values.only, ROW_IDS, '--only') ?? ROW_IDS,
     peers: chosen(values.peers, peerIds, '--peers') ?? null,
@@ -52,7 +53,11 @@ export function parseOptions(args: readonly string[], peerIds: readonly string[]
   }
 }
 
-function chosen<T extends string>(text: string | undefined, known: readonly T[], option: string): T[] | undefined {
+function chosen<T extends string>(
+  text: string | undefined,
+  known: readonly T[],
+  option: string,
+): T[] | undefined {
   return text?.split(',').map(part => {
     const found = known.find(entry => entry === part)
     if (found === undefined) throw new Error(`${option}: "${part}" is none of ${known.join(', ')}`)
@@ -62,6 +67,7 @@ function chosen<T extends string>(text: string | undefined, known: readonly T[],
 
 function wholeNumber(text: string, least: number, option: string): number {
   const value = Number(text)
-  if (!Number.isInteger(value) || value < least) throw new Error(`${option}: "${text}" must be a whole number of at least ${least}`)
+  if (!Number.isInteger(value) || value < least)
+    throw new Error(`${option}: "${text}" must be a whole number of at least ${least}`)
   return value
 }

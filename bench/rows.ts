@@ -148,7 +148,12 @@ async function idleWebSockets(context: Measuring): Promise<Sample> {
   const full = await settledBytes(context.pid)
   const closed = [...first, ...sockets].filter(socket => socket.destroyed || socket.readableEnded).length
   for (const socket of [...first, ...sockets]) socket.destroy()
-  return { value: (full - base) / 1e3 / context.webSockets, second: context.webSockets, busy: 0, failed: closed }
+  return {
+    value: (full - base) / 1e3 / context.webSockets,
+    second: context.webSockets,
+    busy: 0,
+    failed: closed,
+  }
 }
 
 /** Waits until memory has stopped falling for some seconds (a garbage collector needs an idle while), then reads it. */

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { parseOptions, USAGE, type Options } from './options.ts'
 import { PEERS } from './peers/all.ts'
 import type { Peer } from './peers/peer.ts'
+import { note, print } from './report/print.ts'
 import type { Cell, PeerInfo, Result } from './report/result.ts'
 import { betweenMarkers, markdownReport, textReport } from './report/table.ts'
 import { ROWS, type Row, type Sample } from './rows.ts'
@@ -30,7 +31,7 @@ try {
     PEERS.map(peer => peer.id),
   )
 } catch (error) {
-  console.error(`${error instanceof Error ? error.message : String(error)}\n${USAGE}`)
+  note(`${error instanceof Error ? error.message : String(error)}\n${USAGE}`)
   process.exit(2)
 }
 if (!isInside()) process.exit(await rerunInside(fileURLToPath(import.meta.url), process.argv.slice(2)))
@@ -40,7 +41,7 @@ const result = await compare(options, dir)
 mkdirSync(RESULTS, { recursive: true })
 const file = `${RESULTS}${result.date.replaceAll(':', '')}.tmp.json`
 writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`)
-console.log(options.json ? JSON.stringify(result) : textReport(result))
+print(options.json ? JSON.stringify(result) : textReport(result))
 if (options.updateDocs) {
   writeFileSync(DOCUMENT, betweenMarkers(readFileSync(DOCUMENT, 'utf8'), markdownReport(result)))
 }
@@ -68,7 +69,7 @@ async function compare(chosen: Options, base: string): Promise<Result> {
       if (reason !== undefined) skipped.push({ peer: peer.id, row: row.id, reason })
       return reason === undefined
     })
-    progress(row.title)
+    note(row.title)
     const upstreamPort = row.id === 'websocket' ? WEBSOCKET_UPSTREAM_PORT : HTTP_UPSTREAM_PORT
     const cells = row.fresh
       ? await freshRounds(row, taking, { chosen, base, files, upstreamPort, skipped })
@@ -88,7 +89,8 @@ async function compare(chosen: Options, base: string): Promise<Result> {
     ratePerSecond: chosen.ratePerSecond,
     quick: chosen.seconds < 4,
     peers: entrants.map(
-      ({ peer, version }) => infos.get(peer.id) ?? { id: peer.id, version, work: peer.work, tls: 'TLS not probed' },
+      ({ peer, version }) =>
+        infos.get(peer.id) ?? { id: peer.id, version, work: peer.work, tls: 'TLS not probed' },
     ),
     skipped,
     rows,
@@ -125,7 +127,7 @@ async function alternatingRounds(
       const context = { ...setting.chosen, pid: process.pid, port: entrant.port, dir: setting.base, round }
       const sample = await row.measure(context)
       if (round > 0) samples.push(sample)
-      progress(`  ${round === 0 ? 'warm-up' : `round ${round}`} ${entrant.peer.id} ${describe(sample)}`)
+      note(`  ${round === 0 ? 'warm-up' : `round ${round}`} ${entrant.peer.id} ${describe(sample)}`)
     }
   }
   for (const { process } of running) await process.stop()
@@ -143,7 +145,7 @@ async function freshRounds(row: Row, entrants: readonly Entrant[], setting: RowS
       const context = { ...setting.chosen, pid: process.pid, port, dir: setting.base, round }
       const sample = await row.measure(context)
       samples.get(peer.id)?.push(sample)
-      progress(`  round ${round} ${peer.id} ${describe(sample)}`)
+      note(`  round ${round} ${peer.id} ${describe(sample)}`)
       await process.stop()
     }
   }
@@ -163,18 +165,18 @@ async function started(row: Row, { peer, port }: Entrant, setting: RowSetting): 
     return process
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    progress(`  ${peer.id}: ${reason}`)
-    setting.skipped.push({ peer: peer.id, row: row.id, reason: /ALERT.*|Error:.*/.exec(reason)?.[0] ?? reason })
+    note(`  ${peer.id}: ${reason}`)
+    setting.skipped.push({
+      peer: peer.id,
+      row: row.id,
+      reason: /ALERT.*|Error:.*/.exec(reason)?.[0] ?? reason,
+    })
     return null
   }
 }
 
 function describe(sample: Sample): string {
   return `${sample.value.toFixed(2)} (${sample.second.toFixed(0)}, busy ${sample.busy.toFixed(2)}, failed ${sample.failed})`
-}
-
-function progress(text: string): void {
-  console.error(text)
 }
 
 function kernel(): string {

@@ -29,8 +29,11 @@ export async function ab(options: {
     'ab',
     [
       '-q',
-      ...['-t', String(options.seconds), '-n', '10000000', '-c', String(options.connections)],
-      ...['-H', `User-Agent: ${USER_AGENT}`],
+      `-t${options.seconds}`,
+      '-n10000000',
+      `-c${options.connections}`,
+      '-H',
+      `User-Agent: ${USER_AGENT}`,
       `https://${HOST}:${options.port}${CHECK_IN_PATH}`,
     ],
     { env: { ...process.env, OPENSSL_CONF: join(options.dir, 'openssl.cnf') } },
@@ -40,13 +43,14 @@ export async function ab(options: {
 
 /** Reads ab's report. Throws when it is none. */
 export function parseAb(text: string): AbResult {
-  const field = (label: string): string =>
-    new RegExp(`^${label}:\\s+(.*?)\\s*$`, 'm').exec(text)?.[1] ?? ''
+  const field = (label: string): string => new RegExp(`^${label}:\\s+(.*?)\\s*$`, 'm').exec(text)?.[1] ?? ''
   const connections = Number.parseInt(field('Complete requests'), 10)
   if (Number.isNaN(connections)) throw new Error(`ab printed no result:\n${text}`)
   return {
     connections,
-    failed: Number.parseInt(field('Failed requests') || '0', 10) + Number.parseInt(field('Non-2xx responses') || '0', 10),
+    failed:
+      Number.parseInt(field('Failed requests') || '0', 10) +
+      Number.parseInt(field('Non-2xx responses') || '0', 10),
     seconds: Number.parseFloat(field('Time taken for tests')),
     protocol: field('SSL/TLS Protocol'),
     group: field('Server Temp Key'),

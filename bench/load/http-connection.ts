@@ -31,7 +31,7 @@ export async function openConnection(port: number, localAddress?: string): Promi
     throw error
   }
   let waiting: { resolve: (status: number) => void; reject: (error: Error) => void } | undefined
-  let received = Buffer.alloc(0)
+  let received: Buffer = Buffer.alloc(0)
   const fail = (error: Error) => {
     waiting?.reject(error)
     waiting = undefined

@@ -35,7 +35,7 @@ export function openWebSocket(port: number, localAddress?: string): Promise<TLSS
       ecdhCurve: 'X25519',
       ...(localAddress === undefined ? {} : { localAddress }),
     })
-    let received = Buffer.alloc(0)
+    let received: Buffer = Buffer.alloc(0)
     let upgraded = false
     const fail = (error: Error) => {
       socket.destroy()

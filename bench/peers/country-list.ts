@@ -1,8 +1,8 @@
 // Lists every IPv4 range of a country database, for peers that read lists instead of .mmdb files.
 import { readFileSync } from 'node:fs'
-import { Reader } from 'maxmind'
+import { Reader, type Response } from 'maxmind'
 
-type CountryRecord = { readonly country_code: string }
+type CountryRecord = Response & { readonly country_code: string }
 
 /** Ranges in ascending order with their country; ranges without one are left out. */
 export function ipv4Countries(file: string): { readonly range: string; readonly country: string }[] {
@@ -11,7 +11,8 @@ export function ipv4Countries(file: string): { readonly range: string; readonly 
   let at = 0
   while (at < 2 ** 32) {
     const [record, length] = reader.getWithPrefixLength(dotted(at)) as [CountryRecord | null, number]
-    if (length < 0 || length > 32) throw new Error(`${file}: unexpected prefix length ${length} at ${dotted(at)}`)
+    if (length < 0 || length > 32)
+      throw new Error(`${file}: unexpected prefix length ${length} at ${dotted(at)}`)
     if (record !== null) ranges.push({ range: `${dotted(at)}/${length}`, country: record.country_code })
     at += 2 ** (32 - length)
   }

@@ -15,7 +15,12 @@ export const haproxy: Peer = {
     const parts = [stage.certFile, stage.keyFile].map(part => readFileSync(part, 'utf8'))
     writeFileSync(pem, parts.join('\n'), { mode: 0o600 })
     const map = join(stage.dir, 'countries.map')
-    writeFileSync(map, ipv4Countries(stage.geoFile).map(({ range, country }) => `${range} ${country}\n`).join(''))
+    writeFileSync(
+      map,
+      ipv4Countries(stage.geoFile)
+        .map(({ range, country }) => `${range} ${country}\n`)
+        .join(''),
+    )
     const file = join(stage.dir, 'haproxy.cfg')
     writeFileSync(
       file,

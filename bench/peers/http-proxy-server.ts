@@ -4,13 +4,13 @@ import { Agent, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
 import httpProxy from 'http-proxy'
 import { LRUCache } from 'lru-cache'
-import { Reader } from 'maxmind'
+import { Reader, type Response } from 'maxmind'
 
 const [port, target, certFile, keyFile, geoFile, homeCountry] = process.argv.slice(2)
 if (port === undefined || target === undefined || certFile === undefined) throw new Error('too few arguments')
 if (keyFile === undefined || geoFile === undefined) throw new Error('too few arguments')
 
-const countries = new Reader<{ readonly country_code: string }>(readFileSync(geoFile))
+const countries = new Reader<Response & { readonly country_code: string }>(readFileSync(geoFile))
 const cache = new LRUCache<string, string>({ max: 50_000 })
 
 function countryOf(address: string): string {
@@ -32,10 +32,13 @@ proxy.on('error', (_error, _request, response) => {
   else response.destroy()
 })
 
-const server = createServer({ cert: readFileSync(certFile), key: readFileSync(keyFile) }, (request, response) => {
-  if (countryOf(request.socket.remoteAddress ?? '') === homeCountry) proxy.web(request, response)
-  else response.writeHead(403).end()
-})
+const server = createServer(
+  { cert: readFileSync(certFile), key: readFileSync(keyFile) },
+  (request, response) => {
+    if (countryOf(request.socket.remoteAddress ?? '') === homeCountry) proxy.web(request, response)
+    else response.writeHead(403).end()
+  },
+)
 server.on('upgrade', (request, socket, head) => {
   socket.on('error', () => socket.destroy())
   if (countryOf(request.socket.remoteAddress ?? '') === homeCountry) proxy.ws(request, socket, head)

@@ -18,9 +18,14 @@ export const httpProxy: Peer = {
   prepare: stage => ({
     argv: [
       process.execPath,
-      ...['--disable-warning=DEP0060', fileURLToPath(new URL('http-proxy-server.ts', import.meta.url))],
-      ...[String(stage.port), `http://${stage.upstream.host}:${stage.upstream.port}`],
-      ...[stage.certFile, stage.keyFile, stage.geoFile, stage.homeCountry],
+      '--disable-warning=DEP0060',
+      fileURLToPath(new URL('http-proxy-server.ts', import.meta.url)),
+      String(stage.port),
+      `http://${stage.upstream.host}:${stage.upstream.port}`,
+      stage.certFile,
+      stage.keyFile,
+      stage.geoFile,
+      stage.homeCountry,
     ],
   }),
 }

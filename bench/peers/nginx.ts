@@ -1,7 +1,13 @@
 // nginx as an expert would set it up: TLS, country check by the geoip2 module, kept-alive upstream; and the same with ModSecurity and the Core Rule Set.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { CHECK_IN_PATH, CHECK_IN_RESPONSE, DOWNLOAD_BYTES, DOWNLOAD_PATH, WEBSOCKET_PATH } from '../load/work.ts'
+import {
+  CHECK_IN_PATH,
+  CHECK_IN_RESPONSE,
+  DOWNLOAD_BYTES,
+  DOWNLOAD_PATH,
+  WEBSOCKET_PATH,
+} from '../load/work.ts'
 import { firstLine } from '../stage/processes.ts'
 import type { Launch, Peer, Stage } from './peer.ts'
 
@@ -118,7 +124,8 @@ function serverConfig(stage: Stage, listen: string): string {
   const file = join(stage.dir, 'root', DOWNLOAD_PATH)
   mkdirSync(join(file, '..'), { recursive: true })
   // Not sparse zeros: a proxy that compresses or a cache that deduplicates must not look better than it is.
-  if (!existsSync(file)) writeFileSync(file, Buffer.alloc(DOWNLOAD_BYTES, 'portcullis bench package 0123456789 '))
+  if (!existsSync(file))
+    writeFileSync(file, Buffer.alloc(DOWNLOAD_BYTES, 'portcullis bench package 0123456789 '))
   return `${head(stage, [])}
 http {
   ${common(stage)}

@@ -5,13 +5,23 @@ import type { RowId } from '../rows.ts'
 const SUBJECT = 'portcullis'
 
 /** A goal: a bound on a ratio to another peer, or on the value itself. */
-type Goal = { readonly row: RowId; readonly text: string; readonly against: string | null; readonly most: number }
+type Goal = {
+  readonly row: RowId
+  readonly text: string
+  readonly against: string | null
+  readonly most: number
+}
 
 const GOALS: readonly Goal[] = [
   { row: 'get', text: 'GET: at most 3 x nginx', against: 'nginx', most: 3 },
   { row: 'get', text: 'GET: at most 0.55 x Caddy', against: 'caddy', most: 0.55 },
   { row: 'get', text: 'GET: at most 1/20 of nginx + ModSecurity + CRS', against: 'nginx+crs', most: 1 / 20 },
-  { row: 'post', text: 'POST: at most 1/50 of nginx + ModSecurity + CRS', against: 'nginx+crs', most: 1 / 50 },
+  {
+    row: 'post',
+    text: 'POST: at most 1/50 of nginx + ModSecurity + CRS',
+    against: 'nginx+crs',
+    most: 1 / 50,
+  },
   { row: 'connect', text: 'New connection: at most 1.8 x nginx', against: 'nginx', most: 1.8 },
   { row: 'websocket', text: 'Idle WebSocket: at most 60 kB', against: null, most: 60 },
 ]

@@ -63,5 +63,7 @@ export function ratio(result: Result, row: RowId, peer: string, base: string): n
   const over = cells?.find(cell => cell.peer === peer)
   const under = cells?.find(cell => cell.peer === base)
   if (over === undefined || under === undefined) return null
-  return median(over.samples.map((sample, round) => sample.value / (under.samples[round]?.value ?? Number.NaN)))
+  return median(
+    over.samples.map((sample, round) => sample.value / (under.samples[round]?.value ?? Number.NaN)),
+  )
 }

@@ -10,11 +10,14 @@ const SATURATED_ROWS = new Set(['get', 'post', 'connect'])
 /** Pads the columns of a table; the first one to the right, the others to the left. */
 export function align(table: readonly (readonly string[])[]): string {
   const widths: number[] = []
-  for (const row of table) row.forEach((text, column) => (widths[column] = Math.max(widths[column] ?? 0, text.length)))
+  for (const row of table)
+    row.forEach((text, column) => (widths[column] = Math.max(widths[column] ?? 0, text.length)))
   return table
     .map(row =>
       row
-        .map((text, column) => (column === 0 ? text.padEnd(widths[0] ?? 0) : text.padStart(widths[column] ?? 0)))
+        .map((text, column) =>
+          column === 0 ? text.padEnd(widths[0] ?? 0) : text.padStart(widths[column] ?? 0),
+        )
         .join('  ')
         .trimEnd(),
     )
@@ -24,7 +27,9 @@ export function align(table: readonly (readonly string[])[]): string {
 /** The whole result for a terminal. */
 export function textReport(result: Result): string {
   const parts = [`${result.date}  ${result.machine}`, `upstream: ${result.upstream}`]
-  parts.push(align(result.peers.map(peer => [`  ${peer.id}`, `${peer.version}; ${peer.tls}`].map(text => text))))
+  parts.push(
+    align(result.peers.map(peer => [`  ${peer.id}`, `${peer.version}; ${peer.tls}`].map(text => text))),
+  )
   for (const skip of result.skipped) parts.push(`  left out: ${skip.peer} (${skip.row}): ${skip.reason}`)
   for (const table of rowTables(result)) parts.push(`\n${table.title}\n${align(table.lines)}`)
   parts.push(`\nGoals\n${align(judge(result).map(goal => [mark(goal), goal.text, goal.reached]))}`)
@@ -35,7 +40,10 @@ export function textReport(result: Result): string {
 export function markdownReport(result: Result): string {
   const parts = [
     `Measured ${result.date} on ${result.machine}. ${result.rounds} rounds of ${result.seconds} s per measurement; upstream: ${result.upstream}.`,
-    markdownTable([['Goal', 'Reached', ''], ...judge(result).map(goal => [goal.text, goal.reached, mark(goal)])]),
+    markdownTable([
+      ['Goal', 'Reached', ''],
+      ...judge(result).map(goal => [goal.text, goal.reached, mark(goal)]),
+    ]),
   ]
   for (const table of rowTables(result)) parts.push(`**${table.title}**`, markdownTable(table.lines))
   parts.push(
@@ -89,7 +97,9 @@ function rowTables(result: Result): { readonly title: string; readonly lines: st
 function markdownTable(lines: readonly (readonly string[])[]): string {
   const [head = [], ...body] = lines
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
-  return [line(head), line(head.map((_, column) => (column === 0 ? '---' : '--:'))), ...body.map(line)].join('\n')
+  return [line(head), line(head.map((_, column) => (column === 0 ? '---' : '--:'))), ...body.map(line)].join(
+    '\n',
+  )
 }
 
 function mark(goal: Judged): string {

@@ -34,7 +34,9 @@ export async function rerunInside(script: string, args: readonly string[]): Prom
   writeFileSync(hosts, `127.0.0.1 localhost\n${PROXY_ADDRESS} ${HOST}\n`)
   const setUp = [
     'ip link set lo up',
-    ...[PROXY_ADDRESS, FOREIGN_ADDRESS, ...SOURCE_ADDRESSES].map(address => `ip addr add ${address}/32 dev lo`),
+    ...[PROXY_ADDRESS, FOREIGN_ADDRESS, ...SOURCE_ADDRESSES].map(
+      address => `ip addr add ${address}/32 dev lo`,
+    ),
     `mount --bind "${hosts}" /etc/hosts`,
     'echo "10000 65000" > /proc/sys/net/ipv4/ip_local_port_range',
     'echo 65535 > /proc/sys/net/core/somaxconn',

@@ -53,7 +53,8 @@ export async function proveWork(peer: Peer, port: number): Promise<void> {
   if (peer.refuses.foreignCountry && (await serves(port, CHECK_IN_PATH, FOREIGN_ADDRESS))) {
     throw new Error('it serves a country that it must refuse')
   }
-  if (peer.refuses.attack && (await serves(port, ATTACK_PATH))) throw new Error('it serves an attack that it must refuse')
+  if (peer.refuses.attack && (await serves(port, ATTACK_PATH)))
+    throw new Error('it serves an attack that it must refuse')
 }
 
 const ATTACK_PATH = `${CHECK_IN_PATH}?q=%3Cscript%3Ealert(document.cookie)%3C/script%3E&f=../../../../etc/passwd`
