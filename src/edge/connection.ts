@@ -24,6 +24,8 @@ export type SecureConnection = {
   readonly tlsProfile: TlsProfileName
   readonly name: Name
   readonly openedMs: number
+  /** Ends the TCP connection with a RST. A TLSSocket cannot do it itself; absent: it is destroyed. */
+  readonly reset?: () => void
 }
 
 /** Handles a secure connection until it closes, and counts what passed. The gate reports the closing event from it. */

@@ -27,15 +27,24 @@ export type UpstreamResponseHead = {
   readonly statusText: string
   /** Flat name, value list as received (latin1), hop-by-hop headers still in. */
   readonly headers: readonly string[]
-  /** Bytes that will follow; null: unknown (chunked or until close). */
+  /**
+   * The one valid Content-Length: bytes that will follow, except after HEAD and 304, where it only describes.
+   * Null: unknown (chunked or until close), or none stated.
+   */
   readonly contentLength: number | null
 }
 
-/** What the exchange tells the edge. Calls come in order; exactly one of `onEnd` and `onError` is last. */
+/**
+ * What the exchange tells the edge. Calls come in order, never before `exchange()` has returned; exactly one of
+ * `onEnd` and `onError` is last, and nothing comes after `exchange.abort()`.
+ */
 export type ExchangeHandler = {
   readonly onInterim: (status: number, headers: readonly string[]) => void
   readonly onHead: (head: UpstreamResponseHead) => void
-  /** Returns false when the edge wants no more until it calls `exchange.resume()`. */
+  /**
+   * Returns false when the edge wants no more until it calls `exchange.resume()`; what was read already (one read of
+   * the socket) still comes.
+   */
   readonly onData: (chunk: Buffer) => boolean
   readonly onTrailers: (trailers: readonly string[]) => void
   readonly onEnd: () => void
@@ -44,7 +53,10 @@ export type ExchangeHandler = {
   readonly onDrain: () => void
 }
 
-/** A running exchange with the upstream. */
+/**
+ * A running exchange with the upstream; call its functions as methods. A request whose framing is not `none` ends with
+ * `end()`. After `onEnd` (the upstream may answer early) what is still written is thrown away.
+ */
 export type Exchange = {
   /** Sends body bytes. Returns false when the edge should wait for `onDrain`. */
   readonly write: (chunk: Buffer) => boolean
@@ -55,7 +67,10 @@ export type Exchange = {
   readonly abort: () => void
 }
 
-/** An accepted upgrade: the upstream's 101 and its byte stream (`early` bytes came with the 101). */
+/**
+ * An accepted upgrade: the upstream's valid 101 and its byte stream (`early` bytes came with the 101). The socket is
+ * paused and belongs to the edge; it ends its own side when the upstream has ended.
+ */
 export type Upgraded = {
   readonly head: UpstreamResponseHead
   readonly socket: Duplex
@@ -67,10 +82,15 @@ export type UpgradeHandler = ExchangeHandler & { readonly onUpgrade: (upgraded: 
 
 /** Carries requests to upstream members over pooled connections. */
 export type Forwarder = {
-  /** Starts an exchange. Errors with `retry: true` mean that nothing was sent: another member may be tried. */
+  /**
+   * Starts an exchange. Errors with `retry: true` mean that nothing was sent: another member may be tried. A kept
+   * connection that turns out to be dead is not an error where the request may be repeated (idempotent, no body).
+   */
   readonly exchange: (member: UpstreamMember, request: UpstreamRequest, handler: ExchangeHandler) => Exchange
-  /** Sends an upgrade request; raw bytes flow only after a 101. */
+  /** Sends a WebSocket upgrade; Connection and Upgrade are added here. Raw bytes flow only after a valid 101. */
   readonly upgrade: (member: UpstreamMember, request: UpstreamRequest, handler: UpgradeHandler) => Exchange
+  /** Exchanges that run or wait with the member now; accepted upgrades no longer count. */
+  readonly open: (member: UpstreamMember) => number
   /** Closes idle pooled connections of members that no snapshot names any more. */
   readonly retain: (members: readonly UpstreamMember[]) => void
   readonly close: () => Promise<void>

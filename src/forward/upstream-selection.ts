@@ -20,8 +20,13 @@ export type UpstreamSelection = {
   readonly pick: (group: string, not?: readonly string[]) => UpstreamMember | null
   /** Whether any member may serve: asked at the hello phase. */
   readonly isUp: (group: string) => boolean
-  /** Connection-level failure of a live request: counts like a failed probe. */
-  readonly failed: (member: UpstreamMember, problem: string) => void
+  /**
+   * Connection-level failure of a live request (`isMemberFailure` of the error): counts like a failed probe. The next
+   * pick goes elsewhere where it can, and a probe confirms or clears the suspicion at once.
+   * @param code code of the error, for the event
+   */
+  readonly failed: (member: UpstreamMember, problem: string, code?: string) => void
+  /** The upstream answered, whatever the status. */
   readonly succeeded: (member: UpstreamMember) => void
   readonly health: () => readonly MemberHealth[]
 }

@@ -139,6 +139,9 @@ export type EventFields = {
       readonly tls: TlsVersion
       readonly status: number
       readonly hits: readonly RuleHit[]
+      /** Needed to replay the request through another policy; absent: not an upgrade, no user agent. */
+      readonly webSocket?: boolean
+      readonly userAgent?: string | null
     }
   'request.closed': ClientFields &
     HelloFields & {
@@ -157,6 +160,8 @@ export type EventFields = {
       readonly ending: Ending
       readonly webSocket: boolean
       readonly userAgent: string | null
+      /** Given to the client when the gate itself had to answer (502, 503, 504, 408 ...). */
+      readonly reference?: string | null
     }
   'rule.detected': ClientFields & {
     readonly reference: string
@@ -166,12 +171,16 @@ export type EventFields = {
     readonly class: TrafficClass
     readonly hit: RuleHit
   }
-  'websocket.opened': ClientFields & {
-    readonly host: string
-    readonly path: string
-    readonly class: TrafficClass
-    readonly upstream: string
-  }
+  /** The ledger counts a WebSocket when it opens and adds its bytes when it closes; the hello fields make both one row. */
+  'websocket.opened': ClientFields &
+    Partial<HelloFields> & {
+      readonly host: string
+      readonly path: string
+      readonly class: TrafficClass
+      readonly upstream: string
+      readonly tls?: TlsVersion
+      readonly userAgent?: string | null
+    }
   // Upstream.
   'upstream.down': { readonly group: string; readonly member: string; readonly problem: string }
   'upstream.up': { readonly group: string; readonly member: string; readonly downMs: number }
@@ -233,6 +242,16 @@ export type EventFields = {
   // The journal about itself.
   'journal.dropped': { readonly rows: number; readonly why: string }
   'journal.trimmed': { readonly rows: number; readonly why: string }
+  /** The store could not be read: it was moved aside and a fresh one is in use. */
+  'journal.store-replaced': {
+    readonly file: string
+    readonly movedTo: string
+    readonly problem: string
+    /** Bans and allows that could be carried over. */
+    readonly entriesKept: number
+  }
+  /** The store cannot be used; nothing is stored until it can. */
+  'journal.store-failed': { readonly file: string; readonly problem: string; readonly remedy: string }
 }
 
 /** Name of an event. */

@@ -1,0 +1,60 @@
+// Asks an upstream member whether it lives, as the profile's health probe says, over a connection of its own.
+import { Client } from 'undici'
+import type { HealthProbe, UpstreamMember } from '../policy/snapshot.ts'
+import { originText } from './upstream-error.ts'
+import { openUpstreamSocket } from './upstream-socket.ts'
+
+const MAX_BODY_BYTES = 4096
+
+/**
+ * Sends one probe. Resolves to null when the member is healthy, else to what is wrong; never rejects.
+ * @param host value of the Host header: servers with several sites answer by it
+ * @param signal ends the probe early (it then counts as a problem)
+ */
+export async function probe(
+  member: UpstreamMember,
+  health: HealthProbe,
+  host: string,
+  signal: AbortSignal,
+): Promise<string | null> {
+  const client = new Client(originText(member), {
+    allowH2: false,
+    maxHeaderSize: 65_536,
+    connect: (_options, callback) => {
+      const socket = openUpstreamSocket(member, error => {
+        if (error === null) callback(null, socket)
+        else callback(error, null)
+      })
+      signal.addEventListener('abort', () => socket.destroy(), { once: true })
+    },
+  })
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(health.timeoutMs)])
+  try {
+    const { statusCode, body } = await client.request({
+      method: health.method,
+      path: health.path,
+      headers: { host, 'user-agent': 'Portcullis-health' },
+      signal: limit,
+    })
+    body.on('error', () => undefined)
+    if (!health.statuses.has(statusCode)) return `the probe was answered with status ${statusCode}`
+    if (health.bodyPattern === null) return null
+    return health.bodyPattern.test(await readStart(body)) ? null : 'the body of the probe did not match'
+  } catch (error) {
+    if (limit.aborted) return `the probe was not answered within ${health.timeoutMs} ms`
+    return error instanceof Error ? error.message : String(error)
+  } finally {
+    await client.destroy()
+  }
+}
+
+async function readStart(body: AsyncIterable<Buffer>): Promise<string> {
+  const parts: Buffer[] = []
+  let size = 0
+  for await (const part of body) {
+    parts.push(part)
+    size += part.length
+    if (size >= MAX_BODY_BYTES) break
+  }
+  return Buffer.concat(parts).subarray(0, MAX_BODY_BYTES).toString('utf8')
+}

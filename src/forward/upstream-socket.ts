@@ -1,0 +1,93 @@
+// Opens a verified connection to an upstream member: TCP, or TLS checked by authority and name, or by pinned keys.
+import { createHash } from 'node:crypto'
+import { connect as connectTcp, isIP, type Socket } from 'node:net'
+import {
+  checkServerIdentity,
+  connect as connectTls,
+  createSecureContext,
+  type PeerCertificate,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls'
+import type { PortcullisError } from '../policy/error.ts'
+import type { UpstreamMember } from '../policy/snapshot.ts'
+import { unreachable, untrusted } from './upstream-error.ts'
+
+/** Told once: the connection stands and is verified, or why it does not. */
+export type Connected = (error: PortcullisError | null) => void
+
+const contexts = new WeakMap<UpstreamMember, SecureContext>()
+
+/**
+ * Starts a connection. The socket is half-open capable, has no delay and no data listener. Destroying it before
+ * `connected` was called leaves `connected` uncalled.
+ */
+export function openUpstreamSocket(member: UpstreamMember, connected: Connected): Socket {
+  const { protocol, host, port } = member.origin
+  const socket =
+    protocol === 'https' ? openTls(member, connected) : connectTcp({ host, port, allowHalfOpen: true })
+  socket.setNoDelay(true)
+  const failed = (cause: Error): void => {
+    const code = 'code' in cause ? String(cause.code) : ''
+    connected(
+      isNetworkError(code)
+        ? unreachable(member, cause.message, cause)
+        : untrusted(member, cause.message, cause),
+    )
+  }
+  if (protocol === 'http') {
+    socket.once('connect', () => {
+      socket.off('error', failed)
+      connected(null)
+    })
+  } else {
+    socket.once('secureConnect', () => socket.off('error', failed))
+  }
+  socket.once('error', failed)
+  return socket
+}
+
+function openTls(member: UpstreamMember, connected: Connected): TLSSocket {
+  const { host, port } = member.origin
+  const serverName = member.tls?.serverName ?? host
+  const pins = member.tls?.pinsSha256 ?? []
+  const options = {
+    host,
+    port,
+    allowHalfOpen: true,
+    servername: isIP(serverName) === 0 ? serverName : '',
+    secureContext: contextFor(member),
+    ALPNProtocols: ['http/1.1'],
+    // A pinned key is the identity: it stands instead of chain, name and dates, and is checked below before any byte is sent.
+    rejectUnauthorized: pins.length === 0,
+    checkServerIdentity: (_host: string, certificate: PeerCertificate) =>
+      checkServerIdentity(serverName, certificate),
+  }
+  const socket = connectTls(options)
+  socket.once('secureConnect', () => {
+    if (pins.length === 0 || isPinned(socket, pins)) return connected(null)
+    connected(untrusted(member, 'its public key is none of the pinned ones'))
+    socket.destroy()
+  })
+  return socket
+}
+
+function contextFor(member: UpstreamMember): SecureContext {
+  let context = contexts.get(member)
+  if (context === undefined) {
+    const ca = member.tls?.caPem ?? null
+    context = createSecureContext({ minVersion: 'TLSv1.2', ...(ca === null ? {} : { ca }) })
+    contexts.set(member, context)
+  }
+  return context
+}
+
+function isPinned(socket: TLSSocket, pins: readonly string[]): boolean {
+  const spki = socket.getPeerX509Certificate()?.publicKey.export({ type: 'spki', format: 'der' })
+  return spki !== undefined && pins.includes(createHash('sha256').update(spki).digest('base64'))
+}
+
+/** System calls and name resolution fail with E-codes of their own; everything else at this point is TLS. */
+function isNetworkError(code: string): boolean {
+  return /^E(?!RR_|PROTO)/.test(code) || code === 'ERR_SOCKET_CLOSED'
+}

@@ -1,0 +1,107 @@
+// PURE. The compact form of one source's finished day in the ledger: varints, grouped by shape.
+
+/** One hour of one shape inside a packed day. */
+export type PackedEntry = {
+  readonly shape: number
+  /** 0 to 23. */
+  readonly hour: number
+  readonly count: number
+  readonly failures: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  /** Second of the hour. */
+  readonly first: number
+  readonly last: number
+}
+
+const FORMAT = 1
+
+/** Packs entries; equal shapes and hours are added up. */
+export function packDay(entries: readonly PackedEntry[]): Uint8Array {
+  const bytes: number[] = [FORMAT]
+  const sorted = merge(entries)
+  for (let at = 0; at < sorted.length;) {
+    const shape = sorted[at]?.shape
+    let end = at
+    while (end < sorted.length && sorted[end]?.shape === shape) end++
+    push(bytes, shape ?? 0)
+    push(bytes, end - at)
+    for (; at < end; at++) {
+      const entry = sorted[at]
+      if (entry === undefined) continue
+      push(bytes, entry.hour * 2 + (entry.failures > 0 ? 1 : 0))
+      push(bytes, entry.count)
+      if (entry.failures > 0) push(bytes, entry.failures)
+      push(bytes, entry.bytesIn)
+      push(bytes, entry.bytesOut)
+      push(bytes, entry.first)
+      push(bytes, Math.max(0, entry.last - entry.first))
+    }
+  }
+  return Uint8Array.from(bytes)
+}
+
+/** Unpacks a day; what is cut off or of an unknown format yields the entries before it. */
+export function unpackDay(bytes: Uint8Array): PackedEntry[] {
+  const entries: PackedEntry[] = []
+  if (bytes[0] !== FORMAT) return entries
+  let at = 1
+  const pull = (): number => {
+    let value = 0
+    for (let scale = 1; at < bytes.length; scale *= 128) {
+      const byte = bytes[at++] ?? 0
+      value += (byte & 127) * scale
+      if (byte < 128) return value
+    }
+    return Number.NaN
+  }
+  while (at < bytes.length) {
+    const shape = pull()
+    const hours = pull()
+    for (let index = 0; index < hours; index++) {
+      const tagged = pull()
+      const count = pull()
+      const failures = tagged % 2 === 1 ? pull() : 0
+      const bytesIn = pull()
+      const bytesOut = pull()
+      const first = pull()
+      const span = pull()
+      if (Number.isNaN(span)) return entries
+      const hour = Math.floor(tagged / 2)
+      entries.push({ shape, hour, count, failures, bytesIn, bytesOut, first, last: first + span })
+    }
+  }
+  return entries
+}
+
+function merge(entries: readonly PackedEntry[]): PackedEntry[] {
+  const sorted = entries.toSorted((a, b) => a.shape - b.shape || a.hour - b.hour)
+  const merged: PackedEntry[] = []
+  for (const entry of sorted) {
+    const previous = merged.at(-1)
+    if (previous === undefined || previous.shape !== entry.shape || previous.hour !== entry.hour) {
+      merged.push(entry)
+      continue
+    }
+    merged[merged.length - 1] = {
+      shape: entry.shape,
+      hour: entry.hour,
+      count: previous.count + entry.count,
+      failures: previous.failures + entry.failures,
+      bytesIn: previous.bytesIn + entry.bytesIn,
+      bytesOut: previous.bytesOut + entry.bytesOut,
+      first: Math.min(previous.first, entry.first),
+      last: Math.max(previous.last, entry.last),
+    }
+  }
+  return merged
+}
+
+function push(bytes: number[], value: number): void {
+  let left = Math.max(0, Math.floor(value))
+  while (left >= 128) {
+    bytes.push((left % 128) + 128)
+    left = Math.floor(left / 128)
+  }
+  bytes.push(left)
+}

@@ -1,0 +1,162 @@
+// PURE. Takes secrets and anything that could forge or garble a log line out of what is recorded.
+
+/** What stands in place of a secret. */
+export const REDACTED = '[redacted]'
+
+/** Longest string that is recorded; longer ones are cut with an ellipsis. */
+const MAX_TEXT = 1024
+
+// One list for names in queries, headers, JSON, XML and forms. `auth` covers authorization, authtoken and xauth.
+const SECRET_WORDS =
+  'pass(?:word|wd|phrase|code)|pwd|passwd|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|gateway[-_]?keys?|' +
+  'client[-_]?key|auth(?!or(?!iz))|credential|cookie|session[-_]?(?:id|key)|jwt|signature|otp|viewstate'
+const SECRET_NAME = new RegExp(SECRET_WORDS, 'i')
+/** Names that are a secret only when they stand alone. */
+const SECRET_EXACT = /^(?:pass|key|sid|sig|pin|session)$/i
+
+// The look-behind allows one start per run of name characters, which keeps the search linear.
+const NAMED_VALUE = new RegExp(
+  `(?<![\\w.$-])([\\w.$-]*?(?:${SECRET_WORDS})[\\w.$-]*)` +
+    `((?:["'\\]]|%22|%27|%5d|&quot;)*\\s*(?:=|:|%3d|%3a)\\s*)` +
+    `("[^"]*"?|'[^']*'?|(?:(?:bearer|basic|digest|negotiate|ntlm)\\s+)?(?:(?!%26|%3b|&quot;)[^\\s"'&;,<>])+)`,
+  'gi',
+)
+const XML_VALUE = new RegExp(`(<[\\w:.-]*?(?:${SECRET_WORDS})[\\w:.-]*[^<>]*>)[^<]+`, 'gi')
+const BEARER = /\b(bearer)(\s+|%20)[^\s"'&;,<>]+/gi
+const SCHEME = /\b(basic|digest|negotiate|ntlm)(\s+|%20)(?=[^\s"']*[A-Z0-9=+/])[A-Za-z0-9._~+/=-]{8,}/gi
+const JWT = /eyJ[\w-]{5,}\.[\w-]*(?:\.[\w-]*)?/g
+const USER_INFO = /(:\/\/)[^\s/@:]+:[^\s/@]+@/g
+const LONG_SECRET = /(?<![\w+/=-])(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{40,}/g
+// Control, format (bidi, zero width, tags), line and paragraph separators, lone surrogates.
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu
+const PLAIN = /^[ -~]*$/
+
+/** Whether a name of a parameter, header or field announces a secret. */
+export function isSecretName(name: string): boolean {
+  return SECRET_EXACT.test(name) || SECRET_NAME.test(name)
+}
+
+/** Makes text safe for one line of a log or a terminal: controls, ANSI, bidi and invisible characters become `\u{..}`. */
+export function escapeControls(text: string): string {
+  if (PLAIN.test(text)) return text
+  return text.replace(UNSAFE, character => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`)
+}
+
+/** Free text (a matched value, a problem of a peer): named secrets, bearer values, JWTs, user-info and long tokens go. */
+export function redactText(text: string): string {
+  return escapeControls(
+    cut(text)
+      .replace(JWT, REDACTED)
+      .replace(NAMED_VALUE, `$1$2${REDACTED}`)
+      .replace(XML_VALUE, `$1${REDACTED}`)
+      .replace(BEARER, `$1 ${REDACTED}`)
+      .replace(SCHEME, `$1 ${REDACTED}`)
+      .replace(USER_INFO, `$1${REDACTED}@`)
+      .replace(LONG_SECRET, REDACTED),
+  )
+}
+
+/** A raw query without `?`: values of secret names, and values that look like secrets, go. Order and names stay. */
+export function redactQuery(query: string): string {
+  const parts = cut(query).split(/([&;])/)
+  return escapeControls(parts.map((part, index) => (index % 2 === 1 ? part : redactPair(part))).join(''))
+}
+
+/** A path, with or without query and path parameters; the segment after a segment like `token` goes too. */
+export function redactPath(path: string): string {
+  const text = cut(path)
+  const mark = text.indexOf('?')
+  const bare = mark < 0 ? text : text.slice(0, mark)
+  let afterSecretName = false
+  const segments = bare.split('/').map(segment => {
+    const hide = afterSecretName && segment.length >= 6
+    afterSecretName = /^(?:[\w-]*token|password|secret|api[-_]?key|authorization)$/i.test(segment)
+    if (hide) return REDACTED
+    if (!/[=;%.]|[\w-]{40}/.test(segment)) return segment
+    return segment
+      .split(';')
+      .map(part => redactPair(part, true))
+      .join(';')
+  })
+  const safe = escapeControls(segments.join('/'))
+  return mark < 0 ? safe : `${safe}?${redactQuery(text.slice(mark + 1))}`
+}
+
+/** A header value. The scheme of an Authorization header and the names of cookies stay, because they help support. */
+export function redactHeader(name: string, value: string): string {
+  const lower = name.toLowerCase()
+  if (lower === 'cookie' || lower === 'set-cookie') {
+    const first = lower === 'set-cookie' ? (value.split(';', 1)[0] ?? '') : value
+    const names = first.split(';').map(part => `${(part.split('=', 1)[0] ?? '').trim()}=${REDACTED}`)
+    return escapeControls(cut(names.join('; ')))
+  }
+  if (isSecretName(name)) {
+    const scheme = /^(basic|bearer|digest|negotiate|ntlm)\s/i.exec(value)?.[1]
+    return scheme === undefined ? REDACTED : `${scheme} ${REDACTED}`
+  }
+  return redactText(value)
+}
+
+/** Fields whose text the gate itself made: only control characters can be wrong with them. */
+const OWN_TEXT = new Set(
+  'id,keptId,ja4,offered,tls,negotiated,cipher,reason,stage,line,reference,listener,site,country,address,ending,code,file,version,class,classes,method,range,name,keyType,expiresMs,remedy,file,kept'.split(
+    ',',
+  ),
+)
+
+/** Any event's fields, made safe to record. Depth, list length and text length are bounded. */
+export function redactFields(fields: object): Record<string, unknown> {
+  return redactRecord(fields, 0)
+}
+
+function redactRecord(record: object, depth: number): Record<string, unknown> {
+  const safe: Record<string, unknown> = {}
+  for (const [key, value] of Object.entries(record)) safe[key] = redactValue(key, value, depth)
+  return safe
+}
+
+function redactValue(key: string, value: unknown, depth: number): unknown {
+  if (typeof value === 'string') {
+    if (OWN_TEXT.has(key)) return escapeControls(cut(value))
+    if (key === 'path') return redactPath(value)
+    if (key === 'query') return redactQuery(value)
+    return isSecretName(key) ? REDACTED : redactText(value)
+  }
+  if (typeof value === 'number') return Number.isFinite(value) ? value : null
+  if (typeof value === 'boolean' || value === null) return value
+  if (value === undefined || depth >= 4) return null
+  if (Array.isArray(value)) return value.slice(0, 64).map(entry => redactValue(key, entry, depth + 1))
+  if (typeof value === 'object') return redactRecord(value, depth + 1)
+  return null
+}
+
+function redactPair(pair: string, isSegment = false): string {
+  const equals = pair.indexOf('=')
+  if (equals >= 0) {
+    const name = pair.slice(0, equals)
+    const value = pair.slice(equals + 1)
+    if (value !== '' && isSecretName(decode(name).trim())) return `${name}=${REDACTED}`
+    const decoded = decode(value)
+    return redactText(decoded) === escapeControls(decoded) ? pair : `${name}=${REDACTED}`
+  }
+  const decoded = decode(pair)
+  if (redactText(decoded) === escapeControls(decoded)) return pair
+  return isSegment || pair.length > 0 ? REDACTED : pair
+}
+
+/** Decodes percent escapes as far as they go, at most three times over; what cannot be decoded stays. */
+function decode(text: string): string {
+  let current = text.replaceAll('+', ' ')
+  for (let round = 0; round < 3 && current.includes('%'); round++) {
+    const next = current.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
+      String.fromCharCode(Number.parseInt(hex, 16)),
+    )
+    if (next === current) break
+    current = next
+  }
+  return current
+}
+
+function cut(text: string): string {
+  return text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT - 1)}…`
+}

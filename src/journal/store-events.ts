@@ -1,0 +1,180 @@
+// Event rows of the store: insertion in batches and the queries that commands and pages ask.
+import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite'
+import type { Cidr } from '../net/cidr.ts'
+import { SEVERITIES } from './catalogue.ts'
+import type { Severity } from './events.ts'
+import { HOUR_MS } from './ledger-facts.ts'
+import { addressKey, addressText, rangeKeys } from './store-address.ts'
+
+/** An event on its way into the store. */
+export type EventRow = {
+  readonly timeMs: number
+  readonly name: string
+  readonly severity: Severity
+  readonly address: string | null
+  readonly site: string | null
+  readonly class: string | null
+  readonly reason: string | null
+  readonly reference: string | null
+  /** All fields, redacted, as JSON. */
+  readonly fields: string
+}
+
+/** An event as it was stored. */
+export type StoredEvent = Omit<EventRow, 'fields'> & {
+  readonly id: number
+  readonly fields: Readonly<Record<string, unknown>>
+}
+
+/** What to look for; every given part must hold. Newest first. */
+export type EventQuery = {
+  readonly sinceMs?: number
+  /** Not included. */
+  readonly untilMs?: number
+  readonly name?: string
+  readonly minimumSeverity?: Severity
+  readonly site?: string
+  readonly class?: string
+  readonly reason?: string
+  readonly range?: Cidr
+  /** At most 1,000. */
+  readonly limit: number
+}
+
+/** How often something was refused or reported. */
+export type ReasonCount = { readonly name: string; readonly reason: string | null; readonly count: number }
+
+/** Event queries and insertion. */
+export type EventTable = {
+  readonly insert: (rows: readonly EventRow[]) => void
+  readonly byReference: (reference: string) => StoredEvent[]
+  readonly find: (query: EventQuery) => StoredEvent[]
+  /** Counts since the start of the hour that holds `sinceMs`, most frequent first. */
+  readonly countsByReason: (sinceMs: number) => ReasonCount[]
+}
+
+const COLUMNS = 'id, time, name, severity, address, site, class, reason, reference, fields'
+/** With more matches than this, walking back in time finds them sooner than sorting them. */
+const SORTED_MATCHES = 5_000
+
+/** Works on the event tables of an open database. */
+export function createEventTable(database: DatabaseSync): EventTable {
+  const statements = new Map<string, StatementSync>()
+  const prepare = (sql: string): StatementSync => {
+    let statement = statements.get(sql)
+    if (statement === undefined) statements.set(sql, (statement = database.prepare(sql)))
+    return statement
+  }
+  return {
+    insert: rows => {
+      const insert = prepare(
+        'INSERT INTO event (time, name, severity, address, site, class, reason, reference, fields) VALUES (?,?,?,?,?,?,?,?,?)',
+      )
+      const counts = new Map<string, { hour: number; name: string; reason: string; count: number }>()
+      for (const row of rows) {
+        insert.run(
+          row.timeMs,
+          row.name,
+          SEVERITIES.indexOf(row.severity),
+          row.address === null ? null : addressKey(row.address),
+          row.site,
+          row.class,
+          row.reason,
+          row.reference,
+          row.fields,
+        )
+        const hour = Math.floor(row.timeMs / HOUR_MS)
+        const reason = row.reason ?? ''
+        const key = `${hour} ${row.name} ${reason}`
+        const count = counts.get(key)
+        if (count === undefined) counts.set(key, { hour, name: row.name, reason, count: 1 })
+        else count.count++
+      }
+      const count = prepare(
+        'INSERT INTO event_count VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET count = count + excluded.count',
+      )
+      for (const entry of counts.values()) count.run(entry.hour, entry.name, entry.reason, entry.count)
+    },
+    byReference: reference =>
+      prepare(`SELECT ${COLUMNS} FROM event WHERE reference = ? ORDER BY id LIMIT 50`)
+        .all(reference)
+        .map(storedEvent),
+    find: query => find(prepare, query),
+    countsByReason: sinceMs =>
+      prepare(
+        'SELECT name, reason, sum(count) AS count FROM event_count WHERE hour >= ? GROUP BY name, reason ORDER BY 3 DESC, 1, 2 LIMIT 500',
+      )
+        .all(Math.floor(sinceMs / HOUR_MS))
+        .map(row => ({
+          name: String(row['name']),
+          reason: row['reason'] === '' ? null : String(row['reason']),
+          count: Number(row['count']),
+        })),
+  }
+}
+
+function find(prepare: (sql: string) => StatementSync, query: EventQuery): StoredEvent[] {
+  const conditions: string[] = []
+  const values: SQLInputValue[] = []
+  const add = (condition: string, ...given: SQLInputValue[]): void => {
+    conditions.push(condition)
+    values.push(...given)
+  }
+  let index = ''
+  if (query.range !== undefined) {
+    const keys = rangeKeys(query.range)
+    const few = prepare(
+      `SELECT count(*) AS n FROM (SELECT 1 FROM event WHERE address BETWEEN ? AND ? LIMIT ${SORTED_MATCHES})`,
+    ).get(...keys)
+    const single = query.range.prefix === (query.range.address.family === 4 ? 32 : 128)
+    const selective = single || Number(few?.['n']) < SORTED_MATCHES
+    index = selective ? ' INDEXED BY event_address' : ' INDEXED BY event_time'
+    if (single) add('address = ?', keys[0])
+    else add('address BETWEEN ? AND ?', ...keys)
+  }
+  if (query.sinceMs !== undefined) add('time >= ?', Math.floor(query.sinceMs))
+  if (query.untilMs !== undefined) add('time < ?', Math.ceil(query.untilMs))
+  if (query.name !== undefined) add('name = ?', query.name)
+  if (query.minimumSeverity !== undefined) {
+    const rank = SEVERITIES.indexOf(query.minimumSeverity)
+    // The literal lets SQLite use the partial index of loud events.
+    add(`severity >= ${rank}`)
+  }
+  if (query.site !== undefined) add('site = ?', query.site)
+  if (query.class !== undefined) add('class = ?', query.class)
+  if (query.reason !== undefined) add('reason = ?', query.reason)
+  const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
+  const limit = Math.max(1, Math.min(1_000, Math.floor(query.limit)))
+  return prepare(`SELECT ${COLUMNS} FROM event${index}${where} ORDER BY time DESC, id DESC LIMIT ?`)
+    .all(...values, limit)
+    .map(storedEvent)
+}
+
+function storedEvent(row: Record<string, SQLOutputValue>): StoredEvent {
+  const address = row['address']
+  return {
+    id: Number(row['id']),
+    timeMs: Number(row['time']),
+    name: String(row['name']),
+    severity: SEVERITIES[Number(row['severity'])] ?? 'info',
+    address: address instanceof Uint8Array ? addressText(address) : null,
+    site: text(row['site']),
+    class: text(row['class']),
+    reason: text(row['reason']),
+    reference: text(row['reference']),
+    fields: parseFields(row['fields']),
+  }
+}
+
+function parseFields(value: SQLOutputValue | undefined): Record<string, unknown> {
+  try {
+    const parsed: unknown = JSON.parse(String(value))
+    return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed) ? { ...parsed } : {}
+  } catch {
+    return {}
+  }
+}
+
+function text(value: SQLOutputValue | undefined): string | null {
+  return typeof value === 'string' ? value : null
+}
