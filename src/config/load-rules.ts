@@ -1,7 +1,8 @@
 // Reads the rule files, has the rules in use compiled and tested, and turns what is wrong with them into problems.
 import type { RuleDocument, RuleProblem } from '../ips/rule-document.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
-import { compileRules, runRuleTests } from '../ips/compile.ts'
+import { compileRules } from '../ips/compile.ts'
+import { runRuleTests } from '../ips/rule-tests.ts'
 import type { Disk } from './compile.ts'
 import { chooseRules, ruleDocuments, type RuleChoice } from './compile-rules.ts'
 import { reporter, type Findings, type Reporter } from './context.ts'

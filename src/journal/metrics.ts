@@ -88,6 +88,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
         }
       },
     })
+    registry.registerMetric(metric)
     return cells
   }
 

@@ -1,0 +1,73 @@
+// The command line of the benchmark.
+import { parseArgs } from 'node:util'
+import { ROW_IDS, type RowId } from './rows.ts'
+
+/** What to run. */
+export type Options = {
+  readonly rows: readonly RowId[]
+  /** Peer ids; null: all. */
+  readonly peers: readonly string[] | null
+  readonly rounds: number
+  /** Length of one measurement. */
+  readonly seconds: number
+  readonly webSockets: number
+  readonly ratePerSecond: number
+  readonly json: boolean
+  readonly updateDocs: boolean
+}
+
+export const USAGE = `usage: npm run bench -- [options]
+  --only get,post,...    rows: ${ROW_IDS.join(', ')}
+  --peers nginx,...      peers (default: every one that is installed)
+  --quick                short measurements: shows direction, not for the docs
+  --rounds N             rounds of every row (default 3, at least 3)
+  --seconds N            length of one measurement (default 4; --quick 1)
+  --json                 print the result as JSON
+  --update-docs          write the table into docs/performance.md`
+
+/** Reads the arguments. Throws an Error that names the wrong one. */
+export function parseOptions(args: readonly string[], peerIds: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      only: { type: 'string' },
+      peers: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      rounds: { type: 'string', default: '3' },
+      seconds: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      'update-docs': { type: 'boolean', default: false },
+    },
+  })
+  if (values.quick && values['update-docs'])
+    throw new Error('--update-docs needs a full run: leave --quick out')
+  return {
+    rows: chosen(values.only, ROW_IDS, '--only') ?? ROW_IDS,
+    peers: chosen(values.peers, peerIds, '--peers') ?? null,
+    rounds: wholeNumber(values.rounds, 3, '--rounds'),
+    seconds: wholeNumber(values.seconds ?? (values.quick ? '1' : '4'), 1, '--seconds'),
+    webSockets: values.quick ? 1_000 : 5_000,
+    ratePerSecond: 333,
+    json: values.json,
+    updateDocs: values['update-docs'],
+  }
+}
+
+function chosen<T extends string>(
+  text: string | undefined,
+  known: readonly T[],
+  option: string,
+): T[] | undefined {
+  return text?.split(',').map(part => {
+    const found = known.find(entry => entry === part)
+    if (found === undefined) throw new Error(`${option}: "${part}" is none of ${known.join(', ')}`)
+    return found
+  })
+}
+
+function wholeNumber(text: string, least: number, option: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < least)
+    throw new Error(`${option}: "${text}" must be a whole number of at least ${least}`)
+  return value
+}

@@ -1,0 +1,56 @@
+// The goals that a run is judged by.
+import { type Result, ratio, summarise } from './result.ts'
+import type { RowId } from '../rows.ts'
+
+const SUBJECT = 'portcullis'
+
+/** A goal: a bound on a ratio to another peer, or on the value itself. */
+type Goal = {
+  readonly row: RowId
+  readonly text: string
+  readonly against: string | null
+  readonly most: number
+}
+
+const GOALS: readonly Goal[] = [
+  { row: 'get', text: 'GET: at most 3 x nginx', against: 'nginx', most: 3 },
+  { row: 'get', text: 'GET: at most 0.55 x Caddy', against: 'caddy', most: 0.55 },
+  { row: 'get', text: 'GET: at most 1/20 of nginx + ModSecurity + CRS', against: 'nginx+crs', most: 1 / 20 },
+  {
+    row: 'post',
+    text: 'POST: at most 1/50 of nginx + ModSecurity + CRS',
+    against: 'nginx+crs',
+    most: 1 / 50,
+  },
+  { row: 'connect', text: 'New connection: at most 1.8 x nginx', against: 'nginx', most: 1.8 },
+  { row: 'websocket', text: 'Idle WebSocket: at most 60 kB', against: null, most: 60 },
+]
+
+/** A goal with what was reached; `met` is null when the run did not measure it. */
+export type Judged = { readonly text: string; readonly reached: string; readonly met: boolean | null }
+
+/** Judges every goal. A cell with failed requests never meets one. */
+export function judge(result: Result): Judged[] {
+  return GOALS.map(goal => {
+    const cell = result.rows.find(row => row.id === goal.row)?.cells.find(entry => entry.peer === SUBJECT)
+    const value =
+      goal.against === null
+        ? cell === undefined
+          ? null
+          : summarise(cell).value
+        : ratio(result, goal.row, SUBJECT, goal.against)
+    if (cell === undefined || value === null || Number.isNaN(value)) {
+      return { text: goal.text, reached: 'not measured', met: null }
+    }
+    const { failed } = summarise(cell)
+    return {
+      text: goal.text,
+      reached: goal.against === null ? `${value.toFixed(1)} kB` : reachedRatio(value),
+      met: failed === 0 && value <= goal.most,
+    }
+  })
+}
+
+function reachedRatio(value: number): string {
+  return value < 0.1 ? `1/${(1 / value).toFixed(1)}` : `${value.toFixed(2)} x`
+}
