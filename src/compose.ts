@@ -29,7 +29,9 @@ import { openStore } from './journal/store.ts'
 import { storeFile } from './journal/store-file.ts'
 import { buildOverlay } from './journal/store-overlay.ts'
 import { PortcullisError } from './policy/error.ts'
+import { expiringEntries } from './policy/expiring.ts'
 import type { Snapshot } from './policy/snapshot.ts'
+import { formatSourceLine } from './policy/source-line.ts'
 import { connectionGauges, gateStatus } from './status.ts'
 
 /** What the gate is started with. */
@@ -307,14 +309,14 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   const warned = new Map<string, number>()
   const housekeeping = setInterval(() => {
     const nowMs = clock()
-    for (const entry of inForce.snapshot.expiring) {
+    for (const entry of expiringEntries(inForce.snapshot, inForce.overlay, nowMs)) {
       const leftMs = entry.expiresMs - nowMs
-      const key = `${entry.at.file}:${entry.at.line}:${entry.what}`
+      const key = `${formatSourceLine(entry.at)} ${entry.what}`
       if (leftMs > EXPIRY_WARN_MS || leftMs < 0 || nowMs - (warned.get(key) ?? -Infinity) < DAY_MS) continue
       warned.set(key, nowMs)
       reporter.report('exception.expiring', {
         what: entry.what,
-        line: `${entry.at.file}:${entry.at.line}:${entry.at.column}`,
+        line: formatSourceLine(entry.at),
         expiresMs: entry.expiresMs,
         daysLeft: Math.floor(leftMs / DAY_MS),
       })
