@@ -61,8 +61,11 @@ export function addressScope(address: Address): AddressScope {
     if (top === 0 || top >= 224) return 'reserved'
     return 'public'
   }
-  if (first === 0 && second === 0 && third === 0 && fourth <= 1) return fourth === 1 ? 'loopback' : 'reserved'
-  if (first >>> 25 === 0x7e) return 'private'
+  // ::1, and the rest of ::/96 (unspecified, the long deprecated IPv4-compatible form).
+  if (first === 0 && second === 0 && third === 0) return fourth === 1 ? 'loopback' : 'reserved'
+  // fc00::/7 unique local, fec0::/10 the older site-local, 64:ff9b:1::/48 a network's own NAT64 (RFC 8215).
+  if (first >>> 25 === 0x7e || first >>> 22 === 0x3fb) return 'private'
+  if (first === 0x64ff9b && second >>> 16 === 1) return 'private'
   if (first >>> 22 === 0x3fa) return 'link-local'
   if (first >>> 24 === 0xff) return 'reserved'
   return 'public'

@@ -2,6 +2,7 @@
 import { strongestTls, tlsRank, type TlsVersion } from '../net/tls-version.ts'
 import type { HelloFacts } from './facts.ts'
 import type { Listener, Name, Snapshot, TlsProfileName } from './snapshot.ts'
+import type { SourceLine } from './source-line.ts'
 import type { HelloVerdict, Standing } from './standing.ts'
 import { note, refuseWith, whileValid } from './trace.ts'
 import type { Trace } from './verdict.ts'
@@ -46,11 +47,7 @@ export function decideHello(
 
   const profile = chooseTlsProfile(standing, listener, name, hello.versions, nowMs, trace)
   if (profile === null) {
-    const at = name.tlsProfile === null ? listener.at : name.at
-    const saw =
-      hello.versions.length === 0
-        ? 'no TLS version that the gate knows'
-        : `offered ${hello.versions.join(', ')}`
+    const { saw, at } = whyTooLow(standing, listener, name, hello.versions, nowMs)
     return { allow: false, name, refusal: refuseWith(trace, 'tls', 'tls-version-too-low', saw, at) }
   }
 
@@ -70,13 +67,36 @@ export function decideHello(
   return { allow: true, name, tlsProfile: profile }
 }
 
-function chooseTlsProfile(
+/** What a refusal for the TLS version saw, and the line to change: an exception that is there but does not help comes first. */
+function whyTooLow(
   standing: Standing,
   listener: Listener,
   name: Name,
   offered: readonly TlsVersion[],
   nowMs: number,
-  trace: Trace | undefined,
+): { saw: string; at: SourceLine } {
+  const versions =
+    offered.length === 0 ? 'no TLS version that the gate knows' : `offered ${offered.join(', ')}`
+  const exception = standing.site?.tlsException ?? null
+  if (exception === null) return { saw: versions, at: name.tlsProfile === null ? listener.at : name.at }
+  const until = new Date(exception.expiresMs).toISOString()
+  const why = isLive(exception.expiresMs, nowMs)
+    ? `the exception of the site reaches down to ${exception.minimum} only`
+    : `the exception of the site ended at ${until}`
+  return { saw: `${versions}; ${why}`, at: exception.at }
+}
+
+/**
+ * The TLS profile for a client that offers these versions; null: it offers too little.
+ * A legacy exception counts only for clients that cannot meet the usual profile, and only while it lasts.
+ */
+export function chooseTlsProfile(
+  standing: Standing,
+  listener: Listener,
+  name: Name,
+  offered: readonly TlsVersion[],
+  nowMs: number,
+  trace?: Trace,
 ): TlsProfileName | null {
   const best = strongestTls(offered)
   if (best === undefined) return null
@@ -115,6 +135,6 @@ function chooseTlsProfile(
     const why = `below ${usualMinimum ?? 'the minimum'}, but the site has an exception: ${exception.reason}${whileValid(exception)}`
     note(trace, 'tls', 'pass', `offered ${offered.join(', ')}`, why, exception.at)
   }
-  // An exception down to TLS 1.2 (from a strict listener) must not open the weak profile.
-  return tlsRank(exception.minimum) >= tlsRank('TLSv1.2') ? 'modern' : 'legacy'
+  // Only a client that needs the weak profile gets it: from a strict listener, TLS 1.2 falls back to the modern one.
+  return tlsRank(best) >= tlsRank('TLSv1.2') ? 'modern' : 'legacy'
 }

@@ -131,6 +131,7 @@ export const REASONS = define({
     because: 'the client offers only TLS versions below the minimum',
     remedy: 'Switch TLS 1.2 on at the device, or add a legacy TLS exception with an end date to its site.',
     alert: 'protocol_version',
+    status: 403,
   },
   'upstream-down': {
     phase: 'hello',
@@ -170,7 +171,8 @@ export const REASONS = define({
   },
   'target-invalid': {
     phase: 'request',
-    because: 'the request target has a form that must not be passed on',
+    because:
+      'the request target has a form that must not be passed on, or that two servers could read differently',
     remedy: 'No correct client sends this; look for an attack.',
     status: 400,
   },

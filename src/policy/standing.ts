@@ -41,7 +41,10 @@ export type Standing = {
   readonly overlay: Overlay
   readonly source: SourceFacts
   readonly site: Site | null
-  /** The allow entry that covers the source now; expiry is checked again at each request. */
+  /** Allows that cover the source, temporary before stated, most specific first; expiry and classes are asked again at each request. */
+  readonly allows: readonly AllowEntry[]
+  readonly bans: readonly BanEntry[]
+  /** The allow that the accept phase goes by: one for every class if there is one, else the first. */
   readonly allow: AllowEntry | null
   readonly ban: BanEntry | null
   readonly country: ResolvedCountry

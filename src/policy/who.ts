@@ -1,4 +1,6 @@
 // Who a source is: its site, its country after overrides, and which allow, ban or trust entry covers it.
+import type { Address } from '../net/address.ts'
+import type { CidrTrie } from '../net/cidr.ts'
 import type { SourceFacts } from './facts.ts'
 import type { TrafficClass } from './classes.ts'
 import type { Countries, GeoAnswer, Overlay, Snapshot, Stated } from './snapshot.ts'
@@ -15,13 +17,17 @@ export function standingOf(
   const { address } = source
   const site = snapshot.siteByAddress.match(address) ?? null
   const trustEntry = snapshot.trusted.match(address)
+  const allows = covering(overlay.allow, snapshot.allow, address, live)
+  const bans = covering(overlay.ban, snapshot.ban, address, live)
   return {
     snapshot,
     overlay,
     source,
     site,
-    allow: overlay.allow.match(address, live) ?? snapshot.allow.match(address, live) ?? null,
-    ban: overlay.ban.match(address, live) ?? snapshot.ban.match(address, live) ?? null,
+    allows,
+    bans,
+    allow: allows.find(entry => entry.classes === null) ?? allows[0] ?? null,
+    ban: bans.find(entry => entry.classes === null) ?? bans[0] ?? null,
     country: resolveCountry(snapshot, source),
     trusted:
       trustEntry !== undefined
@@ -30,6 +36,23 @@ export function standingOf(
           ? { value: `site ${site.id}`, at: site.at }
           : null,
   }
+}
+
+const NONE: readonly never[] = []
+
+/**
+ * Every live entry that covers an address. All of them matter: a narrow entry for some classes must hide neither a wide ban
+ * nor a wide allow.
+ */
+function covering<T extends { readonly expiresMs: number | null }>(
+  temporary: CidrTrie<T>,
+  stated: CidrTrie<T>,
+  address: Address,
+  live: (entry: T) => boolean,
+): readonly T[] {
+  if (temporary.size === 0 && stated.size === 0) return NONE
+  const found = [...temporary.matchAll(address).reverse(), ...stated.matchAll(address).reverse()]
+  return found.filter(live)
 }
 
 /** Whether something that ends at `expiresMs` (null: never) still holds. */
