@@ -20,7 +20,8 @@ function segmentShape(segment: string): string {
   const stem = dot > 0 && segment.length - dot <= 6 ? segment.slice(0, dot) : segment
   const extension = segment.slice(stem.length)
   if (isRandom(stem)) return `~${extension}`
-  return stem.replace(/[0-9]+/g, '0') + extension
+  // Short numbers stay: routes are told apart by names like `v1`.
+  return (/^[0-9]+$/.test(stem) ? '0' : stem.replace(/[0-9]{3,}/g, '0')) + extension
 }
 
 function isRandom(stem: string): boolean {

@@ -23,7 +23,9 @@ const NAMED_VALUE = new RegExp(
 )
 const XML_VALUE = new RegExp(`(<[\\w:.-]*?(?:${SECRET_WORDS})[\\w:.-]*[^<>]*>)[^<]+`, 'gi')
 const BEARER = /\b(bearer)(\s+|%20)[^\s"'&;,<>]+/gi
-const SCHEME = /\b(basic|digest|negotiate|ntlm)(\s+|%20)(?=[^\s"']*[A-Z0-9=+/])[A-Za-z0-9._~+/=-]{8,}/gi
+// No `i` here: "Basic authentication failed" is a sentence, `Basic dXNlcjpwYXNz` is a credential.
+const SCHEME =
+  /\b([Bb]asic|BASIC|[Dd]igest|DIGEST|[Nn]egotiate|NEGOTIATE|NTLM|ntlm)(\s+|%20)(?=[^\s"']*[A-Z0-9=+/])[A-Za-z0-9._~+/=-]{8,}/g
 const JWT = /eyJ[\w-]{5,}\.[\w-]*(?:\.[\w-]*)?/g
 const USER_INFO = /(:\/\/)[^\s/@:]+:[^\s/@]+@/g
 const LONG_SECRET = /(?<![\w+/=-])(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{40,}/g

@@ -341,6 +341,6 @@ export async function openStore(options: StoreOptions): Promise<Store> {
 
 function pause(ms: number): Promise<void> {
   return new Promise(resolve => {
-    setTimeout(resolve, ms).unref()
+    setTimeout(resolve, ms)
   })
 }

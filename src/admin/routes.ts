@@ -1,0 +1,106 @@
+// The routes of the admin API: validation of what comes in, and the calls behind it.
+import type { NewOverlayEntry, OverlayEntry, OverlayKind } from '../journal/store-overlay.ts'
+import { parseCidr } from '../net/cidr.ts'
+import { CLASSES, type TrafficClass } from '../policy/classes.ts'
+import type { ReloadResult } from './reload-result.ts'
+import type { AdminAnswer, AdminRoute } from './server.ts'
+import type { GateStatus } from './status.ts'
+
+/** What the routes do, given by the composition root. */
+export type AdminActions = {
+  readonly status: () => GateStatus
+  readonly reload: (closeRefused: boolean) => Promise<ReloadResult>
+  readonly addEntry: (entry: NewOverlayEntry) => Promise<OverlayEntry>
+  readonly removeEntries: (
+    kind: OverlayKind,
+    range: string,
+    owner: string,
+  ) => Promise<readonly OverlayEntry[]>
+  readonly entries: () => Promise<readonly OverlayEntry[]>
+  /** Resolves when everything reported so far can be read from the store. */
+  readonly flush: () => Promise<void>
+}
+
+const MAX_TEXT = 300
+
+/** Routes by `METHOD /path`. */
+export function adminRoutes(actions: AdminActions): Readonly<Record<string, AdminRoute>> {
+  return {
+    'GET /v1/status': () => ok(actions.status()),
+    'POST /v1/reload': async ({ body }) => ok(await actions.reload(field(body, 'closeRefused') === true)),
+    'GET /v1/overlay': async () => ok({ entries: await actions.entries() }),
+    'POST /v1/overlay': async ({ body }) => {
+      const entry = readEntry(body)
+      return typeof entry === 'string' ? bad(entry) : ok({ entries: [await actions.addEntry(entry)] })
+    },
+    'DELETE /v1/overlay': async ({ body }) => {
+      const kind = kindOf(body)
+      const range = rangeOf(body)
+      const owner = textOf(body, 'owner')
+      if (kind === undefined || range === undefined || owner === undefined)
+        return bad('kind, range and owner are needed')
+      return ok({ entries: await actions.removeEntries(kind, range, owner) })
+    },
+    'POST /v1/flush': async () => {
+      await actions.flush()
+      return ok({})
+    },
+  }
+}
+
+function readEntry(body: unknown): NewOverlayEntry | string {
+  const kind = kindOf(body)
+  if (kind === undefined) return 'kind is ban or allow'
+  const range = rangeOf(body)
+  if (range === undefined) return 'range is an address or a range'
+  const reason = textOf(body, 'reason')
+  const owner = textOf(body, 'owner')
+  if (reason === undefined || owner === undefined)
+    return `reason and owner are texts of 1 to ${MAX_TEXT} characters`
+  const classes = classesOf(body)
+  if (classes === undefined) return `classes is null or a list of ${CLASSES.join(', ')}`
+  const createdMs = field(body, 'createdMs')
+  const expiresMs = field(body, 'expiresMs')
+  if (typeof createdMs !== 'number' || !Number.isFinite(createdMs)) return 'createdMs is a time'
+  if (expiresMs !== null && (typeof expiresMs !== 'number' || !(expiresMs > createdMs)))
+    return 'expiresMs is null or a later time'
+  return { kind, range, classes, reason, owner, createdMs, expiresMs }
+}
+
+function field(body: unknown, name: string): unknown {
+  return typeof body === 'object' && body !== null && Object.hasOwn(body, name)
+    ? Reflect.get(body, name)
+    : undefined
+}
+
+function kindOf(body: unknown): OverlayKind | undefined {
+  const kind = field(body, 'kind')
+  return kind === 'ban' || kind === 'allow' ? kind : undefined
+}
+
+function rangeOf(body: unknown): string | undefined {
+  const text = field(body, 'range')
+  const range = typeof text === 'string' ? parseCidr(text) : 'not-an-address'
+  return typeof range === 'string' ? undefined : range.text
+}
+
+function textOf(body: unknown, name: string): string | undefined {
+  const text = field(body, name)
+  return typeof text === 'string' && text.trim() !== '' && text.length <= MAX_TEXT ? text : undefined
+}
+
+function classesOf(body: unknown): readonly TrafficClass[] | null | undefined {
+  const classes = field(body, 'classes')
+  if (classes === null || classes === undefined) return null
+  if (!Array.isArray(classes) || classes.length === 0) return undefined
+  const known = CLASSES.filter(entry => classes.includes(entry))
+  return known.length === classes.length ? known : undefined
+}
+
+function ok(body: unknown): AdminAnswer {
+  return { status: 200, body }
+}
+
+function bad(error: string): AdminAnswer {
+  return { status: 400, body: { error } }
+}

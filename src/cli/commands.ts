@@ -1,0 +1,33 @@
+// The list of commands, in the order of the help page.
+import type { Command } from './command.ts'
+import { certCommand } from './commands/cert.ts'
+import { checkCommand } from './commands/check.ts'
+import { demoCommand } from './commands/demo.ts'
+import { diagnoseCommand } from './commands/diagnose.ts'
+import { eventsCommand } from './commands/events.ts'
+import { explainCommand } from './commands/explain.ts'
+import { generateCommand } from './commands/generate.ts'
+import { allowCommand, banCommand, denyCommand, unbanCommand } from './commands/overlay.ts'
+import { reloadCommand } from './commands/reload.ts'
+import { runCommand } from './commands/run.ts'
+import { sitesCommand } from './commands/sites.ts'
+import { statusCommand } from './commands/status.ts'
+
+/** All commands. */
+export const COMMANDS: readonly Command[] = [
+  runCommand,
+  demoCommand,
+  checkCommand,
+  explainCommand,
+  diagnoseCommand,
+  statusCommand,
+  sitesCommand,
+  eventsCommand,
+  allowCommand,
+  denyCommand,
+  banCommand,
+  unbanCommand,
+  reloadCommand,
+  certCommand,
+  generateCommand,
+]

@@ -1,0 +1,68 @@
+// portcullis check: validates the policy, shows warnings, and on request what it means in effect.
+import { effectiveJson, effectiveText } from '../../config/effective.ts'
+import { loadPolicy } from '../../config/load.ts'
+import { renderProblem, type Problem } from '../../config/problems.ts'
+import type { Command } from '../command.ts'
+import { policyDirectory, shownDirectory } from '../gate-access.ts'
+import type { Terminal } from '../terminal.ts'
+
+export const checkCommand: Command = {
+  name: 'check',
+  usage: 'check [--effective] [--policy <dir>]',
+  summary: 'Validate the policy; show what it means',
+  examples: ['portcullis check', 'portcullis check --effective', 'portcullis check --policy ./candidate'],
+  options: {
+    effective: { type: 'boolean', help: 'print the policy in effect, defaults and profile included' },
+  },
+  run: (args, context) => {
+    const { terminal } = context
+    const directory = policyDirectory(args, context)
+    const result = loadPolicy({
+      directory,
+      label: shownDirectory(directory, context.cwd),
+      nowMs: context.nowMs(),
+    })
+    if (args.flag('json')) {
+      terminal.json(
+        result.ok
+          ? {
+              ok: true,
+              id: result.snapshot.id,
+              warnings: result.warnings,
+              ...(args.flag('effective') ? { effective: effectiveJson(result.snapshot) } : {}),
+            }
+          : { ok: false, problems: result.problems },
+      )
+      return Promise.resolve(result.ok ? 0 : 1)
+    }
+    if (!result.ok) {
+      for (const problem of result.problems) terminal.print(paint(problem, 'bad', terminal), '')
+      terminal.print(terminal.tone('bad', `✗ ${count(result.problems.length, 'problem')} in ${directory}`))
+      return Promise.resolve(1)
+    }
+    for (const warning of result.warnings) terminal.print(paint(warning, 'warn', terminal), '')
+    if (args.flag('effective')) terminal.print(effectiveText(result.snapshot), '')
+    const { snapshot } = result
+    const parts = [
+      `model ${snapshot.model.value}`,
+      `home ${[...snapshot.home.value].join(', ')}`,
+      count(snapshot.names.length, 'name'),
+      count(snapshot.sites.length, 'site'),
+      count(snapshot.rules.size, 'rule'),
+    ]
+    terminal.print(
+      `${terminal.tone('good', '✓')} ${directory} is valid: ${parts.join(', ')}.` +
+        (result.warnings.length === 0 ? '' : ` ${count(result.warnings.length, 'warning')}.`),
+    )
+    return Promise.resolve(0)
+  },
+}
+
+function paint(problem: Problem, tone: 'bad' | 'warn', terminal: Terminal): string {
+  const [first = '', ...rest] = renderProblem(problem).split('\n')
+  return [terminal.tone(tone, first), ...rest].join('\n')
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`
+}

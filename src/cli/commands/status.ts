@@ -1,0 +1,131 @@
+// portcullis status: what the running gate does now.
+import type { GateStatus, MemberState } from '../../admin/status.ts'
+import type { Command, CommandContext } from '../command.ts'
+import { formatAgo, formatBytes, formatDuration, formatTime } from '../format.ts'
+import { requireGate, requirePolicy } from '../gate-access.ts'
+import type { Terminal } from '../terminal.ts'
+
+const DAY_MS = 86_400_000
+
+export const statusCommand: Command = {
+  name: 'status',
+  usage: 'status [--connections]',
+  summary: 'What the running gate does now',
+  examples: ['portcullis status', 'portcullis status --connections', 'portcullis status --json'],
+  options: { connections: { type: 'boolean', short: 'c', help: 'list the open connections' } },
+  run: async (args, context) => {
+    const { snapshot } = requirePolicy(args, context)
+    const status = (await requireGate(snapshot, 'GET', '/v1/status')) as GateStatus
+    if (args.flag('json')) context.terminal.json(status)
+    else show(status, args.flag('connections'), context)
+    return 0
+  },
+}
+
+function show(status: GateStatus, withConnections: boolean, { terminal }: CommandContext): void {
+  const { nowMs, policy } = status
+  terminal.print(
+    `Portcullis ${status.version}, process ${status.pid}, up ${formatDuration(nowMs - status.startedMs)}, ${formatBytes(status.memory.rssBytes)} of memory`,
+    '',
+    `Policy      ${policy.directory}`,
+    `            ${policy.model}, home ${policy.home.join(', ')}, ${policy.sites} sites, ${policy.rules} rules; loaded ${formatAgo(policy.loadedMs, nowMs)}`,
+  )
+  if (policy.rejected !== null) {
+    terminal.print(
+      terminal.tone(
+        'bad',
+        `            A newer policy was refused ${formatAgo(policy.rejected.atMs, nowMs)}; this one stays in force:`,
+      ),
+      ...policy.rejected.problems.map(problem => `              ${problem.split('\n')[0]}`),
+    )
+  }
+  const listeners = status.listeners.map(entry => `${entry.listener} on ${entry.host}:${entry.port}`)
+  terminal.print(
+    `Listeners   ${listeners.length === 0 ? terminal.tone('bad', 'none') : listeners.join(', ')}`,
+    `Open        ${status.open.connections} of ${status.open.max} connections, ${status.open.webSockets} WebSockets`,
+    '',
+    'Upstream',
+    terminal.table(
+      status.upstreams.map(member => [
+        member.member,
+        member.origin,
+        stateWord(member, terminal),
+        sinceWord(member, nowMs),
+      ]),
+      '  ',
+    ),
+    '',
+    'Certificates',
+    terminal.table(
+      status.certificates.map(entry => {
+        const days = Math.floor((entry.validToMs - nowMs) / DAY_MS)
+        const left = terminal.tone(days < 14 ? 'bad' : days < 30 ? 'warn' : 'good', `${days} days left`)
+        return [
+          entry.name,
+          entry.keyType,
+          left,
+          entry.development ? terminal.tone('warn', 'development, not for production') : entry.subject,
+        ]
+      }),
+      '  ',
+    ),
+    '',
+    'Country databases',
+    status.databases.length === 0
+      ? terminal.tone('bad', '  none loaded')
+      : terminal.table(
+          status.databases.map(entry => [
+            entry.role,
+            entry.type,
+            `built ${formatAgo(entry.builtMs, nowMs)}`,
+            entry.file,
+          ]),
+          '  ',
+        ),
+  )
+  for (const warning of policy.warnings)
+    terminal.print('', terminal.tone('warn', `Warning: ${warning.split('\n')[0]}`))
+  if (withConnections) {
+    terminal.print(
+      '',
+      'Connections',
+      terminal.table(
+        [
+          ['address', 'country', 'site', 'name', 'tls', 'state', 'since', 'in', 'out'].map(head =>
+            terminal.tone('dim', head),
+          ),
+          ...status.connections.map(entry => [
+            entry.address,
+            entry.country,
+            entry.site ?? '-',
+            entry.name ?? '-',
+            entry.tls ?? '-',
+            entry.state,
+            formatTime(entry.openedMs),
+            formatBytes(entry.bytesIn),
+            formatBytes(entry.bytesOut),
+          ]),
+        ],
+        '  ',
+      ),
+    )
+  }
+}
+
+function stateWord(member: MemberState, terminal: Terminal): string {
+  switch (member.state) {
+    case 'up':
+      return terminal.tone('good', member.serving ? 'up, serving' : 'up, standby')
+    case 'down':
+      return terminal.tone('bad', 'down')
+    case 'returning':
+      return terminal.tone('warn', 'returning')
+    case 'unknown':
+      return terminal.tone('dim', 'not probed yet')
+  }
+}
+
+function sinceWord(member: MemberState, nowMs: number): string {
+  const problem = member.lastProblem === null || member.state === 'up' ? '' : `: ${member.lastProblem}`
+  return `for ${formatDuration(nowMs - member.sinceMs)}${problem}`
+}

@@ -1,0 +1,119 @@
+// Gathers what a diagnosis needs: policy, countries, store, and the running gate if there is one.
+import { inspectCertificates } from './certificate-report.ts'
+import type { CertificateState, GateStatus } from '../admin/status.ts'
+import { summariseActivity, type Activity } from '../diagnose/activity.ts'
+import type { Evidence } from '../diagnose/diagnosis.ts'
+import type { DatabaseState } from '../geo/country-lookup.ts'
+import type { StoreReader } from '../journal/store-core.ts'
+import type { StoredEvent } from '../journal/store-events.ts'
+import { parseCidr } from '../net/cidr.ts'
+import type { Address } from '../net/address.ts'
+import { explain } from '../policy/explain.ts'
+import type { Snapshot } from '../policy/snapshot.ts'
+import { CommandArguments, type CommandContext } from './command.ts'
+import { askGate, openStore } from './gate-access.ts'
+import { lookUp, questionOf, storedOverlay, upstreamUp } from './question.ts'
+
+/** How far back a diagnosis looks. */
+export const LOOK_BACK_MS = 86_400_000
+
+/** Everything about one address. */
+export type Gathered = {
+  readonly evidence: Evidence
+  readonly databases: readonly DatabaseState[]
+  readonly activity: Activity | null
+  readonly refusals: readonly StoredEvent[]
+  readonly certificates: readonly CertificateState[]
+  readonly status: GateStatus | undefined
+}
+
+/** Gathers. The running gate is asked to write down first what it still holds in memory. */
+export async function gather(
+  snapshot: Snapshot,
+  address: Address,
+  context: CommandContext,
+): Promise<Gathered> {
+  const nowMs = context.nowMs()
+  const status = (await askGate(snapshot, 'GET', '/v1/status')) as GateStatus | undefined
+  if (status !== undefined) await askGate(snapshot, 'POST', '/v1/flush')
+  const { source, databases } = await lookUp(snapshot, address, context.nowMs)
+  const question = questionOf(new CommandArguments({}, []), snapshot, source, status, nowMs)
+  const explanation = explain(snapshot, storedOverlay(snapshot), question)
+  const certificates = status?.certificates ?? (await inspectCertificates(snapshot, nowMs))
+  const store = openStore(snapshot)
+  try {
+    const sinceMs = nowMs - LOOK_BACK_MS
+    const activity =
+      store === undefined ? null : summariseActivity(store.ledger.ofSource(address.text, sinceMs), sinceMs)
+    const refusals = store === undefined ? [] : newestRefusals(store, address, sinceMs)
+    const down = snapshot.names.filter(name => !upstreamUp(status)(name.upstream)).map(name => name.host)
+    return {
+      databases,
+      activity,
+      refusals,
+      certificates,
+      status,
+      evidence: {
+        address: address.text,
+        explanation,
+        activity,
+        ruleHit: ruleHitOf(refusals),
+        upstreamsDown: status === undefined ? null : down,
+        certificateProblem: certificateProblem(certificates, snapshot, nowMs),
+        publicHost: snapshot.names[0]?.host ?? null,
+        nowMs,
+      },
+    }
+  } finally {
+    store?.close()
+  }
+}
+
+function newestRefusals(store: StoreReader, address: Address, sinceMs: number): readonly StoredEvent[] {
+  const range = parseCidr(address.text)
+  if (typeof range === 'string') return []
+  return store.events.find({ range, sinceMs, limit: 200 }).filter(event => event.reference !== null)
+}
+
+function ruleHitOf(refusals: readonly StoredEvent[]): Evidence['ruleHit'] {
+  for (const { fields } of refusals) {
+    if (fields['reason'] !== 'rule') continue
+    const hits = fields['hits']
+    const hit: unknown = Array.isArray(hits) ? hits.find(entry => isEnforced(entry)) : undefined
+    if (hit === undefined) continue
+    const { ruleId, field } = hit as { readonly ruleId: unknown; readonly field: unknown }
+    return {
+      ruleId: String(ruleId),
+      field: String(field),
+      path: String(fields['path']),
+      class: String(fields['class']),
+    }
+  }
+  return null
+}
+
+function isEnforced(hit: unknown): boolean {
+  return (
+    typeof hit === 'object' &&
+    hit !== null &&
+    'mode' in hit &&
+    hit.mode === 'enforce' &&
+    'exception' in hit &&
+    hit.exception === null
+  )
+}
+
+/** A certificate that every client refuses. Development certificates are a choice, not a fault. */
+function certificateProblem(
+  certificates: readonly CertificateState[],
+  snapshot: Snapshot,
+  nowMs: number,
+): string | null {
+  for (const name of snapshot.names) {
+    const own = certificates.filter(entry => entry.name === name.host)
+    if (own.length > 0 && own.every(entry => entry.validToMs < nowMs)) {
+      return `the certificate of ${name.host} ended on ${new Date(own[0]?.validToMs ?? 0).toISOString().slice(0, 10)}`
+    }
+  }
+  return null
+}

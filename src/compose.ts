@@ -1,0 +1,391 @@
+// The composition root: makes every part, hands each what it needs, and keeps them in step with the policy.
+import { hash, randomBytes } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { openAdminServer, type AdminServer } from './admin/server.ts'
+import { ensureAdminToken } from './admin/token.ts'
+import { adminRoutes } from './admin/routes.ts'
+import type { ReloadResult } from './admin/reload-result.ts'
+import type { RejectedPolicy } from './admin/status.ts'
+import { diffSnapshots } from './config/diff.ts'
+import { loadPolicy } from './config/load.ts'
+import { formatProblem, renderProblem } from './config/problems.ts'
+import { watchPolicy } from './config/watch.ts'
+import { createCertificates } from './edge/certificates.ts'
+import type { PolicyInForce } from './edge/connection.ts'
+import { createDevAuthority } from './edge/dev-authority.ts'
+import { createGate, type Gate } from './edge/gate.ts'
+import { createHttpHandler } from './edge/http/handler.ts'
+import { createUpstreams } from './forward/upstreams.ts'
+import { createForwarder } from './forward/wire-forwarder.ts'
+import { bundledDatabases } from './geo/bundled.ts'
+import { createCountryLookup } from './geo/lookup.ts'
+import type { EventFields } from './journal/events.ts'
+import { createLedger } from './journal/ledger.ts'
+import type { LineSink } from './journal/line-sink.ts'
+import { createMetrics } from './journal/metrics.ts'
+import { createReferences } from './journal/reference.ts'
+import { createReporter, type JournalReporter } from './journal/reporter.ts'
+import { openStore } from './journal/store.ts'
+import { storeFile } from './journal/store-file.ts'
+import { buildOverlay } from './journal/store-overlay.ts'
+import { PortcullisError } from './policy/error.ts'
+import type { Snapshot } from './policy/snapshot.ts'
+import { connectionGauges, gateStatus } from './status.ts'
+
+/** What the gate is started with. */
+export type StartOptions = {
+  readonly policyDirectory: string
+  readonly stateDirectory?: string
+  readonly version: string
+  readonly platform: string
+  readonly pid: number
+  /** Where log lines go that are not for files. */
+  readonly standardLines: LineSink
+  readonly clock: () => number
+  readonly memory: () => { readonly rssBytes: number; readonly heapBytes: number }
+  /** Whether changes of the policy files are taken up by themselves. */
+  readonly watch: boolean
+}
+
+/** A running gate. */
+export type Portcullis = {
+  readonly gate: Gate
+  readonly snapshot: () => Snapshot
+  readonly adminEndpoint: () => AdminServer['endpoint'] | null
+  readonly reporter: JournalReporter
+  readonly reload: (trigger: 'file' | 'signal' | 'command', closeRefused?: boolean) => Promise<ReloadResult>
+  /** Drains, closes everything and resolves when nothing is left. */
+  readonly stop: () => Promise<void>
+}
+
+const EXPIRY_WARN_MS = 14 * 86_400_000
+const DAY_MS = 86_400_000
+const HOUSEKEEPING_MS = 60_000
+
+/**
+ * Starts everything.
+ * @throws PortcullisError `policy-invalid` when there is no valid policy to start with, `admin-address` when the admin
+ * address cannot be bound, `nothing-listens` when no listener could be opened
+ */
+export async function startPortcullis(options: StartOptions): Promise<Portcullis> {
+  const { clock, policyDirectory } = options
+  const startedMs = clock()
+  const load = (): ReturnType<typeof loadPolicy> =>
+    loadPolicy({
+      directory: policyDirectory,
+      nowMs: clock(),
+      ...(options.stateDirectory === undefined ? {} : { stateDir: options.stateDirectory }),
+    })
+  const first = load()
+  if (!first.ok) {
+    throw new PortcullisError(
+      `the policy in ${policyDirectory} is not valid\n\n${first.problems.map(renderProblem).join('\n\n')}\n`,
+      {
+        code: 'policy-invalid',
+        side: 'configuration',
+        remedy: 'Correct the lines above; `portcullis check` says when it is right.',
+      },
+    )
+  }
+  let inForce: PolicyInForce = { snapshot: first.snapshot, overlay: buildOverlay([]) }
+  let warnings = first.warnings.map(formatProblem)
+  let rejected: RejectedPolicy | null = null
+  const current = (): PolicyInForce => inForce
+  const stateDir = first.snapshot.directories.state
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+
+  // The journal comes first: everything after it reports.
+  const metrics = createMetrics({ clock })
+  const ledger = createLedger()
+  const store = await openStore({
+    file: storeFile(stateDir),
+    retention: first.snapshot.journal,
+    clock,
+    ledger,
+    onExpired: entries => {
+      for (const { kind, range } of entries) {
+        if (kind === 'ban')
+          reporter.report('ban.removed', { range, owner: 'the clock', why: 'its time is over' })
+        else reporter.report('allow.removed', { range, owner: 'the clock', why: 'its time is over' })
+      }
+      void refreshOverlay()
+    },
+  })
+  const reporter = createReporter({
+    journalPolicy: first.snapshot.journal,
+    logDestination: options.standardLines,
+    metrics,
+    store,
+    ledger,
+    clock,
+  })
+  const internalError = (where: string, cause: unknown): void =>
+    reporter.report('gate.internal-error', {
+      where,
+      problem: cause instanceof Error ? cause.message : String(cause),
+      stack: cause instanceof Error ? (cause.stack ?? '') : '',
+    })
+  const refreshOverlay = async (): Promise<void> => {
+    try {
+      inForce = { ...inForce, overlay: buildOverlay(await store.call('overlayEntries')) }
+    } catch (cause) {
+      // Without the store the bans and allows that are known stay in force.
+      internalError('overlay', cause)
+    }
+  }
+  await refreshOverlay()
+  reporter.report('gate.started', {
+    version: options.version,
+    platform: options.platform,
+    maxConnections: first.snapshot.limits.connections,
+    pid: options.pid,
+  })
+  reporter.report('policy.loaded', loadedFields(first.snapshot, [], warnings))
+
+  // What decisions need, then what they lead to.
+  const countries = await createCountryLookup({
+    directory: first.snapshot.directories.geoip,
+    bundled: bundledDatabases(),
+    reporter,
+    clock,
+  })
+  const forwarder = createForwarder()
+  const upstreams = createUpstreams({
+    reporter,
+    clock,
+    random: Math.random,
+    openRequests: member => forwarder.open(member),
+  })
+  upstreams.apply(first.snapshot)
+  const certificates = createCertificates({
+    reporter,
+    nowMs: clock,
+    development: createDevAuthority(first.snapshot.directories.certs, clock),
+  })
+  await certificates.apply(first.snapshot)
+  const newReference = createReferences(bytes => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>))
+  const handler = createHttpHandler({
+    current,
+    forwarder,
+    selection: upstreams,
+    reporter,
+    lookup: countries.lookup,
+    newReference,
+    sha256Hex: text => hash('sha256', text),
+    clock: {
+      nowMs: clock,
+      monotonicMs: () => performance.now(),
+      every: (ms, tick) => {
+        const timer = setInterval(tick, ms)
+        return () => clearInterval(timer)
+      },
+    },
+  })
+  const gate = createGate({
+    current,
+    lookup: countries.lookup,
+    reporter,
+    isUpstreamUp: upstreams.isUp,
+    certificates,
+    handler,
+    ticketSecret: randomBytes(32),
+    newReference,
+    clock,
+  })
+
+  const parts = { gate, upstreams, certificates, countries, store, ledger }
+  metrics.addGauges(connectionGauges(parts, current))
+
+  let reloading: Promise<unknown> = Promise.resolve()
+  const reload: Portcullis['reload'] = (trigger, closeRefused = false) => {
+    const done = reloading.then(() => reloadNow(trigger, closeRefused))
+    reloading = done.catch(() => undefined)
+    return done
+  }
+  const reloadNow = async (
+    trigger: 'file' | 'signal' | 'command',
+    closeRefused: boolean,
+  ): Promise<ReloadResult> => {
+    reporter.report('policy.reloading', { trigger })
+    const old = inForce.snapshot
+    const result = load()
+    if (!result.ok) {
+      const problems = result.problems.map(formatProblem)
+      rejected = { atMs: clock(), problems }
+      reporter.report('policy.rejected', { problems, keptId: old.id })
+      return { ok: false, problems: result.problems.map(renderProblem), keptId: old.id }
+    }
+    rejected = null
+    warnings = result.warnings.map(formatProblem)
+    const { snapshot } = result
+    const changes = diffSnapshots(old, snapshot)
+    if (snapshot.id !== old.id) {
+      // Certificates and upstream groups of the new policy must be there before the first decision names them.
+      await certificates.apply(snapshot)
+      upstreams.apply(snapshot)
+      inForce = { ...inForce, snapshot }
+      reporter.reconfigure(snapshot.journal)
+      await gate.apply(snapshot)
+      forwarder.retain([...snapshot.upstreams.values()].flatMap(group => group.members))
+      await moveAdmin(snapshot)
+      reporter.report('policy.loaded', loadedFields(snapshot, changes, warnings))
+    }
+    if (trigger !== 'file') await Promise.all([certificates.reload(), countries.reload(), refreshOverlay()])
+    return { ok: true, id: snapshot.id, changes, warnings, closed: closeRefused ? gate.cutRefused() : 0 }
+  }
+  const routes = adminRoutes({
+    status: () =>
+      gateStatus({
+        ...parts,
+        current,
+        clock,
+        startedMs,
+        warnings,
+        rejected,
+        version: options.version,
+        pid: options.pid,
+        memory: options.memory,
+      }),
+    reload: closeRefused => reload('command', closeRefused),
+    addEntry: async entry => {
+      const added = await store.call('addOverlayEntry', entry)
+      await refreshOverlay()
+      const { range, classes, reason, owner, expiresMs } = added
+      const fields = { range, classes, reason, owner, expiresMs }
+      if (entry.kind === 'ban') reporter.report('ban.added', fields)
+      else reporter.report('allow.added', fields)
+      return added
+    },
+    removeEntries: async (kind, range, owner) => {
+      const removed = await store.call('removeOverlayEntries', kind, range)
+      await refreshOverlay()
+      for (const entry of removed) {
+        const fields = { range: entry.range, owner, why: 'taken back' }
+        if (kind === 'ban') reporter.report('ban.removed', fields)
+        else reporter.report('allow.removed', fields)
+      }
+      return removed
+    },
+    entries: () => store.call('overlayEntries'),
+    flush: () => store.flush(),
+  })
+
+  let admin: AdminServer | null = null
+  const openAdmin = async (snapshot: Snapshot): Promise<AdminServer> =>
+    openAdminServer(snapshot.admin.endpoint, {
+      token: ensureAdminToken(stateDir),
+      metrics: () => metrics.render(),
+      routes,
+      onInternalError: internalError,
+    })
+  const moveAdmin = async (snapshot: Snapshot): Promise<void> => {
+    const old = admin
+    const { host, port } = snapshot.admin.endpoint
+    if (old?.wanted.host === host && old.wanted.port === port) return
+    try {
+      admin = await openAdmin(snapshot)
+      await old?.close()
+    } catch (cause) {
+      reporter.report('listener.failed', adminFailure(snapshot, cause))
+    }
+  }
+
+  const close = async (connectionsCut: number): Promise<void> => {
+    clearInterval(housekeeping)
+    watcher?.close()
+    await admin?.close()
+    await gate.close()
+    upstreams.close()
+    await forwarder.close()
+    certificates.close()
+    countries.close()
+    reporter.report('gate.stopped', { uptimeMs: clock() - startedMs, connectionsCut })
+    await reporter.close()
+    await store.close()
+  }
+
+  const warned = new Map<string, number>()
+  const housekeeping = setInterval(() => {
+    const nowMs = clock()
+    for (const entry of inForce.snapshot.expiring) {
+      const leftMs = entry.expiresMs - nowMs
+      const key = `${entry.at.file}:${entry.at.line}:${entry.what}`
+      if (leftMs > EXPIRY_WARN_MS || leftMs < 0 || nowMs - (warned.get(key) ?? -Infinity) < DAY_MS) continue
+      warned.set(key, nowMs)
+      reporter.report('exception.expiring', {
+        what: entry.what,
+        line: `${entry.at.file}:${entry.at.line}:${entry.at.column}`,
+        expiresMs: entry.expiresMs,
+        daysLeft: Math.floor(leftMs / DAY_MS),
+      })
+    }
+  }, HOUSEKEEPING_MS)
+  housekeeping.unref()
+  let watcher: ReturnType<typeof watchPolicy> | null = null
+
+  try {
+    admin = await openAdmin(first.snapshot)
+  } catch (cause) {
+    reporter.report('listener.failed', adminFailure(first.snapshot, cause))
+    await close(0)
+    const { host, port } = first.snapshot.admin.endpoint
+    throw new PortcullisError(`the admin address ${host}:${port} cannot be opened: ${messageOf(cause)}`, {
+      code: 'admin-address',
+      side: 'configuration',
+      remedy: 'Is another gate running here? Otherwise choose another admin.address in the policy.',
+      cause,
+    })
+  }
+  const opened = await gate.apply(first.snapshot)
+  if (opened.opened === 0) {
+    reporter.report('gate.start-failed', {
+      code: 'nothing-listens',
+      problem: 'no listener could be opened',
+      remedy: 'The events before this one say which port is taken, and by whom.',
+    })
+    await close(0)
+    throw new PortcullisError('no listener could be opened', {
+      code: 'nothing-listens',
+      side: 'configuration',
+      remedy: 'The lines above say which port is taken, and by whom.',
+    })
+  }
+  certificates.watch()
+  if (options.watch)
+    watcher = watchPolicy(
+      policyDirectory,
+      () => void reload('file').catch(cause => internalError('reload', cause)),
+    )
+
+  let stopping: Promise<void> | undefined
+  return {
+    gate,
+    snapshot: () => inForce.snapshot,
+    adminEndpoint: () => admin?.endpoint ?? null,
+    reporter,
+    reload,
+    stop: () => (stopping ??= gate.drain(inForce.snapshot.limits.drainMs).then(close)),
+  }
+}
+
+function loadedFields(
+  snapshot: Snapshot,
+  changes: readonly string[],
+  warnings: readonly string[],
+): EventFields['policy.loaded'] {
+  return { id: snapshot.id, files: snapshot.files.length, changes, warnings }
+}
+
+function adminFailure({ admin }: Snapshot, cause: unknown): EventFields['listener.failed'] {
+  return {
+    listener: 'admin',
+    host: admin.endpoint.host,
+    port: admin.endpoint.port,
+    problem: messageOf(cause),
+    remedy: 'Choose another admin.address, or stop what uses this one.',
+  }
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause)
+}

@@ -1,0 +1,71 @@
+// Reads the rule files, has the rules in use compiled and tested, and turns what is wrong with them into problems.
+import type { RuleDocument, RuleProblem } from '../ips/rule-document.ts'
+import type { RuleSet } from '../ips/rule-set.ts'
+import { compileRules } from '../ips/compile.ts'
+import { runRuleTests } from '../ips/rule-tests.ts'
+import type { Disk } from './compile.ts'
+import { chooseRules, ruleDocuments, type RuleChoice } from './compile-rules.ts'
+import { reporter, type Findings, type Reporter } from './context.ts'
+import { problemAt } from './problems.ts'
+import type { WrittenPolicy } from './schema.ts'
+import { ruleFile } from './schema-rules.ts'
+import { validate } from './validate.ts'
+
+/** Loads the rules that the policy chose. */
+export function loadRules(
+  written: WrittenPolicy['rules'],
+  disk: Disk,
+  choice: RuleChoice,
+  findings: Findings,
+  report: Reporter,
+): RuleSet {
+  const documents: RuleDocument[] = []
+  const lines = new Map<string, readonly string[]>()
+  for (const name of disk.list('rules')) {
+    const source = disk.yaml(`rules/${name}`)
+    if (source === null) continue
+    lines.set(source.file, source.lines)
+    const validated = validate(ruleFile, source)
+    findings.problems.push(...validated.problems)
+    if (validated.value === null) continue
+    const fileReport = reporter(findings, source.lines, validated.at)
+    const { pack, rules } = validated.value
+    const twice = documents.find(document => document.pack === pack)
+    if (twice !== undefined) {
+      fileReport.error(['pack'], `pack ${pack} is already in ${twice.at.file}`, 'one pack is one file')
+    }
+    for (const document of ruleDocuments({ pack, rules, report: fileReport })) {
+      const other = documents.find(entry => entry.id === document.id)
+      if (other === undefined) documents.push(document)
+      else {
+        findings.problems.push(
+          problemAt(
+            document.at,
+            source.lines,
+            `rule ${document.id} exists already: ${other.at.file}:${other.at.line}`,
+            'ids are unique over all packs',
+          ),
+        )
+      }
+    }
+  }
+  const packs = new Set(documents.map(document => document.pack))
+  for (const { pack, at } of written.packs === undefined ? choice.usualPacks : []) {
+    if (!packs.has(pack)) {
+      findings.problems.push(problemAt(at, [], `there is no rule pack ${JSON.stringify(pack)} in rules/`))
+    }
+  }
+  const chosen = chooseRules(written, documents, choice, report)
+  if (chosen.length === 0) {
+    report.warn(['rules'], 'no rule is in use: known attacks on RMM servers are let through')
+  }
+  const { ruleSet, problems } = compileRules(chosen)
+  const failed: readonly RuleProblem[] = [...problems, ...runRuleTests(ruleSet, chosen)]
+  for (const problem of failed) {
+    const at = problem.at
+    findings.problems.push(
+      problemAt(at, lines.get(at.file) ?? report.lines, `rule ${problem.ruleId}: ${problem.message}`),
+    )
+  }
+  return ruleSet
+}

@@ -1,0 +1,134 @@
+// What a source really did: ledger rows condensed into what a diagnosis needs.
+import type { LedgerOutcome, LedgerRow } from '../journal/ledger-facts.ts'
+import { TLS_VERSIONS, type TlsVersion } from '../net/tls-version.ts'
+import { CLASSES, type TrafficClass } from '../policy/classes.ts'
+
+/** How often one outcome came, and when last. */
+export type OutcomeCount = {
+  readonly outcome: LedgerOutcome
+  readonly count: number
+  readonly lastMs: number
+  /** Strongest version offered by clients with this outcome, and their fingerprints: they tell devices apart. */
+  readonly offered: readonly (readonly TlsVersion[])[]
+  readonly ja4: readonly string[]
+  readonly classes: readonly TrafficClass[]
+  readonly hosts: readonly string[]
+}
+
+/** Traffic of one class that passed. */
+export type ClassActivity = {
+  readonly class: TrafficClass
+  readonly passed: number
+  /** Passed by policy, but cut short or answered with a server error. */
+  readonly failures: number
+  readonly lastMs: number
+}
+
+/** Activity of a source since a moment. */
+export type Activity = {
+  readonly sinceMs: number
+  readonly passed: number
+  readonly refused: number
+  readonly failures: number
+  readonly lastPassedMs: number | null
+  readonly lastRefusedMs: number | null
+  readonly classes: readonly ClassActivity[]
+  /** Refusals and other ends before a request, newest first. */
+  readonly outcomes: readonly OutcomeCount[]
+  /** Sets of TLS versions that were offered, weakest first, with counts. */
+  readonly offered: readonly { readonly versions: readonly TlsVersion[]; readonly count: number }[]
+}
+
+/** Condenses ledger rows. */
+export function summariseActivity(rows: readonly LedgerRow[], sinceMs: number): Activity {
+  const passed = rows.filter(row => row.shape.outcome === 'passed')
+  const others = rows.filter(row => row.shape.outcome !== 'passed')
+  const refused = others.filter(row => row.shape.outcome !== 'silent')
+  return {
+    sinceMs,
+    passed: sum(passed, row => row.count),
+    refused: sum(refused, row => row.count),
+    failures: sum(passed, row => row.failures),
+    lastPassedMs: latest(passed),
+    lastRefusedMs: latest(refused),
+    classes: CLASSES.flatMap(trafficClass => classActivity(trafficClass, passed)),
+    outcomes: outcomeCounts(others),
+    offered: offeredCounts(rows),
+  }
+}
+
+function classActivity(trafficClass: TrafficClass, passed: readonly LedgerRow[]): readonly ClassActivity[] {
+  const rows = passed.filter(row => row.shape.class === trafficClass)
+  const lastMs = latest(rows)
+  if (lastMs === null) return []
+  return [
+    {
+      class: trafficClass,
+      passed: sum(rows, row => row.count),
+      failures: sum(rows, row => row.failures),
+      lastMs,
+    },
+  ]
+}
+
+function outcomeCounts(rows: readonly LedgerRow[]): readonly OutcomeCount[] {
+  const groups = Map.groupBy(rows, row => row.shape.outcome)
+  const counts = [...groups].map(([outcome, group]): OutcomeCount => ({
+    outcome,
+    count: sum(group, row => row.count),
+    lastMs: latest(group) ?? 0,
+    offered: distinct(
+      group.map(row => row.shape.offered),
+      versions => versions.join(),
+    ),
+    ja4: distinct(
+      group.flatMap(row => row.shape.ja4 ?? []),
+      String,
+    ),
+    classes: distinct(
+      group.flatMap(row => row.shape.class ?? []),
+      String,
+    ),
+    hosts: distinct(
+      group.flatMap(row => row.shape.host ?? row.shape.serverName ?? []),
+      String,
+    ),
+  }))
+  return counts.sort((a, b) => b.lastMs - a.lastMs)
+}
+
+function offeredCounts(rows: readonly LedgerRow[]): Activity['offered'] {
+  const known = rows.filter(row => row.shape.offered.length > 0)
+  const groups = Map.groupBy(known, row => byStrength(row.shape.offered).join())
+  return [...groups.values()]
+    .map(group => ({
+      versions: byStrength(group[0]?.shape.offered ?? []),
+      count: sum(group, row => row.count),
+    }))
+    .sort((a, b) => strength(a.versions) - strength(b.versions))
+}
+
+function byStrength(versions: readonly TlsVersion[]): readonly TlsVersion[] {
+  return TLS_VERSIONS.filter(version => versions.includes(version))
+}
+
+function strength(versions: readonly TlsVersion[]): number {
+  const strongest = versions.at(-1)
+  return strongest === undefined ? -1 : TLS_VERSIONS.indexOf(strongest)
+}
+
+function sum(rows: readonly LedgerRow[], value: (row: LedgerRow) => number): number {
+  let total = 0
+  for (const row of rows) total += value(row)
+  return total
+}
+
+function latest(rows: readonly LedgerRow[]): number | null {
+  let last: number | null = null
+  for (const row of rows) if (last === null || row.lastMs > last) last = row.lastMs
+  return last
+}
+
+function distinct<T>(values: readonly T[], key: (value: T) => string): readonly T[] {
+  return [...new Map(values.map(value => [key(value), value])).values()]
+}

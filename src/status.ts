@@ -1,0 +1,146 @@
+// What the composed parts say of themselves, put together for `GET /v1/status` and for the gauges of the metrics.
+import type { CertificateState, GateStatus, RejectedPolicy } from './admin/status.ts'
+import type { Certificates } from './edge/certificates.ts'
+import type { CurrentPolicy } from './edge/connection.ts'
+import type { Gate } from './edge/gate.ts'
+import type { Upstreams } from './forward/upstreams.ts'
+import type { CountryLookup } from './geo/country-lookup.ts'
+import type { Ledger } from './journal/ledger.ts'
+import type { GaugeSources } from './journal/metrics.ts'
+import type { Store } from './journal/store.ts'
+import type { UpstreamMember } from './policy/snapshot.ts'
+
+/** The parts that are asked. */
+export type StatusParts = {
+  readonly gate: Gate
+  readonly upstreams: Upstreams
+  readonly certificates: Certificates
+  readonly countries: CountryLookup
+  readonly store: Store
+  readonly ledger: Ledger
+}
+
+/** Everything else that a status needs. */
+export type StatusFacts = StatusParts & {
+  readonly current: CurrentPolicy
+  readonly clock: () => number
+  readonly startedMs: number
+  readonly warnings: readonly string[]
+  readonly rejected: RejectedPolicy | null
+  readonly version: string
+  readonly pid: number
+  readonly memory: () => GateStatus['memory']
+}
+
+const MAX_LISTED = 2_000
+
+/** The status of a running gate. */
+export function gateStatus(facts: StatusFacts): GateStatus {
+  const { gate, current } = facts
+  const { snapshot } = current()
+  const connections = gate.connections()
+  return {
+    version: facts.version,
+    pid: facts.pid,
+    startedMs: facts.startedMs,
+    nowMs: facts.clock(),
+    policy: {
+      id: snapshot.id,
+      directory: snapshot.directories.policy,
+      loadedMs: snapshot.loadedMs,
+      model: snapshot.model.value,
+      home: [...snapshot.home.value],
+      rules: snapshot.rules.size,
+      sites: snapshot.sites.length,
+      warnings: facts.warnings,
+      rejected: facts.rejected,
+    },
+    listeners: gate.addresses(),
+    open: {
+      connections: gate.counts().open,
+      webSockets: connections.filter(isWebSocket).length,
+      max: snapshot.limits.connections,
+    },
+    connections: connections.slice(0, MAX_LISTED).map(connection => ({
+      id: connection.id,
+      address: connection.address,
+      port: connection.port,
+      listener: connection.listener,
+      site: connection.site,
+      country: connection.country,
+      name: connection.name,
+      tls: connection.tls?.version ?? null,
+      openedMs: connection.openedMs,
+      requests: connection.requests,
+      bytesIn: connection.bytesIn,
+      bytesOut: connection.bytesOut,
+      state: connection.state,
+    })),
+    upstreams: facts.upstreams
+      .health()
+      .map(({ group, member, state, sinceMs, lastProblem, serving, openRequests }) => ({
+        group,
+        member,
+        origin: originOf(snapshot.upstreams.get(group)?.members ?? [], member),
+        state,
+        sinceMs,
+        lastProblem,
+        serving,
+        openRequests,
+      })),
+    certificates: certificateStates(facts.certificates),
+    databases: facts.countries
+      .databases()
+      .map(({ role, file, type, builtMs }) => ({ role, file, type, builtMs })),
+    memory: facts.memory(),
+  }
+}
+
+/** Gauges that are read when metrics are asked for. */
+export function connectionGauges(parts: StatusParts, current: CurrentPolicy): GaugeSources {
+  const { gate, upstreams, certificates, countries, store, ledger } = parts
+  return {
+    connectionsOpen: () => {
+      const counts = new Map(current().snapshot.listeners.map(listener => [listener.id, 0]))
+      for (const { listener } of gate.connections()) counts.set(listener, (counts.get(listener) ?? 0) + 1)
+      return counts
+    },
+    webSocketsOpen: () => gate.connections().filter(isWebSocket).length,
+    upstreams: () =>
+      upstreams.health().map(({ group, member, state, openRequests }) => ({
+        group,
+        member,
+        up: state === 'up' || state === 'returning',
+        openRequests,
+      })),
+    certificates: () => certificateStates(certificates),
+    geoDatabases: () => countries.databases(),
+    policyLoadedMs: () => current().snapshot.loadedMs,
+    overlay: () => ({ bans: current().overlay.ban.size, allows: current().overlay.allow.size }),
+    store: () => store.state(),
+    ledger: () => ledger.state(),
+  }
+}
+
+function certificateStates(certificates: Certificates): readonly CertificateState[] {
+  return certificates.states().flatMap(({ name, set }) =>
+    (set?.certificates ?? []).map(certificate => ({
+      name,
+      subject: certificate.subject,
+      keyType: certificate.keyType,
+      validToMs: certificate.validToMs,
+      sha256: certificate.fingerprint,
+      file: certificate.certFile,
+      development: set?.origin === 'development',
+    })),
+  )
+}
+
+function isWebSocket({ state }: { readonly state: string }): boolean {
+  return state.startsWith('websocket')
+}
+
+function originOf(members: readonly UpstreamMember[], id: string): string {
+  const origin = members.find(member => member.id === id)?.origin
+  return origin === undefined ? '' : `${origin.protocol}://${origin.host}:${origin.port}`
+}
