@@ -1,32 +1,39 @@
 // One kept-alive HTTP/1.1 connection over TLS, as small as a load generator's must be.
-import { connect, type TLSSocket } from 'node:tls'
 import { once } from 'node:events'
+import { connect as connectTcp } from 'node:net'
+import { connect, type TLSSocket } from 'node:tls'
 import { HOST, PROXY_ADDRESS } from '../stage/namespace.ts'
 import { CHECK_IN_PATH, FORM_TYPE, USER_AGENT } from './work.ts'
 
 /** An open connection; one exchange at a time. */
 export type HttpConnection = {
   readonly socket: TLSSocket
+  /** Ends the connection with a TCP reset. */
+  readonly reset: () => void
   /** Sends a request and resolves with the status when the response is complete. Rejects when the connection ends before. */
   readonly exchange: (request: string) => Promise<number>
 }
 
 /** Connects with a full handshake. */
 export async function openConnection(port: number, localAddress?: string): Promise<HttpConnection> {
-  const socket = connect({
+  const tcp = connectTcp({
     host: PROXY_ADDRESS,
     port,
+    noDelay: true,
+    ...(localAddress === undefined ? {} : { localAddress }),
+  })
+  const socket = connect({
+    socket: tcp,
     servername: HOST,
     rejectUnauthorized: false,
     minVersion: 'TLSv1.3',
     ciphers: 'TLS_AES_128_GCM_SHA256',
     ecdhCurve: 'X25519',
-    ...(localAddress === undefined ? {} : { localAddress }),
   })
-  socket.setNoDelay(true)
   try {
     await once(socket, 'secureConnect')
   } catch (error) {
+    tcp.destroy()
     socket.destroy()
     throw error
   }
@@ -56,7 +63,7 @@ export async function openConnection(port: number, localAddress?: string): Promi
       waiting = { resolve, reject }
       socket.write(request, 'latin1')
     })
-  return { socket, exchange }
+  return { socket, exchange, reset: () => tcp.resetAndDestroy() }
 }
 
 /** A check-in by GET. */

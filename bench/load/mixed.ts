@@ -1,4 +1,5 @@
 // Mixed traffic as a fleet makes it: check-ins, new connections, WebSockets that come and go, downloads, clients that vanish mid-way.
+import { setTimeout as delay } from 'node:timers/promises'
 import { checkInForm, DOWNLOAD_PATH } from './work.ts'
 import { getRequest, openConnection, postRequest, type HttpConnection } from './http-connection.ts'
 import { openWebSocket } from './websockets.ts'
@@ -40,6 +41,7 @@ export function startMixedTraffic(port: number): MixedTraffic {
       } catch (error) {
         counts.failures++
         counts.lastFailure = error instanceof Error ? error.message : String(error)
+        await delay(100)
       }
     }
   }
@@ -111,7 +113,7 @@ async function vanish(port: number, counts: MixedCounts, loop: number): Promise<
   await new Promise<void>(resolve => {
     let received = 0
     const finish = () => {
-      socket.resetAndDestroy()
+      connection.reset()
       resolve()
     }
     socket.once('close', () => resolve())

@@ -19,7 +19,10 @@ export type Growth = {
 export function judgeGrowth(
   name: string,
   samples: readonly (readonly [minute: number, value: number])[],
-  { warmUpShare = 0.3, tolerance = 0.002 } = {},
+  {
+    warmUpShare = 0.3,
+    tolerance = 0.002,
+  }: { readonly warmUpShare?: number; readonly tolerance?: number } = {},
 ): Growth {
   const end = samples.at(-1)?.[0] ?? 0
   const settled = samples.filter(([minute]) => minute >= end * warmUpShare)

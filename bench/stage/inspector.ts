@@ -43,8 +43,16 @@ export async function openInspector(): Promise<Inspector> {
     waiting.get(message.id)?.(message)
     waiting.delete(message.id)
   })
+  socket.addEventListener('close', () => {
+    for (const answer of waiting.values()) answer({ error: { message: 'the process ended' } })
+    waiting.clear()
+  })
   const call = (method: string, params: object = {}) =>
     new Promise<Record<string, unknown>>((resolve, reject) => {
+      if (socket.readyState !== WebSocket.OPEN) {
+        reject(new Error(`${method}: the process ended`))
+        return
+      }
       const id = ++lastId
       waiting.set(id, message => {
         if (message.error === undefined) resolve(message.result ?? {})
