@@ -7,7 +7,7 @@ import { adminRoutes } from './admin/routes.ts'
 import type { ReloadResult } from './admin/reload-result.ts'
 import type { RejectedPolicy } from './admin/status.ts'
 import { diffSnapshots } from './config/diff.ts'
-import { loadPolicy } from './config/load.ts'
+import { loadPolicy, POLICY_FILE } from './config/load.ts'
 import { formatProblem, renderProblem } from './config/problems.ts'
 import { watchPolicy } from './config/watch.ts'
 import { createCertificates } from './edge/certificates.ts'
@@ -353,11 +353,14 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     })
   }
   certificates.watch()
-  if (options.watch)
-    watcher = watchPolicy(
-      policyDirectory,
-      () => void reload('file').catch(cause => internalError('reload', cause)),
-    )
+  if (options.watch) {
+    watcher = watchPolicy({
+      directory: policyDirectory,
+      file: POLICY_FILE,
+      onChange: () => void reload('file').catch(cause => internalError('reload', cause)),
+      onProblem: problem => internalError('policy watch', new Error(problem)),
+    })
+  }
 
   let stopping: Promise<void> | undefined
   return {

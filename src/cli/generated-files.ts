@@ -1,7 +1,7 @@
 // The files that are derived from the code: JSON Schemas, the policy reference, the list of reasons.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { jsonSchemas } from '../config/json-schema.ts'
+import { jsonSchemaFiles } from '../config/json-schema.ts'
 import { policyReference } from '../config/reference.ts'
 import { REASON_NAMES, REASONS } from '../policy/reasons.ts'
 
@@ -12,7 +12,7 @@ export type GeneratedFile = { readonly path: string; readonly text: string }
 export function generatedFiles(root: string): readonly GeneratedFile[] {
   const troubleshooting = 'docs/troubleshooting.md'
   return [
-    ...jsonSchemas().map(({ name, text }) => ({ path: `policies/schema/${name}`, text })),
+    ...jsonSchemaFiles().map(({ name, content }) => ({ path: `policies/schema/${name}`, text: content })),
     { path: 'docs/policy-reference.md', text: policyReference() },
     {
       path: troubleshooting,

@@ -96,16 +96,6 @@ export class CidrTrie<T> {
     return best
   }
 
-  /** Every entry, in no particular order. */
-  *values(): Generator<T, void, undefined> {
-    const open = [this.#v4, this.#v6]
-    for (let node = open.pop(); node !== undefined; node = open.pop()) {
-      yield* node.entries
-      if (node.zero !== undefined) open.push(node.zero)
-      if (node.one !== undefined) open.push(node.one)
-    }
-  }
-
   /** Every entry whose range covers the address, widest first. */
   matchAll(address: Address): T[] {
     const found: T[] = []
