@@ -24,15 +24,16 @@ export async function openBrowser(lab: NetLab, host: string, wrapper: string): P
 
 /** Logs in and opens the terminal of the first device. */
 export async function openTerminal(browser: Browser, url: string): Promise<Page> {
-  const page = await browser.newPage()
+  const page = await browser.newPage({ bypassCSP: true })
   await page.goto(url)
   await page.fill('#username', ACCOUNT.user)
   await page.fill('#password', ACCOUNT.password)
   await page.click('#loginButton')
-  await page.waitForFunction('typeof nodes !== "undefined" && nodes.length > 0 && (nodes[0].conn & 1) !== 0')
+  await page.waitForFunction('typeof nodes !== "undefined" && nodes !== null && nodes.length > 0 && (nodes[0].conn & 1) !== 0')
   await page.evaluate('gotoDevice(nodes[0]._id, 12)')
   await page.click('#connectbutton2')
-  await page.waitForFunction('typeof terminal !== "undefined" && terminal !== null && terminal.State === 3')
+  await page.getByText('Connected', { exact: true }).waitFor()
+  await page.waitForFunction('document.querySelector(".xterm-screen") !== null')
   return page
 }
 
