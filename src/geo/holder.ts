@@ -11,6 +11,15 @@ export type BundledFiles = { readonly first: string | null; readonly second: str
 /** A database in its role. */
 type Held = { readonly database: Database; readonly state: DatabaseState }
 
+/** A file that lies in the directory. */
+export type DroppedFile = {
+  readonly file: string
+  /** Role of the database that was loaded from this file; null for a file that is not used. */
+  readonly role: 'first' | 'second' | null
+  /** Why the file as it lies there now cannot be used; null when it could. */
+  readonly problem: string | null
+}
+
 /** What the holder's owner gives it. */
 export type HolderOptions = {
   readonly directory: string
@@ -25,6 +34,7 @@ export type HolderOptions = {
 export type Holder = {
   readonly first: () => Held | null
   readonly second: () => Held | null
+  readonly files: () => readonly DroppedFile[]
   /**
    * Looks at the directory and swaps what has to be swapped. `asked`: somebody wants an answer now (start, signal, command), so that
    * problems are reported at once instead of after a second look.
@@ -45,6 +55,7 @@ export function createHolder(options: HolderOptions): Holder {
   let found = new Map<string, string>()
   /** Bundled databases read during the refresh that runs: each is needed for its age and perhaps for a role. */
   const justRead = new Map<string, Database>()
+  let seen: readonly { readonly file: string; readonly problem: string | null }[] = []
   let goneTimes = 0
   let started = false
 
@@ -108,19 +119,22 @@ export function createHolder(options: HolderOptions): Holder {
     for (const name of inspection?.leftOut ?? []) {
       reject(`${directory}/${name}`, 'too many databases lie in the directory: remove some', asked)
     }
+    const looked: { file: string; problem: string | null }[] = []
     for (const file of inspection?.files ?? []) {
+      const problem = file.ok ? (tooOld(file, oldestMs) ?? null) : file.problem
+      looked.push({ file: file.path, problem })
       if (!file.ok) {
         if (asked || file.times > 1) reject(file.path, file.problem, asked)
         else secondLook = true
         continue
       }
-      const problem = tooOld(file, oldestMs)
-      if (problem === undefined) usable.push(file)
+      if (problem === null) usable.push(file)
       else {
         file.database = null
         reject(file.path, problem, asked)
       }
     }
+    if (inspection !== undefined) seen = looked
 
     const listed = new Set(inspection?.files.map(file => file.path))
     const held = [roles.first, roles.second].map(role => role?.database.file ?? '')
@@ -232,7 +246,15 @@ export function createHolder(options: HolderOptions): Holder {
     return file.startsWith(`${directory}/`)
   }
 
-  return { first: () => roles.first, second: () => roles.second, refresh }
+  function files(): readonly DroppedFile[] {
+    return seen.map(({ file, problem }) => ({
+      file,
+      role: roles.first?.state.file === file ? 'first' : roles.second?.state.file === file ? 'second' : null,
+      problem,
+    }))
+  }
+
+  return { first: () => roles.first, second: () => roles.second, files, refresh }
 }
 
 function day(ms: number): string {

@@ -7,7 +7,7 @@ import { addressScope, type Address, type AddressScope } from '../net/address.ts
 import type { GeoFacts } from '../policy/facts.ts'
 import type { CountryLookup } from './country-lookup.ts'
 import type { Database } from './database-file.ts'
-import { createHolder, type BundledFiles } from './holder.ts'
+import { createHolder, type BundledFiles, type DroppedFile } from './holder.ts'
 import { WATCH_TIMES, watchDirectory, type WatchTimes } from './watch.ts'
 
 /** Age from which a database is reported as stale: makers publish at least monthly, plus two weeks of grace. */
@@ -35,6 +35,8 @@ export type CountryLookupOptions = {
 
 /** The look-up with its life cycle. */
 export type ManagedCountryLookup = CountryLookup & {
+  /** The files that lie in the directory, used or not, as they were at the last look; for status and diagnosis. */
+  readonly files: () => readonly DroppedFile[]
   /** Looks at the directory now (SIGHUP, command) and reports every problem again. Resolves when it is done; never rejects. */
   readonly reload: () => Promise<void>
   /** Stops watching; look-ups go on working. */
@@ -158,6 +160,7 @@ export async function createCountryLookup(options: CountryLookupOptions): Promis
   return {
     lookup,
     databases: () => [holder.first(), holder.second()].flatMap(held => (held === null ? [] : [held.state])),
+    files: holder.files,
     reload() {
       watching.renew()
       return refresh(true)

@@ -211,6 +211,30 @@ test('several databases: known makers first, then the newest build, the same liv
   t.is(again.databases()[1]?.file, bundled.first)
 })
 
+test('status can tell which files are used and what is wrong with the others', async t => {
+  const b = await bench(t)
+  const lookup = await b.start(await bundledWorlds(b))
+  await drop(b, 'a.mmdb', world('CA', 2))
+  await drop(b, 'b.mmdb', world('CA', 9))
+  await drop(b, 'c.mmdb', Buffer.from('garbage'))
+  await drop(b, 'second.mmdb', world('MX', 90))
+  await lookup.reload()
+  const at = (name: string): string => join(b.directory, name)
+  t.deepEqual(
+    lookup.files().map(({ file, role }) => [file, role]),
+    [
+      [at('a.mmdb'), 'first'],
+      [at('b.mmdb'), null],
+      [at('c.mmdb'), null],
+      [at('second.mmdb'), 'second'],
+    ],
+  )
+  t.deepEqual(
+    lookup.files().map(({ problem }) => problem === null),
+    [true, true, false, true],
+  )
+})
+
 test('a newly dropped database that comes second is said to be unused', async t => {
   const b = await bench(t)
   const lookup = await b.start(await bundledWorlds(b))

@@ -303,3 +303,15 @@ test('a running fleet checks in by itself until it is stopped', async t => {
   t.true(checkIns >= 20)
   t.is(rmm.stats().agents, 5)
 })
+
+test('all of it works over IPv6 as well', async t => {
+  const rmm = await start(t, { host: '::1', trustedPeers: [] })
+  const agent = await agentOf(t, `http://v6.example.test:${rmm.httpPort}`, {
+    resolve: ({ port }) => ({ host: '::1', port }),
+    sourceAddress: '::1',
+    heartbeat: { host: '::1', port: rmm.udpPort },
+  })
+  t.deepEqual(await outcome(agent), ['primary ok'])
+  t.like(await agent.heartbeat(5_000), { replied: true })
+  t.is(rmm.agents()[0]?.source, '::1')
+})
