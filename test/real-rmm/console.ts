@@ -29,7 +29,9 @@ export async function openTerminal(browser: Browser, url: string): Promise<Page>
   await page.fill('#username', ACCOUNT.user)
   await page.fill('#password', ACCOUNT.password)
   await page.click('#loginButton')
-  await page.waitForFunction('typeof nodes !== "undefined" && nodes !== null && nodes.length > 0 && (nodes[0].conn & 1) !== 0')
+  await page.waitForFunction(
+    'typeof nodes !== "undefined" && nodes !== null && nodes.length > 0 && (nodes[0].conn & 1) !== 0',
+  )
   await page.evaluate('gotoDevice(nodes[0]._id, 12)')
   await page.click('#connectbutton2')
   await page.getByText('Connected', { exact: true }).waitFor()

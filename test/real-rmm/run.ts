@@ -117,15 +117,18 @@ try {
   await mkdir(join(work, 'files/up'), { recursive: true })
   await mkdir(join(work, 'files/down'), { recursive: true })
   await writeFile(join(work, 'files/sample.bin'), bytes)
-  await mesh.control('us', [
+  // The client puts the domain before the id by itself.
+  const shortId = device._id.split('/').at(-1) ?? device._id
+  const sent = await mesh.control('us', [
     'Upload',
     '--id',
-    device._id,
+    shortId,
     '--file',
     join(work, 'files/sample.bin'),
     '--target',
     join(work, 'files/up'),
   ])
+  if (!sent.includes('Upload done')) throw new Error(`the upload did not go through:\n${sent}`)
   await until('upload complete', 60_000, async () =>
     digest(await readFile(join(work, 'files/up/sample.bin'))) === digest(bytes) ? true : undefined,
   )
@@ -133,7 +136,7 @@ try {
   await mesh.control('us', [
     'Download',
     '--id',
-    device._id,
+    shortId,
     '--file',
     join(work, 'files/up/sample.bin'),
     '--target',

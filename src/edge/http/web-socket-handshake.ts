@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto'
 import { FlatHeaders } from './header-view.ts'
 import { names, type HeadProblem, type RequestHead } from './request-head.ts'
 
-// 16 bytes in base64: 21 free characters, one with two significant bits, two pads.
-const KEY = /^[A-Za-z0-9+/]{21}[AQgw]==$/
+// The form of 16 bytes in base64. Spare bits of the last character are not looked at: MeshCentral's native agent sets them.
+const KEY = /^[A-Za-z0-9+/]{22}==$/
 
 /** Why an upgrade request is no valid handshake; undefined: it is one. */
 export function problemOfHandshake(head: RequestHead, headers: FlatHeaders): HeadProblem | undefined {
