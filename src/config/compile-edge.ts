@@ -60,7 +60,8 @@ function isServed(host: string, hosts: readonly string[]): boolean {
 
 /** What names are compiled from. */
 export type NameBasis = {
-  readonly upstreamIds: readonly string[]
+  /** Null: the policy has no upstreams at all, which is reported elsewhere. */
+  readonly upstreamIds: readonly string[] | null
   /** The profile of a name; undefined when it could not be loaded (reported elsewhere). */
   readonly profileOf: (host: string) => Profile | undefined
   readonly classes: ReadonlyMap<TrafficClass, ClassPolicy>
@@ -79,7 +80,7 @@ export function compileNames(
   }
   return Object.entries(written).flatMap(([host, entry]): readonly Name[] => {
     const path: Path = ['names', host]
-    if (!basis.upstreamIds.includes(entry.upstream)) {
+    if (basis.upstreamIds?.includes(entry.upstream) === false) {
       report.error(
         [...path, 'upstream'],
         `there is no upstream ${JSON.stringify(entry.upstream)}`,

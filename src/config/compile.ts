@@ -95,7 +95,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
   const names = compileNames(
     written.names,
     {
-      upstreamIds: keysOf(source, 'upstreams'),
+      upstreamIds: stated(['upstreams']) ? keysOf(source, 'upstreams') : null,
       profileOf: host => profileOf(written, profiles, host),
       classes,
       certificateFile: path => {
