@@ -52,7 +52,14 @@ function explain(issue: Issue, base: Path, source: YamlSource): readonly Located
       const first = issue.issues[0]
       const [message, hint] =
         first === undefined ? ['not a usable key', null] : keyMessage(first, path.at(-1))
-      return [{ problem: problemAt(source.keyAt(path), source.lines, message, hint ?? null), unusable: path }]
+      return [
+        {
+          problem: problemAt(source.keyAt(path), source.lines, message, hint ?? null),
+          unusable: path,
+          missing: null,
+          unknownKey: null,
+        },
+      ]
     }
     case 'invalid_type':
       if (value === undefined) {
