@@ -21,9 +21,6 @@ export function compileListeners(
   hosts: readonly string[],
   report: Reporter,
 ): readonly Listener[] {
-  if (Object.keys(written).length === 0) {
-    report.error(['listeners'], 'there is no listener', 'for example https: { address: "0.0.0.0:8443" }')
-  }
   return Object.entries(written).map(([id, entry]): Listener => {
     const path: Path = ['listeners', id]
     if (entry.withoutName !== undefined && !isServed(entry.withoutName, hosts)) {
@@ -75,9 +72,6 @@ export function compileNames(
   basis: NameBasis,
   report: Reporter,
 ): readonly Name[] {
-  if (Object.keys(written).length === 0) {
-    report.error(['names'], 'there is no name', 'for example rmm.example.com: { upstream: rmm }')
-  }
   return Object.entries(written).flatMap(([host, entry]): readonly Name[] => {
     const path: Path = ['names', host]
     if (basis.upstreamIds?.includes(entry.upstream) === false) {

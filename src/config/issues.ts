@@ -196,16 +196,9 @@ function bound(
   if (issue.message !== '' && !issue.message.startsWith('Too ') && !issue.message.startsWith('Invalid')) {
     return issue.message.split(HINT).join('; ')
   }
-  switch (issue.origin) {
-    case 'array':
-    case 'set':
-    case 'map':
-      return `must have ${word} ${limit} ${limit === 1 ? 'entry' : 'entries'}`
-    case 'string':
-      return `must have ${word} ${limit} characters`
-    default:
-      return `is ${quoted(value)}; ${word} ${limit}`
-  }
+  if (issue.origin === 'array') return `must have ${word} ${limit} ${limit === 1 ? 'entry' : 'entries'}`
+  if (issue.origin === 'string') return `must have ${word} ${limit} characters`
+  return `is ${quoted(value)}; ${word} ${limit}`
 }
 
 /** The value at a path of plain data. */
