@@ -21,9 +21,6 @@ export function compileListeners(
   hosts: readonly string[],
   report: Reporter,
 ): readonly Listener[] {
-  if (Object.keys(written).length === 0) {
-    report.error(['listeners'], 'there is no listener', 'for example https: { address: "0.0.0.0:8443" }')
-  }
   return Object.entries(written).map(([id, entry]): Listener => {
     const path: Path = ['listeners', id]
     if (entry.withoutName !== undefined && !isServed(entry.withoutName, hosts)) {
@@ -60,7 +57,8 @@ function isServed(host: string, hosts: readonly string[]): boolean {
 
 /** What names are compiled from. */
 export type NameBasis = {
-  readonly upstreamIds: readonly string[]
+  /** Null: the policy has no upstreams at all, which is reported elsewhere. */
+  readonly upstreamIds: readonly string[] | null
   /** The profile of a name; undefined when it could not be loaded (reported elsewhere). */
   readonly profileOf: (host: string) => Profile | undefined
   readonly classes: ReadonlyMap<TrafficClass, ClassPolicy>
@@ -74,12 +72,9 @@ export function compileNames(
   basis: NameBasis,
   report: Reporter,
 ): readonly Name[] {
-  if (Object.keys(written).length === 0) {
-    report.error(['names'], 'there is no name', 'for example rmm.example.com: { upstream: rmm }')
-  }
   return Object.entries(written).flatMap(([host, entry]): readonly Name[] => {
     const path: Path = ['names', host]
-    if (!basis.upstreamIds.includes(entry.upstream)) {
+    if (basis.upstreamIds?.includes(entry.upstream) === false) {
       report.error(
         [...path, 'upstream'],
         `there is no upstream ${JSON.stringify(entry.upstream)}`,

@@ -69,6 +69,12 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
       if (validated.problems.length === 0 || stated(path.slice(0, 1))) whole.error(path, message, hint)
     },
   }
+  for (const [key, one, example] of [
+    ['listeners', 'listener', 'https: { address: "0.0.0.0:8443" }'],
+    ['names', 'name', 'rmm.example.com: { upstream: rmm }'],
+  ] as const) {
+    if (keysOf(source, key).length === 0) report.error([key], `there is no ${one}`, `for example ${example}`)
+  }
   const profiles = loadProfiles(written, profileIds, disk, findings, report)
   const general = profiles.get(written.profile)
   const home = { value: new Set(written.home), at: report.at(['home']) }
@@ -95,7 +101,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
   const names = compileNames(
     written.names,
     {
-      upstreamIds: keysOf(source, 'upstreams'),
+      upstreamIds: stated(['upstreams']) ? keysOf(source, 'upstreams') : null,
       profileOf: host => profileOf(written, profiles, host),
       classes,
       certificateFile: path => {

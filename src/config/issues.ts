@@ -6,7 +6,14 @@ import { HINT } from './scalars.ts'
 import { suggest, suggestion } from './spelling.ts'
 
 /** A schema issue with the part of the file that it makes unusable. */
-export type Located = { readonly problem: Problem; readonly unusable: Path }
+export type Located = {
+  readonly problem: Problem
+  readonly unusable: Path
+  /** The required key that is missing; null: the issue is something else. */
+  readonly missing: string | null
+  /** The key that the schema does not know; null: the issue is something else. */
+  readonly unknownKey: string | null
+}
 
 type Issue = z.core.$ZodIssue
 
@@ -18,8 +25,13 @@ export function explainIssue(issue: Issue, source: YamlSource): readonly Located
 function explain(issue: Issue, base: Path, source: YamlSource): readonly Located[] {
   const path: Path = [...base, ...issue.path.map(part => (typeof part === 'symbol' ? String(part) : part))]
   const value = valueAt(source.value, path)
-  const at = (message: string, hint: string | null): readonly Located[] => [
-    { problem: problemAt(source.at(path), source.lines, message, hint), unusable: path },
+  const at = (message: string, hint: string | null, missing: string | null = null): readonly Located[] => [
+    {
+      problem: problemAt(source.at(path), source.lines, message, hint),
+      unusable: path,
+      missing,
+      unknownKey: null,
+    },
   ]
   switch (issue.code) {
     case 'unrecognized_keys':
@@ -31,6 +43,8 @@ function explain(issue: Issue, base: Path, source: YamlSource): readonly Located
           suggestion(key, issue.message.split(',')),
         ),
         unusable: [...path, key],
+        missing: null,
+        unknownKey: key,
       }))
     case 'invalid_union':
       return explainUnion(issue, path, value, source)
@@ -38,18 +52,25 @@ function explain(issue: Issue, base: Path, source: YamlSource): readonly Located
       const first = issue.issues[0]
       const [message, hint] =
         first === undefined ? ['not a usable key', null] : keyMessage(first, path.at(-1))
-      return [{ problem: problemAt(source.keyAt(path), source.lines, message, hint ?? null), unusable: path }]
+      return [
+        {
+          problem: problemAt(source.keyAt(path), source.lines, message, hint ?? null),
+          unusable: path,
+          missing: null,
+          unknownKey: null,
+        },
+      ]
     }
     case 'invalid_type':
       if (value === undefined) {
-        return at(`${label(path)} is required`, parentHint(path, source))
+        return at(`${label(path)} is required`, null, String(path.at(-1)))
       }
       return at(
         `${label(path)} must be ${expectedWord(issue.expected)}, not ${describe(value)}`,
         typeHint(value),
       )
     case 'invalid_value':
-      if (value === undefined) return at(`${label(path)} is required`, null)
+      if (value === undefined) return at(`${label(path)} is required`, null, String(path.at(-1)))
       return at(
         `${quoted(value)} is not a value of ${label(path)}`,
         valueHint(value, issue.values.map(String)),
@@ -96,7 +117,8 @@ function explainUnion(
       : `${label(path)} must be ${[...new Set(words)].join(' or ')}, not ${describe(value)}`,
     value === undefined ? null : (likelyWord(value, words) ?? typeHint(value)),
   )
-  return [{ problem, unusable: path }]
+  const missing = value === undefined ? String(path.at(-1)) : null
+  return [{ problem, unusable: path, missing, unknownKey: null }]
 }
 
 function likelyWord(value: unknown, words: readonly string[]): string | null {
@@ -123,15 +145,6 @@ function label(path: Path): string {
   const part = path.at(-1)
   if (part === undefined) return 'the file'
   return typeof part === 'number' ? `entry ${part + 1} of ${String(path.at(-2) ?? 'the list')}` : part
-}
-
-function parentHint(path: Path, source: YamlSource): string | null {
-  const parent = valueAt(source.value, path.slice(0, -1))
-  const key = path.at(-1)
-  if (typeof parent !== 'object' || parent === null || typeof key !== 'string') return null
-  // A misspelt neighbour is the usual reason for a missing key.
-  const near = suggest(key, Object.keys(parent))
-  return near === undefined ? null : `is ${quoted(near)} meant to be "${key}"?`
 }
 
 function expectedWord(expected: string): string {
@@ -183,16 +196,9 @@ function bound(
   if (issue.message !== '' && !issue.message.startsWith('Too ') && !issue.message.startsWith('Invalid')) {
     return issue.message.split(HINT).join('; ')
   }
-  switch (issue.origin) {
-    case 'array':
-    case 'set':
-    case 'map':
-      return `must have ${word} ${limit} ${limit === 1 ? 'entry' : 'entries'}`
-    case 'string':
-      return `must have ${word} ${limit} characters`
-    default:
-      return `is ${quoted(value)}; ${word} ${limit}`
-  }
+  if (issue.origin === 'array') return `must have ${word} ${limit} ${limit === 1 ? 'entry' : 'entries'}`
+  if (issue.origin === 'string') return `must have ${word} ${limit} characters`
+  return `is ${quoted(value)}; ${word} ${limit}`
 }
 
 /** The value at a path of plain data. */

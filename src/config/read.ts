@@ -113,24 +113,21 @@ export function readYaml(file: string, text: string): ReadResult {
   }
 }
 
+const SYNTAX: Readonly<Record<string, readonly [string, string]>> = {
+  TAB_AS_INDENT: ['a tab is used for indentation', 'indent with spaces'],
+  MULTIPLE_DOCS: ['the file has more than one document', 'remove the line "---" in the middle'],
+  TAG_RESOLVE_FAILED: ['YAML tags ("!...") have no meaning here', 'remove the tag or quote the text'],
+  BAD_ALIAS: [
+    'YAML anchors and aliases ("&", "*") are not allowed',
+    'quote text that begins with & or *, for example "*.example.com"',
+  ],
+}
+
 function explainSyntax(error: YAMLError): { readonly message: string; readonly hint: string | null } {
-  switch (error.code) {
-    case 'TAB_AS_INDENT':
-      return { message: 'a tab is used for indentation', hint: 'indent with spaces' }
-    case 'MULTIPLE_DOCS':
-      return { message: 'the file has more than one document', hint: 'remove the line "---" in the middle' }
-    case 'TAG_RESOLVE_FAILED':
-      return { message: 'YAML tags ("!...") have no meaning here', hint: 'remove the tag or quote the text' }
-    case 'BAD_ALIAS':
-      return {
-        message: 'YAML anchors and aliases ("&", "*") are not allowed',
-        hint: 'quote text that begins with & or *, for example "*.example.com"',
-      }
-    case 'MISSING_CHAR':
-      return { message: error.message, hint: 'is a quote or bracket missing?' }
-    default:
-      return { message: `not valid YAML: ${firstSentence(error.message)}`, hint: null }
-  }
+  const known = SYNTAX[error.code]
+  if (known !== undefined) return { message: known[0], hint: known[1] }
+  const message = `not valid YAML: ${firstSentence(error.message)}`
+  return { message, hint: error.code === 'MISSING_CHAR' ? 'is a quote or bracket missing?' : null }
 }
 
 function firstSentence(message: string): string {

@@ -11,9 +11,9 @@ type Json = {
   readonly type?: string
   readonly description?: string
   readonly default?: unknown
-  readonly const?: unknown
-  readonly enum?: readonly unknown[]
-  readonly examples?: readonly unknown[]
+  readonly const?: string | number
+  readonly enum?: readonly string[]
+  readonly examples?: readonly string[]
   readonly properties?: Readonly<Record<string, Json>>
   readonly required?: readonly string[]
   readonly additionalProperties?: Json | boolean
@@ -21,7 +21,6 @@ type Json = {
   readonly items?: Json
   readonly anyOf?: readonly Json[]
   readonly $ref?: string
-  readonly definitions?: Readonly<Record<string, Json>>
 }
 
 /** The text of docs/policy-reference.md. */
@@ -103,17 +102,11 @@ function describeFile(title: string, schema: z.ZodType): readonly string[] {
   const json = z.toJSONSchema(schema, { io: 'input', target: 'draft-7' }) as Json
   const out: string[] = [`## ${title}`, '']
   const seen = new Map<string, string>()
-  section(json, '', json.definitions ?? {}, seen, out)
+  section(json, '', seen, out)
   return out
 }
 
-function section(
-  schema: Json,
-  path: string,
-  definitions: Readonly<Record<string, Json>>,
-  seen: Map<string, string>,
-  out: string[],
-): void {
+function section(schema: Json, path: string, seen: Map<string, string>, out: string[]): void {
   const properties = Object.entries(schema.properties ?? {})
   if (properties.length === 0) return
   const key = JSON.stringify(schema.properties)
@@ -125,7 +118,7 @@ function section(
       ['key', 'value', 'default', 'meaning'],
       properties.map(([name, value]) => [
         `\`${name}\``,
-        valueWord(value, definitions),
+        valueWord(value),
         schema.required?.includes(name) === true ? 'required' : defaultWord(value.default),
         meaning(value),
       ]),
@@ -135,7 +128,7 @@ function section(
   for (const [name, value] of properties) {
     for (const inner of blocks(value, path === '' ? name : `${path}.${name}`)) {
       const before = seen.get(JSON.stringify(inner.schema.properties))
-      if (before === undefined) section(inner.schema, inner.path, definitions, seen, out)
+      if (before === undefined) section(inner.schema, inner.path, seen, out)
       else out.push(`\`${inner.path}\` has the keys of [${before}](#${anchor(before)}).`, '')
     }
   }
@@ -162,23 +155,21 @@ function meaning(schema: Json): string {
   return inner === undefined ? '' : meaning(inner)
 }
 
-function valueWord(schema: Json, definitions: Readonly<Record<string, Json>>): string {
-  if (schema.const !== undefined) return `\`${String(schema.const)}\``
-  if (schema.enum !== undefined) return schema.enum.map(entry => `\`${String(entry)}\``).join(', ')
+function valueWord(schema: Json): string {
+  if (schema.const !== undefined) return `\`${schema.const}\``
+  if (schema.enum !== undefined) return schema.enum.map(entry => `\`${entry}\``).join(', ')
   if (schema.$ref !== undefined) return schema.$ref.split('/').at(-1) ?? ''
   if (schema.anyOf !== undefined) {
-    const words = new Set(
-      schema.anyOf.filter(entry => entry.type !== 'null').map(entry => valueWord(entry, definitions)),
-    )
+    const words = new Set(schema.anyOf.filter(entry => entry.type !== 'null').map(entry => valueWord(entry)))
     const list = [...words]
     const [first = ''] = list
     if (list.length === 2 && first === `list of ${list[1]}`) return `${list[1]}, or a list`
     return list.join(', or ')
   }
   if (schema.type === 'array')
-    return `list of ${schema.items === undefined ? 'values' : valueWord(schema.items, definitions)}`
+    return `list of ${schema.items === undefined ? 'values' : valueWord(schema.items)}`
   if (schema.type === 'object') return 'block'
-  if (schema.examples !== undefined && schema.examples.length > 0) return `\`${String(schema.examples[0])}\``
+  if (schema.examples !== undefined && schema.examples.length > 0) return `\`${schema.examples[0] ?? ''}\``
   if (schema.type === 'string') return 'text'
   if (schema.type === 'boolean') return '`true` or `false`'
   return schema.type === 'integer' || schema.type === 'number' ? 'number' : 'any value'

@@ -21,6 +21,17 @@ export function strict<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
   })
 }
 
+/** A block with classes as keys. */
+export function perClass<Schema extends z.ZodType>(settings: Schema) {
+  return z.partialRecord(z.enum(CLASSES), settings, {
+    error: issue => {
+      // The type knows only the codes of plain records.
+      const code: string = issue.code
+      return code === 'unrecognized_keys' ? CLASSES.join(',') : undefined
+    },
+  })
+}
+
 /** One value or a list of them; always a list in the result. */
 export function oneOrMany<Schema extends z.ZodType>(item: Schema) {
   return z

@@ -1,7 +1,17 @@
 // Schema of what a policy says about traffic classes: access, countries, TLS, keys, windows, limits.
 import { z } from 'zod'
 import { CLASSES } from '../policy/classes.ts'
-import { HINT, countries, duration, method, oneOrMany, size, strict, tlsVersion } from './scalars.ts'
+import {
+  HINT,
+  countries,
+  duration,
+  method,
+  oneOrMany,
+  size,
+  strict,
+  tlsVersion,
+  perClass,
+} from './scalars.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
@@ -150,6 +160,4 @@ export const classSettings = strict({
 export type WrittenClass = z.output<typeof classSettings>
 
 /** Settings by class. */
-export const classMap = z
-  .partialRecord(z.enum(CLASSES), classSettings)
-  .describe(`Settings by class. Classes: ${CLASSES.join(', ')}.`)
+export const classMap = perClass(classSettings).describe(`Settings by class. Classes: ${CLASSES.join(', ')}.`)

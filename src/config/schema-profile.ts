@@ -1,9 +1,8 @@
 // Schema of a profile file: how an RMM product's traffic falls into classes, and what the product needs.
 import { z } from 'zod'
-import { CLASSES } from '../policy/classes.ts'
 import { classLimits } from './schema-classes.ts'
 import { health } from './schema-gate.ts'
-import { id, method, note, oneOrMany, pathPattern, strict, trafficClass } from './scalars.ts'
+import { id, method, note, oneOrMany, pathPattern, perClass, strict, trafficClass } from './scalars.ts'
 
 /** One line that maps requests to a class. */
 export const classLine = strict({
@@ -50,8 +49,7 @@ export const profileFile = strict({
     .describe('Agents pin the web certificate: changes are announced and spaced out.'),
   health: health.extend({}).describe('The probe that tells whether a server of this product lives.'),
   packs: z.array(id).default([]).describe('Rule packs that make sense for this product.'),
-  limits: z
-    .partialRecord(z.enum(CLASSES), classLimits)
+  limits: perClass(classLimits)
     .default({})
     .describe('Limits by class that the product needs, where they differ from the built-in ones.'),
 }).describe('An RMM product.')

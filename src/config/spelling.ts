@@ -23,7 +23,7 @@ export function suggest(word: string, known: Iterable<string>): string | undefin
   if (word.length > 64) return undefined
   const folded = fold(word)
   let best: string | undefined
-  let bestDistance = Math.max(1, Math.floor(folded.length / 3)) + 1
+  let bestDistance = Math.max(1, Math.floor(folded.length * 0.4)) + 1
   for (const candidate of known) {
     if (Math.abs(candidate.length - word.length) > 4) continue
     const distance = editDistance(folded, fold(candidate))

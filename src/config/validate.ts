@@ -1,9 +1,10 @@
 // Validates a parsed file against its schema and, when parts are wrong, goes on with the rest so that one look finds every problem.
 import type { z } from 'zod'
 import type { SourceLine } from '../policy/source-line.ts'
-import { explainIssue, valueAt } from './issues.ts'
+import { explainIssue, valueAt, type Located } from './issues.ts'
 import { sortProblems, type Problem } from './problems.ts'
 import type { Path, YamlSource } from './read.ts'
+import { suggest } from './spelling.ts'
 
 /** What validation made of a file. */
 export type Validated<Value> = {
@@ -28,7 +29,9 @@ export function validate<Schema extends z.ZodType>(
   const first = schema.safeParse(source.value)
   if (first.success) return { value: first.data, problems: [], at: source.at }
   const located = first.error.issues.flatMap(issue => explainIssue(issue, source))
-  const problems = sortProblems(located.map(entry => entry.problem))
+  const problems = sortProblems(
+    located.filter(entry => !isConsequence(entry, located)).map(entry => entry.problem),
+  )
   const removed = located.map(entry => entry.unusable)
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const pruned = prune(source.value, removed, placeholders)
@@ -42,6 +45,17 @@ export function validate<Schema extends z.ZodType>(
     }
   }
   return { value: null, problems, at: source.at }
+}
+
+// A required key that is missing because it is misspelt: the unknown key says so already.
+function isConsequence(entry: Located, all: readonly Located[]): boolean {
+  const { missing } = entry
+  if (missing === null) return false
+  const parent = pathKey(entry.unusable.slice(0, -1))
+  const unknown = all.flatMap(({ unknownKey, unusable }) =>
+    unknownKey !== null && pathKey(unusable.slice(0, -1)) === parent ? [unknownKey] : [],
+  )
+  return suggest(missing, unknown) !== undefined
 }
 
 type Pruned = { readonly value: unknown; readonly original: (path: Path) => Path }
