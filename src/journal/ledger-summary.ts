@@ -6,9 +6,10 @@ import type { LedgerOutcome, LedgerRow } from './ledger-facts.ts'
 /** One class of traffic. */
 export type ClassSummary = {
   readonly class: TrafficClass
+  /** Let through and answered. */
   readonly passed: number
-  /** Of `passed`: cut short or answered with a server error. */
-  readonly failures: number
+  /** Let through, but cut short or answered with a server error. */
+  readonly failed: number
   readonly refused: number
   readonly bytesIn: number
   readonly bytesOut: number
@@ -52,7 +53,7 @@ export function summarise(rows: readonly LedgerRow[]): SourceSummary {
     const { outcome, phase } = row.shape
     if (outcome === 'passed') {
       const agent = row.shape.class === 'agent' || row.shape.class === 'heartbeat'
-      if (agent && row.count > row.failures) lastCheckInMs = Math.max(lastCheckInMs ?? 0, row.lastMs)
+      if (agent) lastCheckInMs = Math.max(lastCheckInMs ?? 0, row.lastMs)
     } else {
       const key = `${phase} ${outcome}`
       const known = outcomes.get(key)
@@ -93,7 +94,7 @@ function classSummary(name: TrafficClass, rows: readonly LedgerRow[]): ClassSumm
   const own = rows.filter(row => row.shape.class === name)
   if (own.length === 0) return []
   let passed = 0
-  let failures = 0
+  let failed = 0
   let refused = 0
   let bytesIn = 0
   let bytesOut = 0
@@ -101,12 +102,12 @@ function classSummary(name: TrafficClass, rows: readonly LedgerRow[]): ClassSumm
   for (const row of own) {
     bytesIn += row.bytesIn
     bytesOut += row.bytesOut
-    failures += row.failures
-    if (row.shape.outcome !== 'passed') refused += row.count
+    if (row.shape.outcome === 'failed') failed += row.count
+    else if (row.shape.outcome !== 'passed') refused += row.count
     else {
       passed += row.count
       lastPassedMs = Math.max(lastPassedMs ?? 0, row.lastMs)
     }
   }
-  return [{ class: name, passed, failures, refused, bytesIn, bytesOut, lastPassedMs }]
+  return [{ class: name, passed, failed, refused, bytesIn, bytesOut, lastPassedMs }]
 }
