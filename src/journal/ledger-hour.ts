@@ -143,9 +143,15 @@ export function createLedgerHour(limits: LedgerLimits): LedgerHour {
     if (known !== undefined) return known
     const refused = isRefused(sight.outcome)
     // Summed-up shapes are few by nature; they keep a reserve so that a flood of odd paths cannot use up everything.
+    // A fleet with very many TLS stacks loses their fingerprints before it loses its paths.
     const summedUp = sight.path === '*' || (sight.path === null && sight.serverName === null)
     const room = summedUp ? limits.shapes * 2 : limits.shapes
-    if (shapes.size >= room || (refused && !summedUp && refusedShapes >= limits.shapes / 2)) return undefined
+    const full = shapes.size >= (sight.ja4 === null ? room * 1.5 : room)
+    if (full || (refused && !summedUp && refusedShapes >= limits.shapes / 2)) {
+      if (sight.ja4 === null) return undefined
+      sight.ja4 = null
+      return internShape()
+    }
     if (refused) refusedShapes++
     const shape = { facts, offeredMask: sight.offeredMask }
     shapes.set(key, shape)

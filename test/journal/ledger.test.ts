@@ -278,6 +278,18 @@ test('one source with endless paths, names and agents is summed up', t => {
   t.is(count, 20_000)
 })
 
+test('a fleet of very many TLS stacks keeps its paths and loses only fingerprints', t => {
+  const core = opened(t)
+  const ledger = createLedger({ ...LEDGER_LIMITS, shapes: 20 })
+  for (let index = 0; index < 200; index++)
+    ledger.record('request.closed', { ...closed, address: `10.0.0.${index}`, ja4: `t13d${index}` }, NOW)
+  drainInto(ledger, core)
+  const rows = [...core.ledger.all(0)]
+  t.is(rows.length, 200)
+  t.true(rows.every(row => row.shape.path === '/LabTech/Agent.aspx'))
+  t.is(rows.filter(row => row.shape.ja4 !== null).length, 20)
+})
+
 test('a very long host or name is the same row each time', t => {
   const ledger = createLedger()
   const fields = { ...closed, host: 'h'.repeat(2_000), serverName: 's'.repeat(2_000) }
