@@ -142,6 +142,8 @@ print(`${agents} agents, ${days} days, SQLite file in ${tmpdir()}`)
 let cells = 0
 let worstStep = 0
 let packMs = 0
+let openBytes = 0
+let usedBefore = 0
 for (let day = 0; day < days; day++) {
   for (let hour = 0; hour < 24; hour++) {
     const hourMs = START + (day * 24 + hour) * HOUR_MS
@@ -149,9 +151,11 @@ for (let day = 0; day < days; day++) {
     cells += ledger.state().cells
     drain(ledger, core)
   }
+  openBytes = core.size().usedBytes - usedBefore
   const packed = upkeep(core, START + (day + 1) * 24 * HOUR_MS + 2 * HOUR_MS)
   worstStep = Math.max(worstStep, packed.worstMs)
   packMs += packed.totalMs
+  usedBefore = core.size().usedBytes
 }
 const { usedBytes } = core.size()
 const sourceHours = agents * days * 24
@@ -161,6 +165,7 @@ print(`store: ${mb(usedBytes)} used, ${mb(statSync(file).size)} file`)
 print(
   `bytes per row: ${(usedBytes / cells).toFixed(1)}, per source and hour: ${(usedBytes / sourceHours).toFixed(1)}`,
 )
+print(`the running day, not packed yet: ${((openBytes * days) / cells).toFixed(1)} bytes per row`)
 print(`projection for ${TARGET.agents} agents x ${TARGET.days} days x 24 h: ${mb(usedBytes * scale)}`)
 print(
   `packing: ${(packMs / days).toFixed(0)} ms a day, worst step ${worstStep.toFixed(1)} ms (in the store's thread)`,

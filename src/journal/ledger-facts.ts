@@ -3,8 +3,11 @@ import type { TlsVersion } from '../net/tls-version.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { Reason } from '../policy/reasons.ts'
 
-/** How traffic of one shape came out: `passed`, the reason of its refusal, or what ended it before any decision. */
-export type LedgerOutcome = 'passed' | Reason | 'silent' | 'handshake-failed'
+/**
+ * How traffic of one shape came out: `passed`; `failed`: the policy let it through, but it was cut short or answered with
+ * a server error; the reason of its refusal; or what ended it before any decision.
+ */
+export type LedgerOutcome = 'passed' | 'failed' | Reason | 'silent' | 'handshake-failed'
 
 /**
  * Everything about a piece of traffic that decisions look at, apart from source and time. Few distinct shapes exist, so
@@ -38,16 +41,14 @@ export type LedgerRow = {
   readonly hourMs: number
   readonly shape: LedgerShape
   readonly count: number
-  /** Of `count`: passed by policy, but cut short or answered with a server error. */
-  readonly failures: number
   readonly bytesIn: number
   readonly bytesOut: number
   readonly firstMs: number
   readonly lastMs: number
 }
 
-/** Numbers per cell of a batch: source and shape index, hour, count, failures, bytes in, bytes out, first and last second. */
-export const CELL_WIDTH = 9
+/** Numbers per cell of a batch: source and shape index, hour, count, bytes in, bytes out, first and last second. */
+export const CELL_WIDTH = 8
 
 /** Additions to the ledger on their way to the store. Numbers of `cells` come in groups of CELL_WIDTH. */
 export type LedgerBatch = {

@@ -50,7 +50,6 @@ type Cell = {
   readonly hour: number
   readonly shape: Shape
   count: number
-  failures: number
   bytesIn: number
   bytesOut: number
   first: number
@@ -79,14 +78,7 @@ export type Sight = {
 export type LedgerHour = {
   /** To be filled before each `add`; `add` may coarsen it. */
   readonly sight: Sight
-  readonly add: (
-    source: string,
-    nowMs: number,
-    count: number,
-    failures: number,
-    bytesIn: number,
-    bytesOut: number,
-  ) => void
+  readonly add: (source: string, nowMs: number, count: number, bytesIn: number, bytesOut: number) => void
   /** Takes up to `maxCells` additions out; null when there are none. */
   readonly drain: (maxCells: number) => LedgerBatch | null
   readonly state: () => LedgerState
@@ -149,11 +141,17 @@ export function createLedgerHour(limits: LedgerLimits): LedgerHour {
     const key = JSON.stringify(facts)
     const known = shapes.get(key)
     if (known !== undefined) return known
-    const refused = sight.outcome !== 'passed'
+    const refused = isRefused(sight.outcome)
     // Summed-up shapes are few by nature; they keep a reserve so that a flood of odd paths cannot use up everything.
+    // A fleet with very many TLS stacks loses their fingerprints before it loses its paths.
     const summedUp = sight.path === '*' || (sight.path === null && sight.serverName === null)
     const room = summedUp ? limits.shapes * 2 : limits.shapes
-    if (shapes.size >= room || (refused && !summedUp && refusedShapes >= limits.shapes / 2)) return undefined
+    const full = shapes.size >= (sight.ja4 === null ? room * 1.5 : room)
+    if (full || (refused && !summedUp && refusedShapes >= limits.shapes / 2)) {
+      if (sight.ja4 === null) return undefined
+      sight.ja4 = null
+      return internShape()
+    }
     if (refused) refusedShapes++
     const shape = { facts, offeredMask: sight.offeredMask }
     shapes.set(key, shape)
@@ -193,7 +191,6 @@ export function createLedgerHour(limits: LedgerLimits): LedgerHour {
       hour,
       shape,
       count: 0,
-      failures: 0,
       bytesIn: 0,
       bytesOut: 0,
       first: 3600,
@@ -209,7 +206,7 @@ export function createLedgerHour(limits: LedgerLimits): LedgerHour {
     if (sight.path !== null) sight.path = '*'
     sight.ja4 = null
     sight.userAgent = 'other'
-    if (sight.outcome !== 'passed') {
+    if (isRefused(sight.outcome)) {
       sight.host = null
       sight.serverName = null
     }
@@ -219,7 +216,7 @@ export function createLedgerHour(limits: LedgerLimits): LedgerHour {
     const known = sources.get(source)
     if (known !== undefined) return known
     if (source !== OVERFLOW_SOURCE) {
-      const refused = sight.outcome !== 'passed'
+      const refused = isRefused(sight.outcome)
       if (sources.size >= limits.sources || (refused && refusedSources >= limits.sources / 2))
         return undefined
       if (refused) refusedSources++
@@ -246,14 +243,7 @@ export function createLedgerHour(limits: LedgerLimits): LedgerHour {
     return findCell(overflow) ?? addCell(OVERFLOW_SOURCE, overflow, true)
   }
 
-  const add = (
-    source: string,
-    nowMs: number,
-    count: number,
-    failures: number,
-    bytesIn: number,
-    bytesOut: number,
-  ): void => {
+  const add = (source: string, nowMs: number, count: number, bytesIn: number, bytesOut: number): void => {
     const now = Math.floor(nowMs / HOUR_MS)
     if (now !== hour) startHour(now)
     const cell = place(source)
@@ -264,7 +254,6 @@ export function createLedgerHour(limits: LedgerLimits): LedgerHour {
     }
     const second = Math.floor(nowMs / 1_000) - hour * 3_600
     cell.count += count
-    cell.failures += failures
     cell.bytesIn += bytesIn
     cell.bytesOut += bytesOut
     if (second < cell.first) cell.first = second
@@ -295,6 +284,11 @@ export function createLedgerHour(limits: LedgerLimits): LedgerHour {
   }
 }
 
+/** Whether the policy or the handshake kept it out: what floods are made of. */
+function isRefused(outcome: LedgerOutcome): boolean {
+  return outcome !== 'passed' && outcome !== 'failed'
+}
+
 function toBatch(taken: readonly Cell[]): LedgerBatch {
   const sourceIndex = new Map<string, number>()
   const shapeIndex = new Map<Shape, number>()
@@ -305,14 +299,12 @@ function toBatch(taken: readonly Cell[]): LedgerBatch {
     numbers[at + 1] = indexOf(shapeIndex, cell.shape)
     numbers[at + 2] = cell.hour
     numbers[at + 3] = cell.count
-    numbers[at + 4] = cell.failures
-    numbers[at + 5] = cell.bytesIn
-    numbers[at + 6] = cell.bytesOut
-    numbers[at + 7] = cell.first
-    numbers[at + 8] = cell.last
+    numbers[at + 4] = cell.bytesIn
+    numbers[at + 5] = cell.bytesOut
+    numbers[at + 6] = cell.first
+    numbers[at + 7] = cell.last
     at += CELL_WIDTH
     cell.count = 0
-    cell.failures = 0
     cell.bytesIn = 0
     cell.bytesOut = 0
     cell.first = 3600

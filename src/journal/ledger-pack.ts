@@ -6,7 +6,6 @@ export type PackedEntry = {
   /** 0 to 23. */
   readonly hour: number
   readonly count: number
-  readonly failures: number
   readonly bytesIn: number
   readonly bytesOut: number
   /** Second of the hour. */
@@ -29,9 +28,8 @@ export function packDay(entries: readonly PackedEntry[]): Uint8Array {
     for (; at < end; at++) {
       const entry = sorted[at]
       if (entry === undefined) continue
-      push(bytes, entry.hour * 2 + (entry.failures > 0 ? 1 : 0))
+      push(bytes, entry.hour)
       push(bytes, entry.count)
-      if (entry.failures > 0) push(bytes, entry.failures)
       push(bytes, entry.bytesIn)
       push(bytes, entry.bytesOut)
       push(bytes, entry.first)
@@ -59,16 +57,14 @@ export function unpackDay(bytes: Uint8Array): PackedEntry[] {
     const shape = pull()
     const hours = pull()
     for (let index = 0; index < hours; index++) {
-      const tagged = pull()
+      const hour = pull()
       const count = pull()
-      const failures = tagged % 2 === 1 ? pull() : 0
       const bytesIn = pull()
       const bytesOut = pull()
       const first = pull()
       const span = pull()
       if (Number.isNaN(span)) return entries
-      const hour = Math.floor(tagged / 2)
-      entries.push({ shape, hour, count, failures, bytesIn, bytesOut, first, last: first + span })
+      entries.push({ shape, hour, count, bytesIn, bytesOut, first, last: first + span })
     }
   }
   return entries
@@ -87,7 +83,6 @@ function merge(entries: readonly PackedEntry[]): PackedEntry[] {
       shape: entry.shape,
       hour: entry.hour,
       count: previous.count + entry.count,
-      failures: previous.failures + entry.failures,
       bytesIn: previous.bytesIn + entry.bytesIn,
       bytesOut: previous.bytesOut + entry.bytesOut,
       first: Math.min(previous.first, entry.first),

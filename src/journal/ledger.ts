@@ -70,38 +70,39 @@ export function createLedger(limits: LedgerLimits = LEDGER_LIMITS): Ledger {
 
   const takes: { readonly [K in EventName]?: (fields: EventFields[K], nowMs: number) => void } = {
     'request.closed': (f, nowMs) => {
-      seeConnection('request', f.listener, f, f.tls, 'passed')
+      const failed = isFailure(f.ending, f.status, f.webSocket)
+      seeConnection('request', f.listener, f, f.tls, failed ? 'failed' : 'passed')
       seeRequest(f.host, f.class, f.method, f.path, f.webSocket, f.userAgent)
-      const failed = isFailure(f.ending, f.status, f.webSocket) ? 1 : 0
-      // A WebSocket was counted when it opened, hours or days ago.
-      add(f.address, nowMs, f.webSocket && f.status === 101 ? 0 : 1, failed, f.bytesIn, f.bytesOut)
+      // A WebSocket was counted when it opened, hours or days ago; its end counts only when it failed.
+      const count = f.webSocket && f.status === 101 && !failed ? 0 : 1
+      add(f.address, nowMs, count, f.bytesIn, f.bytesOut)
     },
     'websocket.opened': (f, nowMs) => {
       seeConnection('request', f.listener, f, f.tls ?? null, 'passed')
       seeRequest(f.host, f.class, 'GET', f.path, true, f.userAgent ?? null)
-      add(f.address, nowMs, 1, 0, 0, 0)
+      add(f.address, nowMs, 1, 0, 0)
     },
     'request.refused': (f, nowMs) => {
       seeConnection('request', f.listener, f, f.tls, f.reason)
       seeRequest(f.host, f.class, f.method, f.path, f.webSocket ?? false, f.userAgent ?? null)
-      add(f.address, nowMs, 1, 0, 0, 0)
+      add(f.address, nowMs, 1, 0, 0)
     },
     'connection.refused': (f, nowMs) => {
       seeConnection(f.phase, f.listener, f, null, f.reason)
-      add(f.address, nowMs, 1, 0, 0, 0)
+      add(f.address, nowMs, 1, 0, 0)
     },
     'connection.silent': (f, nowMs) => {
       seeConnection('accept', f.listener, {}, null, 'silent')
-      add(f.address, nowMs, 1, 0, 0, 0)
+      add(f.address, nowMs, 1, 0, 0)
     },
     'handshake.failed': (f, nowMs) => {
       seeConnection('hello', f.listener, f, null, 'handshake-failed')
-      add(f.address, nowMs, 1, 0, 0, 0)
+      add(f.address, nowMs, 1, 0, 0)
     },
     'connection.closed': (f, nowMs) => {
       if (f.requests > 0) return
       seeConnection('hello', f.listener, f, f.negotiated, 'passed')
-      add(f.address, nowMs, 1, 0, f.bytesIn, f.bytesOut)
+      add(f.address, nowMs, 1, f.bytesIn, f.bytesOut)
     },
   }
 

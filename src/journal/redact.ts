@@ -6,9 +6,10 @@ export const REDACTED = '[redacted]'
 /** Longest string that is recorded; longer ones are cut with an ellipsis. */
 const MAX_TEXT = 1024
 
-// One list for names in queries, headers, JSON, XML and forms. `auth` covers authorization, authtoken and xauth.
+// One list for names in queries, headers, JSON, XML, forms and installer command lines (SERVERPASS=). `auth` covers
+// authorization, authtoken and xauth; `bypass` and `compass` are words, not names of secrets.
 const SECRET_WORDS =
-  'pass(?:word|wd|phrase|code)|pwd|passwd|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|gateway[-_]?keys?|' +
+  'pass(?:word|wd|phrase|code|key)|(?<!by|com|sur|tres)pass(?![a-z])|pwd|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|gateway[-_]?keys?|' +
   'client[-_]?key|auth(?!or(?!iz))|credential|cookie|session[-_]?(?:id|key)|jwt|signature|otp|viewstate'
 const SECRET_NAME = new RegExp(SECRET_WORDS, 'i')
 /** Names that are a secret only when they stand alone. */
@@ -17,7 +18,7 @@ const SECRET_EXACT = /^(?:pass|key|sid|sig|pin|session)$/i
 // The look-behind allows one start per run of name characters, which keeps the search linear.
 const NAMED_VALUE = new RegExp(
   `(?<![\\w.$-])([\\w.$-]*?(?:${SECRET_WORDS})[\\w.$-]*)` +
-    `((?:["'\\]]|%22|%27|%5d|&quot;)*\\s*(?:=|:|%3d|%3a)\\s*)` +
+    `((?:["'[\\]\\\\\\d]|%22|%27|%5b|%5d|&quot;)*\\s*(?:=|:|%3d|%3a)\\s*\\\\*)` +
     `("[^"]*"?|'[^']*'?|(?:(?:bearer|basic|digest|negotiate|ntlm)\\s+)?(?:(?!%26|%3b|&quot;)[^\\s"'&;,<>])+)`,
   'gi',
 )

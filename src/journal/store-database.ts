@@ -49,7 +49,7 @@ const MIGRATIONS: readonly string[] = [
   CREATE TABLE shape (id INTEGER PRIMARY KEY, facts TEXT NOT NULL UNIQUE, last_day INTEGER NOT NULL) STRICT;
   CREATE TABLE ledger_open (
     day INTEGER NOT NULL, source INTEGER NOT NULL, shape INTEGER NOT NULL, hour INTEGER NOT NULL,
-    count INTEGER NOT NULL, failures INTEGER NOT NULL, bytes_in INTEGER NOT NULL, bytes_out INTEGER NOT NULL,
+    count INTEGER NOT NULL, bytes_in INTEGER NOT NULL, bytes_out INTEGER NOT NULL,
     first INTEGER NOT NULL, last INTEGER NOT NULL,
     PRIMARY KEY (day, source, shape, hour)
   ) STRICT, WITHOUT ROWID;

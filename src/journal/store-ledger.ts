@@ -85,7 +85,6 @@ export function createLedgerTable(database: DatabaseSync): LedgerTable {
         hourMs,
         shape,
         count: entry.count,
-        failures: entry.failures,
         bytesIn: entry.bytesIn,
         bytesOut: entry.bytesOut,
         firstMs: hourMs + entry.first * 1_000,
@@ -111,25 +110,15 @@ export function createLedgerTable(database: DatabaseSync): LedgerTable {
   return {
     add: batch => {
       const upsert = prepare(
-        `INSERT INTO ledger_open VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET
-         count = count + excluded.count, failures = failures + excluded.failures,
-         bytes_in = bytes_in + excluded.bytes_in, bytes_out = bytes_out + excluded.bytes_out,
+        `INSERT INTO ledger_open VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET
+         count = count + excluded.count, bytes_in = bytes_in + excluded.bytes_in, bytes_out = bytes_out + excluded.bytes_out,
          first = min(first, excluded.first), last = max(last, excluded.last)`,
       )
       const facts = batch.shapes.map(shape => JSON.stringify(shape))
       const { cells } = batch
       for (let at = 0; at + CELL_WIDTH <= cells.length; at += CELL_WIDTH) {
-        const [
-          source = 0,
-          shape = 0,
-          hour = 0,
-          count = 0,
-          failures = 0,
-          bytesIn = 0,
-          bytesOut = 0,
-          first = 0,
-          last = 0,
-        ] = cells.subarray(at, at + CELL_WIDTH)
+        const [source = 0, shape = 0, hour = 0, count = 0, bytesIn = 0, bytesOut = 0, first = 0, last = 0] =
+          cells.subarray(at, at + CELL_WIDTH)
         const day = Math.floor(hour / DAY_HOURS)
         upsert.run(
           day,
@@ -137,7 +126,6 @@ export function createLedgerTable(database: DatabaseSync): LedgerTable {
           idOf('shape', facts[shape] ?? '{}', day),
           hour - day * DAY_HOURS,
           count,
-          failures,
           bytesIn,
           bytesOut,
           first,
@@ -210,7 +198,6 @@ function openEntry(row: Record<string, SQLOutputValue>): PackedEntry {
     shape: Number(row['shape']),
     hour: Number(row['hour']),
     count: Number(row['count']),
-    failures: Number(row['failures']),
     bytesIn: Number(row['bytes_in']),
     bytesOut: Number(row['bytes_out']),
     first: Number(row['first']),

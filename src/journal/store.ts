@@ -148,6 +148,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     const gone = (problem: string): void => {
       if (worker !== started) return
       worker = null
+      if (live.writing > 0) lose(live.writing, problem)
       live.writing = 0
       for (const waiting of calls.values()) waiting.reject(new Error('the journal cannot be used at present'))
       calls.clear()

@@ -7,6 +7,7 @@ import type { EventFields } from '../../src/journal/events.ts'
 import { CELL_WIDTH, HOUR_MS, type LedgerRow } from '../../src/journal/ledger-facts.ts'
 import { createLedger, type Ledger } from '../../src/journal/ledger.ts'
 import { LEDGER_LIMITS } from '../../src/journal/ledger-hour.ts'
+import { summarise } from '../../src/journal/ledger-summary.ts'
 import { openStoreCore, openStoreReader, type StoreCore } from '../../src/journal/store-core.ts'
 import { openStore } from '../../src/journal/store.ts'
 import { EVENT_SAMPLES } from '../support/event-samples.ts'
@@ -53,7 +54,7 @@ test("a source's last day: classes, outcomes, TLS offered, last check-in", t => 
   ledger.record('upstream.down', EVENT_SAMPLES['upstream.down'], NOW)
   drainInto(ledger, core)
   const rows = core.ledger.ofSource('203.0.113.7', NOW - DAY)
-  t.is(rows.length, 6)
+  t.is(rows.length, 7)
   const agent = rows.find(row => row.shape.class === 'agent')
   t.deepEqual(agent, {
     source: '203.0.113.7',
@@ -73,19 +74,46 @@ test("a source's last day: classes, outcomes, TLS offered, last check-in", t => 
       userAgent: 'automate',
       outcome: 'passed',
     },
-    count: 3,
-    failures: 2,
-    bytesIn: 512 + 8 + 512,
-    bytesOut: 3 * 1_024,
+    count: 1,
+    bytesIn: 512,
+    bytesOut: 1_024,
     firstMs: NOW,
-    lastMs: NOW + 6_000,
+    lastMs: NOW,
   })
+  const summary = summarise(rows)
+  t.like(summary, {
+    sources: 1,
+    firstMs: NOW,
+    lastMs: NOW + 12_000,
+    lastCheckInMs: NOW,
+    userAgents: ['automate', 'chrome'],
+    offered: [{ versions: ['TLSv1.2', 'TLSv1.3'], count: 7 }],
+  })
+  t.deepEqual(
+    summary.classes.map(entry => [entry.class, entry.passed, entry.failed, entry.refused]),
+    [
+      ['agent', 1, 2, 0],
+      ['console', 0, 0, 1],
+    ],
+  )
+  t.deepEqual(
+    summary.outcomes.map(entry => [entry.outcome, entry.count, entry.names]),
+    [
+      ['failed', 2, ['rmm.example.test']],
+      ['handshake-failed', 1, ['rmm.example.test']],
+      ['silent', 1, []],
+      ['tls-version-too-low', 1, ['rmm.example.test']],
+      ['class-country', 1, ['rmm.example.test']],
+    ],
+  )
+  t.like(summarise([]), { sources: 0, firstMs: null, lastCheckInMs: null, classes: [] })
   t.deepEqual(rows.map(row => `${row.shape.phase} ${row.shape.outcome}`).toSorted(), [
     'accept silent',
     'hello handshake-failed',
     'hello passed',
     'hello tls-version-too-low',
     'request class-country',
+    'request failed',
     'request passed',
   ])
 })
@@ -111,7 +139,7 @@ test('a WebSocket counts when it opens and adds its bytes when it closes, in one
   drainInto(ledger, core)
   const rows = core.ledger.ofSource('203.0.113.7', 0)
   t.is(rows.length, 1)
-  t.like(rows[0], { count: 1, failures: 0, bytesIn: 512, lastMs: NOW + 10_000 })
+  t.like(rows[0], { count: 1, bytesIn: 512, lastMs: NOW + 10_000 })
 })
 
 test('additions of several drains and of a restarted gate add up, by hour', t => {
@@ -248,6 +276,18 @@ test('one source with endless paths, names and agents is summed up', t => {
   const numbers = batch?.cells ?? new Float64Array()
   for (let at = 3; at < numbers.length; at += CELL_WIDTH) count += numbers[at] ?? 0
   t.is(count, 20_000)
+})
+
+test('a fleet of very many TLS stacks keeps its paths and loses only fingerprints', t => {
+  const core = opened(t)
+  const ledger = createLedger({ ...LEDGER_LIMITS, shapes: 20 })
+  for (let index = 0; index < 200; index++)
+    ledger.record('request.closed', { ...closed, address: `10.0.0.${index}`, ja4: `t13d${index}` }, NOW)
+  drainInto(ledger, core)
+  const rows = [...core.ledger.all(0)]
+  t.is(rows.length, 200)
+  t.true(rows.every(row => row.shape.path === '/LabTech/Agent.aspx'))
+  t.is(rows.filter(row => row.shape.ja4 !== null).length, 20)
 })
 
 test('a very long host or name is the same row each time', t => {

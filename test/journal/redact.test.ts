@@ -16,6 +16,9 @@ const SECRET = 'S3cr3tValue9x'
 const secretNames = [
   'InstallerToken',
   'ServerPassword',
+  'SERVERPASS',
+  'db_pass',
+  'passkey',
   'authtoken',
   'apitoken',
   'api_key',
@@ -43,6 +46,8 @@ for (const name of secretNames) {
       redactText(`${name}: ${SECRET}`),
       redactText(`{"${name}":"${SECRET} and more", "b": 1}`),
       redactText(`{'${name}': '${SECRET}'}`),
+      redactText(`{\\"${name}\\":\\"${SECRET}\\"}`),
+      redactText(`a=1&${name}[0]=${SECRET}&${name}[]=${SECRET}`),
       redactText(`<${name}>${SECRET}</${name}>`),
       redactText(`<a:${name} type="string">${SECRET}</a:${name}>`),
       redactText(`x=1&${name}%3D${SECRET}%26y`),
@@ -90,6 +95,8 @@ test('ordinary things are recorded as they are', t => {
     'offered TLSv1, TLSv1.1',
     'connect ECONNREFUSED 10.0.0.5:443',
     'Basic authentication failed',
+    'rule bypass: /x',
+    'passed: 3, passing: 4',
   ])
     t.is(redactText(text), text)
   const fields = {

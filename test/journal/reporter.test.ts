@@ -148,7 +148,7 @@ for (const [requests, expected] of [
       [...expected],
     )
     t.is(rows.length, 1)
-    t.is(ledger.state().cells, 2)
+    t.is(ledger.state().cells, 3)
     t.regex(await metrics.render(), /portcullis_events_total\{event="request.closed"\} 2/)
   })
 }

@@ -1,5 +1,5 @@
 // The store: queries, overlay, crash safety, damage, full queue, and the thread behind its handle.
-import { fork } from 'node:child_process'
+import { execFile, fork } from 'node:child_process'
 import { once } from 'node:events'
 import {
   closeSync,
@@ -15,6 +15,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
 import type { EventFields, EventName } from '../../src/journal/events.ts'
 import { openOrReplaceStore, openStoreCore, openStoreReader } from '../../src/journal/store-core.ts'
@@ -346,4 +348,24 @@ test('a journal of a newer version is left alone', async t => {
   t.throws(() => openStoreReader(file), { code: 'store-unreadable' } as never)
   const store = await open(t, { file })
   t.false(store.state().usable)
+})
+
+test('a full disk stops recording, not the process: rows are counted as lost, what was stored can be read', async t => {
+  const file = join(directory(t), 'journal.db')
+  const script = fileURLToPath(new URL('./store-limited.ts', import.meta.url))
+  const command = 'ulimit -f 3000; exec "$0" --disable-warning=ExperimentalWarning "$@"'
+  const { stdout } = await promisify(execFile)('sh', ['-c', command, process.execPath, script, file])
+  const told = JSON.parse(stdout) as {
+    usable: boolean
+    droppedRows: number
+    writtenRows: number
+    found: number
+  }
+  t.true(told.usable)
+  t.is(told.found, 5)
+  t.true(told.writtenRows > 0 && told.droppedRows > 0, stdout)
+  t.is(told.writtenRows + told.droppedRows, 10_000)
+  const reader = openStoreReader(file)
+  t.is(reader.size().events, told.writtenRows)
+  reader.close()
 })
