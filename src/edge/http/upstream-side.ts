@@ -281,6 +281,7 @@ export class UpstreamSide implements UpgradeHandler {
 function endingOf(error: PortcullisError, status: number): Ending {
   if (error.side === 'internal') return 'internal-error'
   if (error.retry) return 'upstream-refused'
+  if (error.code === 'upstream-invalid') return 'upstream-invalid'
   return status === 504 ? 'upstream-timeout' : 'upstream-abort'
 }
 
