@@ -20,6 +20,8 @@ export type Watched = {
 /** How far a deadline may be overrun. */
 export const DEADLINE_STEP_MS = 250
 
+const STALL_MS = DEADLINE_STEP_MS * 4
+
 /** Watches deadlines; its timer runs only while there is something to watch. */
 export class Deadlines {
   /** Monotonic time, at most one step old: good enough to set deadlines from, and free. */
@@ -51,7 +53,10 @@ export class Deadlines {
   }
 
   #tick(): void {
+    const lastMs = this.nowMs
     this.nowMs = this.#clock.monotonicMs()
+    // The process itself was held up: what clients sent meanwhile is read before anybody is called late.
+    if (this.nowMs - lastMs > STALL_MS) return
     for (const entry of this.#watched) if (entry.deadlineMs <= this.nowMs) entry.onDeadline()
   }
 }

@@ -113,13 +113,13 @@ export class HttpConnection implements Watched {
         return
       case 'running':
         this.keep(chunk)
-        // A client may send ahead, but not without bound.
-        if ((this.pending?.length ?? 0) > this.facts.standing.snapshot.limits.headBytes) this.socket.pause()
+        this.boundPending()
         return
       case 'idle':
       case 'head':
         this.keep(chunk)
         this.pump()
+        this.boundPending()
     }
   }
 
@@ -224,6 +224,9 @@ export class HttpConnection implements Watched {
 
   drained(): void {
     this.run?.onDownstreamDrain(this.phase === 'body')
+    if (!this.isTakingHeads()) return
+    this.pump()
+    this.socket.resume()
   }
 
   /** The client sent its last byte. HTTP has no use for a half-open client: a running request counts as given up. */
@@ -301,12 +304,22 @@ export class HttpConnection implements Watched {
     if (this.pumping) return
     this.pumping = true
     try {
-      while ((this.phase === 'idle' || this.phase === 'head') && this.pending !== null) {
+      // A client that does not read its answers gets no more of them.
+      while (this.isTakingHeads() && this.pending !== null && !this.socket.writableNeedDrain) {
         if (!this.takeHead(this.pending)) break
       }
     } finally {
       this.pumping = false
     }
+  }
+
+  private isTakingHeads(): boolean {
+    return this.phase === 'idle' || this.phase === 'head'
+  }
+
+  /** A client may send ahead, but not without bound. */
+  private boundPending(): void {
+    if ((this.pending?.length ?? 0) > this.facts.standing.snapshot.limits.headBytes) this.socket.pause()
   }
 
   /** Takes one head from the pending bytes. Returns false when it is not complete. */

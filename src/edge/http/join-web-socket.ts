@@ -2,7 +2,7 @@
 import type { Upgraded } from '../../forward/forwarder.ts'
 import { headersForDownstream, type Way } from '../../forward/headers.ts'
 import type { HttpConnection } from './http-connection.ts'
-import { clientFields, closedFields, type RequestRecord } from './request-record.ts'
+import { clientFields, closedFields, detachedRecord, type RequestRecord } from './request-record.ts'
 import { serialiseSwitch } from './response-head.ts'
 import { Splice } from './splice.ts'
 import { problemOfSwitch } from './web-socket-handshake.ts'
@@ -40,6 +40,7 @@ export function joinWebSocket(
   const before = conn.out.totalBytes
   conn.out.say(text)
   record.bytesOut = conn.out.totalBytes - before
+  const kept = detachedRecord(record)
   const sentAhead = conn.release()
   const splice = new Splice({
     down,
@@ -47,7 +48,7 @@ export function joinWebSocket(
     idleMs,
     deadlines: services.deadlines,
     resetDown: () => conn.resetDown(),
-    onClosed: ending => closeRecord(conn, record, ending),
+    onClosed: ending => closeRecord(conn, kept, ending),
   })
   conn.spliced(splice)
   if (early.length > 0) splice.data(up, early)

@@ -36,6 +36,18 @@ export function reportedPath(target: string): string {
   return end <= MAX_PATH && mark < 0 ? target : target.slice(0, Math.min(end, MAX_PATH))
 }
 
+/** The record with texts of its own: parts of a head would keep the whole head in memory for as long as the record lives. */
+export function detachedRecord(record: RequestRecord): RequestRecord {
+  const own = (text: string): string => Buffer.from(text, 'latin1').toString('latin1')
+  const { host, path, userAgent } = record
+  return {
+    ...record,
+    host: own(host),
+    path: own(path),
+    userAgent: userAgent === null ? null : own(userAgent),
+  }
+}
+
 /** Fields about the client. */
 export function clientFields(connection: SecureConnection, facts: ConnectionFacts): ClientFields {
   const { standing } = facts

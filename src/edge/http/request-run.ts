@@ -39,6 +39,7 @@ const USUAL_METHODS: ReadonlySet<string> = new Set([
   'OPTIONS',
 ])
 const RETRY_AFTER_SECONDS = 10
+const MAX_USER_AGENT = 256
 const NO_HITS: readonly RuleHit[] = []
 const ASTERISK = { path: '*', pathFolded: '*', query: '' }
 
@@ -76,7 +77,7 @@ export class RequestRun implements BodySink {
       host: head.host,
       method: head.method,
       path: reportedPath(head.target),
-      userAgent: this.headers.get('user-agent') ?? null,
+      userAgent: this.headers.get('user-agent')?.slice(0, MAX_USER_AGENT) ?? null,
       webSocket: head.webSocket,
       startedMs: conn.services.clock.monotonicMs(),
       class: null,

@@ -52,7 +52,7 @@ export class ResponseOut implements Flushable {
     if (this.text.length + length <= JOIN_BYTES) {
       const body = chunk.toString('latin1')
       this.append(chunked ? `${length.toString(16)}\r\n${body}\r\n` : body)
-      return true
+      return !this.socket.writableNeedDrain
     }
     if (chunked) {
       this.append(`${length.toString(16)}\r\n`)

@@ -107,8 +107,12 @@ export class UpstreamSide implements UpgradeHandler {
     if (run.over || this.answering || way === null || head.minor === 0) return
     // The gate has answered Expect itself, and a switch is only a switch after an upgrade request.
     if (status === 100 || status === 101) return
-    const text = serialiseInterim(status, headersForDownstream(headers, way))
-    if (text !== undefined) this.conn.out.say(text)
+    try {
+      const text = serialiseInterim(status, headersForDownstream(headers, way))
+      if (text !== undefined) this.conn.out.say(text)
+    } catch (error) {
+      this.conn.broken(error)
+    }
   }
 
   onHead(head: UpstreamResponseHead): void {
@@ -186,6 +190,7 @@ export class UpstreamSide implements UpgradeHandler {
     } catch (error) {
       upgraded.socket.destroy()
       conn.broken(error)
+      run.giveUp('internal-error')
     }
   }
 
@@ -276,6 +281,7 @@ export class UpstreamSide implements UpgradeHandler {
 function endingOf(error: PortcullisError, status: number): Ending {
   if (error.side === 'internal') return 'internal-error'
   if (error.retry) return 'upstream-refused'
+  if (error.code === 'upstream-invalid') return 'upstream-invalid'
   return status === 504 ? 'upstream-timeout' : 'upstream-abort'
 }
 

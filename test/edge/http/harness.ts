@@ -77,9 +77,14 @@ export class ManualClock implements HttpClock {
     return this.#ticks.size
   }
 
-  /** Moves time on and lets the coarse timer run. */
+  /** Moves time on, a little more than asked for, and lets the coarse timer run on its way. */
   pass(ms: number): void {
-    this.#now += ms + DEADLINE_STEP_MS
+    for (let passed = 0; passed <= ms; passed += DEADLINE_STEP_MS) this.stall(DEADLINE_STEP_MS)
+  }
+
+  /** Moves time on in one step, as if the process had been held up. */
+  stall(ms: number): void {
+    this.#now += ms
     for (const tick of this.#ticks) tick()
   }
 }

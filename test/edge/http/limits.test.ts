@@ -134,6 +134,61 @@ test('a client that sends far ahead is not read without bound', async t => {
   await gate.close()
 })
 
+test('many small portions to a client that does not read are held back too', async t => {
+  const gate = await startGate()
+  const client = await RawClient.open(gate.port)
+  client.send(get())
+  const exchange = await gate.forwarder.at(0)
+  client.socket.pause()
+  exchange.handler.onHead({ status: 200, statusText: 'OK', headers: [], contentLength: null })
+  let wanted = true
+  for (let round = 0; wanted && round < 20_000; round++) {
+    for (let portion = 0; wanted && portion < 20; portion++)
+      wanted = exchange.handler.onData(Buffer.alloc(1_000))
+    await new Promise(resolve => setImmediate(resolve))
+    // What the kernel still takes is no back-pressure yet.
+    if (!wanted && exchange.resumed > 0) wanted = true
+    exchange.resumed = 0
+  }
+  t.false(wanted)
+  const [socket] = gate.sockets
+  t.true((socket?.writableLength ?? Infinity) < 200_000)
+  client.socket.destroy()
+  await gate.event('request.closed')
+  await gate.close()
+})
+
+test('a client that sends requests and never reads the refusals gets no more of them', async t => {
+  const gate = await startGate({ country: 'CN' })
+  const client = await RawClient.open(gate.port)
+  client.socket.pause()
+  client.send(Buffer.concat(Array.from({ length: 300_000 }, () => Buffer.from(get()))))
+  const [socket] = await until(() => (gate.sockets.size > 0 ? [...gate.sockets] : null), immediately)
+  await until(() => (socket?.writableNeedDrain && socket.isPaused()) || null, immediately)
+  t.true((socket?.writableLength ?? Infinity) < 300_000)
+  const refused = gate.count('request.refused')
+  t.true(refused < 100_000)
+  client.socket.resume()
+  await gate.event('request.refused', refused + 100)
+  client.socket.destroy()
+  await gate.quiet()
+  await gate.close()
+})
+
+test('time limits do not count while the gate itself was held up', async t => {
+  const gate = await startGate()
+  const client = await RawClient.open(gate.port)
+  client.send('GET /automate/x HTTP/1.1\r\nHost: rmm.')
+  await until(() => (gate.activities[0]?.bytesIn() ?? 0) > 0 || null, immediately)
+  gate.clock.stall(60_000)
+  client.send('example.test\r\n\r\n')
+  const exchange = await gate.forwarder.at(0)
+  exchange.answer(200, [], 'ok')
+  await client.until(text => text.endsWith('ok'))
+  t.is(gate.count('request.refused'), 0)
+  await gate.close()
+})
+
 test('a response larger than the limit of its class is not passed on', async t => {
   const gate = await startGate({ snapshot: withLimits({ maxResponseBytes: 10 }) })
   const client = await RawClient.open(gate.port)

@@ -1,6 +1,7 @@
 // WebSockets through the edge and the real forwarder: handshake, splice, half-close, RST, idle limit, one closing event.
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { connect } from 'node:tls'
 import test, { type ExecutionContext } from 'ava'
 import { WebSocket, WebSocketServer } from 'ws'
 import { acceptOf } from '../../../src/edge/http/web-socket-handshake.ts'
@@ -146,6 +147,22 @@ test('trap 47: RST goes through as RST in both directions', async t => {
   }
 })
 
+test('trap 47: through TLS too a RST of the upstream reaches the client as RST', async t => {
+  const { gate, upstream } = await rawUpstream({}, true)
+  const socket = connect({ port: gate.port, host: '127.0.0.1', ca: await testAuthority() })
+  await once(socket, 'secureConnect')
+  const client = new RawClient(socket)
+  client.send(HANDSHAKE)
+  const served = await upstream()
+  served.send(SWITCH)
+  await client.until(text => text.includes('\r\n\r\n'))
+  served.socket.resetAndDestroy()
+  await client.gone()
+  t.is(client.error?.code, 'ECONNRESET')
+  t.like(await gate.event('request.closed'), { ending: 'upstream-abort' })
+  await finished(t, gate)
+})
+
 test('trap 47: a half-close goes through, what is still under way arrives, and then both sides end', async t => {
   const { gate, upstream } = await rawUpstream()
   const client = await RawClient.open(gate.port)
@@ -259,6 +276,7 @@ function real(port: number): Pick<NonNullable<Parameters<typeof startGate>[0]>, 
 /** An upstream that only takes connections; the test speaks for it. */
 async function rawUpstream(
   limits: Parameters<typeof withLimits>[0] = {},
+  tls = false,
 ): Promise<{ readonly gate: TestGate; readonly upstream: () => Promise<RawClient> }> {
   const server = createServer({ allowHalfOpen: true })
   servers.add(server)
@@ -267,6 +285,7 @@ async function rawUpstream(
   const connected = once(server, 'connection') as Promise<[Socket]>
   const gate = await startGate({
     snapshot: withLimits(limits),
+    tls,
     ...real((server.address() as AddressInfo).port),
   })
   return {
