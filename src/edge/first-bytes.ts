@@ -1,8 +1,10 @@
 // The bytes of a connection before anything has been decided: collected without copying when one segment is enough.
 
+const NOTHING = Buffer.alloc(0)
+
 /** Collects segments. The caller bounds the length: its parsers answer finally once there is too much. */
 export class FirstBytes {
-  #buffer: Buffer = Buffer.alloc(0)
+  #buffer: Buffer = NOTHING
   #length = 0
   #isOwn = false
 

@@ -1,5 +1,4 @@
 // The life of one connection: PROXY header, admission, ClientHello, refusal or handshake, hand-over, close.
-import { hash } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { cidrContains } from '../net/cidr.ts'
@@ -15,7 +14,6 @@ import { ConnectionReport, refusal } from './connection-report.ts'
 import type { ConnectionActivity } from './connection.ts'
 import { FirstBytes } from './first-bytes.ts'
 import { LINGER_MS, tupleOf, type GateContext, type OpenEndpoint } from './gate-context.ts'
-import { ja4 } from './ja4.ts'
 import { readOpening, type AnswerForm } from './opening.ts'
 import { plainHttpAnswer } from './plaintext.ts'
 import { readProxyHeader } from './proxy-protocol.ts'
@@ -31,7 +29,6 @@ type Opened = {
 }
 
 const NO_ANSWER: AnswerForm = { kind: 'none' }
-const sha256Hex = (text: string): string => hash('sha256', text)
 
 /** A connection from accept to close. */
 export class GateConnection {
@@ -98,7 +95,7 @@ export class GateConnection {
     }
   }
 
-  /** Finishes what runs, then closes. Connections before the end of their handshake are left to their own timers. */
+  /** Finishes what runs, then closes; before the end of the handshake its own timers do that. */
   drain(): void {
     this.#guard(() => this.#opened?.activity?.drain())
   }
@@ -241,7 +238,7 @@ export class GateConnection {
       serverName: parsed.serverName,
       versions: offeredVersions(parsed),
       alpn: parsed.alpn,
-      ja4: ja4(parsed, sha256Hex),
+      ja4: this.#gate.ja4(parsed),
       cipherCount: parsed.cipherSuites.length,
     }
     this.#report.hello = hello
@@ -301,11 +298,7 @@ export class GateConnection {
     }
     const { alert, status, because } = REASONS[verdict.reason]
     if (answer.kind === 'http') {
-      const sentence =
-        verdict.reason === 'plaintext-on-tls'
-          ? 'This port speaks HTTPS: use https:// instead of http://.'
-          : `Refused: ${because}.`
-      this.#endWith(plainHttpAnswer(status ?? 403, sentence, reference))
+      this.#endWith(plainHttpAnswer(verdict.reason, status ?? 403, because, reference))
     } else if (answer.kind === 'alert' && alert !== undefined) {
       this.#endWith(tlsAlertRecord(alert, answer.version))
     } else this.#endWith(null)

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Reporter } from '../journal/events.ts'
 import type { Listener } from '../policy/snapshot.ts'
 import type { Admission } from './accept.ts'
+import type { ParsedHello } from './client-hello.ts'
 import type { ConnectionHandler } from './connection.ts'
 import type { GateConnection } from './gate-connection.ts'
 import type { TlsServers } from './tls-profiles.ts'
@@ -14,6 +15,8 @@ export type GateContext = {
   readonly reporter: Reporter
   readonly isUpstreamUp: (group: string) => boolean
   readonly handler: ConnectionHandler
+  /** Fingerprint of a ClientHello. */
+  readonly ja4: (hello: ParsedHello) => string
   readonly newReference: () => string
   readonly newId: () => string
   readonly nowMs: () => number

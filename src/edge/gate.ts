@@ -1,4 +1,5 @@
 // The gate: listening sockets that follow the policy, and the connections that came through them.
+import { hash } from 'node:crypto'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Reporter } from '../journal/events.ts'
@@ -11,6 +12,7 @@ import type { ConnectionHandler, CurrentPolicy } from './connection.ts'
 import { drainConnections } from './drain.ts'
 import { GateConnection } from './gate-connection.ts'
 import { tupleOf, type GateContext, type OpenEndpoint } from './gate-context.ts'
+import { createJa4 } from './ja4.ts'
 import type { LiveConnection } from './live-connection.ts'
 import { findPortHolder } from './port-holder.ts'
 import { createTlsServers } from './tls-profiles.ts'
@@ -69,6 +71,7 @@ type Wanted = { readonly listener: Listener; readonly endpoint: Endpoint }
 
 const BACKLOG = 4_096
 const KEEP_ALIVE_MS = 45_000
+const REMEMBERED_HELLOS = 1_000
 const RETRY_MS = 10_000
 const DEFAULT_MAX_LINGERING = 1_000
 
@@ -108,6 +111,7 @@ export function createGate(options: GateOptions): Gate {
     reporter,
     isUpstreamUp: options.isUpstreamUp,
     handler: options.handler,
+    ja4: createJa4(text => hash('sha256', text), REMEMBERED_HELLOS),
     newReference: options.newReference,
     newId: () => `${idStart}-${(++lastId).toString(36)}`,
     nowMs,

@@ -14,6 +14,43 @@ const VERSION_WORDS: Readonly<Record<number, string>> = {
   0x0002: 's2',
 }
 
+/** Computes fingerprints and remembers the last ones: a fleet of agents sends the same few hellos over and over. */
+export function createJa4(sha256Hex: Sha256Hex, maxRemembered: number): (hello: ParsedHello) => string {
+  const known = new Map<string, string>()
+  return hello => {
+    const key = keyOf(hello)
+    let fingerprint = known.get(key)
+    if (fingerprint === undefined) {
+      fingerprint = ja4(hello, sha256Hex)
+      // Clearing everything is cheap and bounded, also against a client that never sends the same hello twice.
+      if (known.size >= maxRemembered) known.clear()
+      known.set(key, fingerprint)
+    }
+    return fingerprint
+  }
+}
+
+/** Equal for hellos with equal fingerprints in equal order; one character per code, lists kept apart by their lengths. */
+function keyOf(hello: ParsedHello): string {
+  const { cipherSuites, extensions, signatureAlgorithms, supportedVersions } = hello
+  const lengths = `${cipherSuites.length},${extensions.length},${signatureAlgorithms.length},${supportedVersions?.length ?? -1},${hello.legacyVersion},`
+  return (
+    lengths +
+    characters(cipherSuites) +
+    characters(extensions) +
+    characters(signatureAlgorithms) +
+    (supportedVersions === null ? '' : characters(supportedVersions)) +
+    (hello.alpn[0] ?? '')
+  )
+}
+
+function characters(codes: readonly number[]): string {
+  let text = ''
+  // GREASE is drawn anew for each connection and counts for nothing, so that one value stands for all.
+  for (const code of codes) text += String.fromCharCode(isGrease(code) ? 0x0a0a : code)
+  return text
+}
+
 /** Computes the fingerprint, for example `t13d1516h2_8daaf6152771_e5627efa2ab1`. */
 export function ja4(hello: ParsedHello, sha256Hex: Sha256Hex): string {
   const ciphers = hello.cipherSuites.filter(code => !isGrease(code))

@@ -1,4 +1,5 @@
 // PURE: names what arrived on a TLS port without being TLS, and writes the short answer that HTTP clients get.
+import type { Reason } from '../policy/reasons.ts'
 
 /** What the plain bytes look like. */
 export type Plaintext =
@@ -31,7 +32,11 @@ export function namePlaintext(bytes: Uint8Array): Plaintext {
 }
 
 /** A complete HTTP/1.1 answer for a plain-HTTP client, with the reference that explains itself. */
-export function plainHttpAnswer(status: number, sentence: string, reference: string): string {
+export function plainHttpAnswer(reason: Reason, status: number, because: string, reference: string): string {
+  const sentence =
+    reason === 'plaintext-on-tls'
+      ? 'This port speaks HTTPS: use https:// instead of http://.'
+      : `Refused: ${because}.`
   const body = `${sentence} Reference: ${reference}\n`
   const words = status === 400 ? 'Bad Request' : status === 403 ? 'Forbidden' : 'Service Unavailable'
   return (

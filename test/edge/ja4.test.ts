@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto'
 import test from 'ava'
 import type { ParsedHello } from '../../src/edge/client-hello.ts'
-import { ja4 } from '../../src/edge/ja4.ts'
+import { createJa4, ja4 } from '../../src/edge/ja4.ts'
 
 const sha256Hex = (text: string): string => hash('sha256', text)
 const codes = (text: string): number[] => text.split(',').map(code => Number.parseInt(code, 16))
@@ -68,3 +68,24 @@ for (const [protocol, word] of protocols) {
     t.is(ja4({ ...published, alpn: [protocol] }, sha256Hex).slice(8, 10), word)
   })
 }
+
+test('remembered fingerprints are those that are computed, whatever GREASE the client draws', t => {
+  let computed = 0
+  const remembered = createJa4(text => {
+    computed++
+    return sha256Hex(text)
+  }, 3)
+  const draws = ['0a0a', '1a1a', 'fafa'].map(grease => ({
+    ...published,
+    cipherSuites: [Number.parseInt(grease, 16), ...published.cipherSuites.slice(1)],
+  }))
+  for (const hello of draws) t.is(remembered(hello), ja4(hello, sha256Hex))
+  t.is(computed, 2)
+  const others = [
+    { ...published, alpn: ['http/1.1'] },
+    { ...published, supportedVersions: null },
+    { ...published, extensions: published.extensions.slice(1, 5) },
+    { ...published, cipherSuites: [], signatureAlgorithms: published.cipherSuites },
+  ]
+  for (const hello of [...others, ...draws, ...others]) t.is(remembered(hello), ja4(hello, sha256Hex))
+})
