@@ -165,11 +165,11 @@ async function started(row: Row, { peer, port }: Entrant, setting: RowSetting): 
     return process
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    note(`  ${peer.id}: ${reason}`)
+    note(`  ${peer.id}: ${reason.slice(0, 600)}`)
     setting.skipped.push({
       peer: peer.id,
       row: row.id,
-      reason: /ALERT.*|Error:.*/.exec(reason)?.[0] ?? reason,
+      reason: /(?:ALERT|Error).*/.exec(reason)?.[0] ?? reason,
     })
     return null
   }
