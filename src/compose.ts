@@ -7,7 +7,7 @@ import { adminRoutes } from './admin/routes.ts'
 import type { ReloadResult } from './admin/reload-result.ts'
 import type { RejectedPolicy } from './admin/status.ts'
 import { diffSnapshots } from './config/diff.ts'
-import { loadPolicy } from './config/load.ts'
+import { loadPolicy, POLICY_FILE } from './config/load.ts'
 import { formatProblem, renderProblem } from './config/problems.ts'
 import { watchPolicy } from './config/watch.ts'
 import { createCertificates } from './edge/certificates.ts'
@@ -29,7 +29,9 @@ import { openStore } from './journal/store.ts'
 import { storeFile } from './journal/store-file.ts'
 import { buildOverlay } from './journal/store-overlay.ts'
 import { PortcullisError } from './policy/error.ts'
+import { expiringEntries } from './policy/expiring.ts'
 import type { Snapshot } from './policy/snapshot.ts'
+import { formatSourceLine } from './policy/source-line.ts'
 import { connectionGauges, gateStatus } from './status.ts'
 
 /** What the gate is started with. */
@@ -307,14 +309,14 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   const warned = new Map<string, number>()
   const housekeeping = setInterval(() => {
     const nowMs = clock()
-    for (const entry of inForce.snapshot.expiring) {
+    for (const entry of expiringEntries(inForce.snapshot, inForce.overlay, nowMs)) {
       const leftMs = entry.expiresMs - nowMs
-      const key = `${entry.at.file}:${entry.at.line}:${entry.what}`
+      const key = `${formatSourceLine(entry.at)} ${entry.what}`
       if (leftMs > EXPIRY_WARN_MS || leftMs < 0 || nowMs - (warned.get(key) ?? -Infinity) < DAY_MS) continue
       warned.set(key, nowMs)
       reporter.report('exception.expiring', {
         what: entry.what,
-        line: `${entry.at.file}:${entry.at.line}:${entry.at.column}`,
+        line: formatSourceLine(entry.at),
         expiresMs: entry.expiresMs,
         daysLeft: Math.floor(leftMs / DAY_MS),
       })
@@ -351,11 +353,14 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     })
   }
   certificates.watch()
-  if (options.watch)
-    watcher = watchPolicy(
-      policyDirectory,
-      () => void reload('file').catch(cause => internalError('reload', cause)),
-    )
+  if (options.watch) {
+    watcher = watchPolicy({
+      directory: policyDirectory,
+      file: POLICY_FILE,
+      onChange: () => void reload('file').catch(cause => internalError('reload', cause)),
+      onProblem: problem => internalError('policy watch', new Error(problem)),
+    })
+  }
 
   let stopping: Promise<void> | undefined
   return {

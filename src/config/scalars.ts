@@ -65,7 +65,7 @@ const DURATION_UNITS: Readonly<Record<string, number>> = {
 /** A duration such as `30s`; the result is in milliseconds. */
 export function duration(minMs: number, maxMs: number) {
   return word(
-    { description: 'A duration: number and unit.', examples: ['500ms', '30s', '10m', '2h', '7d'] },
+    { description: 'A duration: number and unit.', examples: ['30s', '500ms', '10m', '2h', '7d'] },
     text => {
       const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text)
       if (match === null) {
@@ -96,7 +96,7 @@ export function size(minBytes: number, maxBytes: number, noneBytes?: number) {
   return word(
     {
       description: `A size: number and unit (B, KiB, MiB, GiB)${none}.`,
-      examples: ['64KiB', '10MiB', '2GiB'],
+      examples: ['10MiB', '64KiB', '2GiB'],
     },
     text => {
       if (text === 'none' && noneBytes !== undefined) return { value: noneBytes }
@@ -176,7 +176,11 @@ export const endpoint = word<Endpoint>(
 
 /** An ISO country code. Booleans and other non-text values are explained in issues.ts (the "Norway" case). */
 export const country = word<string>(
-  { description: 'A country: ISO 3166-1 alpha-2 code in capitals.', examples: ['US', 'CA', 'GB'] },
+  {
+    description: 'A country: ISO 3166-1 alpha-2 code in capitals.',
+    examples: ['US', 'CA', 'GB'],
+    pattern: '^[A-Z]{2}$',
+  },
   text => {
     if (COUNTRY_CODES.has(text)) return { value: text }
     if (text === 'EU') return ['"EU" is not a country', 'list the countries one by one: [DE, FR, ...]']

@@ -9,6 +9,8 @@ import type { CurrentPolicy } from './connection.ts'
 /** Counts of what is open, and the accept decision over them. */
 export type Admission = {
   readonly decide: (address: Address, listener: string) => AcceptVerdict
+  /** Whether the policy admits the address, connection limits aside. */
+  readonly admits: (address: Address, listener: string) => boolean
   /** Who an address is, without a decision. */
   readonly standing: (address: Address) => Standing
   /** An admitted connection of the source begins. */
@@ -52,6 +54,11 @@ export function createAdmission({ current, lookup, nowMs, maxLingering }: Admiss
         openTotal: open,
         nowMs: nowMs(),
       })
+    },
+    admits: (address, listener) => {
+      const { snapshot, overlay } = current()
+      const facts = { source: sourceOf(address), listener, openFromSource: 0, openTotal: 0, nowMs: nowMs() }
+      return decideAccept(snapshot, overlay, facts).allow
     },
     standing: address => {
       const { snapshot, overlay } = current()

@@ -56,6 +56,8 @@ export type Gate = {
   readonly addresses: () => readonly ListeningAddress[]
   readonly connections: () => readonly LiveConnection[]
   readonly counts: () => GateCounts
+  /** Closes open connections that the policy in force would not admit any more; returns how many. Only ever on request. */
+  readonly cutRefused: () => number
   /** Takes no new connections, lets open ones finish for up to `ms`, cuts the rest and returns how many that were. */
   readonly drain: (ms: number) => Promise<number>
   /** Closes everything at once. */
@@ -234,6 +236,17 @@ export function createGate(options: GateOptions): Gate {
       handshakes: context.handshakes.size,
       awaitingHeader: context.awaitingHeader.count,
     }),
+    cutRefused: () => {
+      let cut = 0
+      for (const connection of context.connections) {
+        const { address: text, phase, listener } = connection.live()
+        const address = phase === 'open' ? parseAddress(text) : undefined
+        if (address === undefined || context.admission.admits(address, listener)) continue
+        connection.cut()
+        cut++
+      }
+      return cut
+    },
     drain: async ms => {
       stopListening()
       return await drainConnections(context.connections, ms)

@@ -40,16 +40,18 @@ export function createHolder(options: HolderOptions): Holder {
   const { directory, bundled, reporter, nowMs } = options
   const inspector = createInspector(directory, nowMs)
   const roles: { first: Held | null; second: Held | null } = { first: null, second: null }
-  /** Problems reported already, by file: the same content is not reported twice unless asked. */
-  const reported = new Map<string, string>()
+  /** Problems that the refresh before this one found, by file: they are not reported again unless asked. */
+  let reported: ReadonlyMap<string, string> = new Map()
+  let found = new Map<string, string>()
   /** Bundled databases read during the refresh that runs: each is needed for its age and perhaps for a role. */
   const justRead = new Map<string, Database>()
   let goneTimes = 0
   let started = false
 
   function reject(file: string, problem: string, again: boolean): void {
-    if (!again && reported.get(file) === problem) return
-    reported.set(file, problem)
+    const isKnown = found.get(file) === problem || (!again && reported.get(file) === problem)
+    found.set(file, problem)
+    if (isKnown) return
     reporter.report('geo.rejected', { file, problem, kept: roles.first?.database.file ?? null })
   }
 
@@ -62,7 +64,6 @@ export function createHolder(options: HolderOptions): Holder {
     }
     const { file, type, builtMs, nodeCount } = database
     roles[role] = { database, state: { role, file, type, builtMs, nodeCount, loadedMs: nowMs() } }
-    reported.delete(file)
     options.swapped()
     reporter.report('geo.loaded', { file, type, builtMs, role })
   }
@@ -103,7 +104,7 @@ export function createHolder(options: HolderOptions): Holder {
     const oldestMs = await bundledBuiltMs(asked)
     if (inspection === undefined) {
       reject(directory, 'the directory cannot be listed; databases cannot be dropped there', asked)
-    } else reported.delete(directory)
+    }
     for (const name of inspection?.leftOut ?? []) {
       reject(`${directory}/${name}`, 'too many databases lie in the directory: remove some', asked)
     }
@@ -137,6 +138,8 @@ export function createHolder(options: HolderOptions): Holder {
     await fillSecond(usable, keep, asked)
     for (const file of usable) file.database = null
     justRead.clear()
+    reported = found
+    found = new Map()
     started = true
     return secondLook
   }

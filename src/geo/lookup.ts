@@ -80,6 +80,13 @@ export async function createCountryLookup(options: CountryLookupOptions): Promis
     }
   }
 
+  function ask(database: Database | undefined, address: Address): string | null {
+    // Databases keep IPv4 networks below ::/96. An IPv6 address in there is nobody's, and must not borrow their countries.
+    const [first, second, third] = address.words
+    if (address.family === 6 && first === 0 && second === 0 && third === 0) return null
+    return countryFrom(database, address.text)
+  }
+
   function lookup(address: Address): GeoFacts {
     const cached = answers.get(address.text)
     if (cached !== undefined) return cached
@@ -87,8 +94,8 @@ export async function createCountryLookup(options: CountryLookupOptions): Promis
     const first = holder.first()?.database
     const available = first !== undefined
     if (scope !== 'public') return WITHOUT_COUNTRY[available ? 'loaded' : 'empty'][scope]
-    const country = countryFrom(first, address.text)
-    const second = countryFrom(holder.second()?.database, address.text)
+    const country = ask(first, address)
+    const second = ask(holder.second()?.database, address)
     if (country !== null && second !== null && country !== second) {
       reportDisagreement(address.text, country, second)
     }

@@ -7,7 +7,7 @@ const METADATA_MARKER = Buffer.from('abcdef4d61784d696e642e636f6d', 'hex')
 const METADATA_MAX_BYTES = 131_072
 /** Zero bytes between the search tree and the data section. */
 const SEPARATOR_BYTES = 16
-/** Nodes looked at before other work gets its turn: well under a millisecond per thousand. */
+/** Nodes looked at before other work gets its turn: about a millisecond. */
 const NODES_PER_TURN = 100_000
 
 /** The figures of the metadata that place the tree. */

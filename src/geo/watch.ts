@@ -18,7 +18,7 @@ export const WATCH_TIMES: WatchTimes = { quietMs: 250, burstMs: 2_000, settleMs:
 export type DirectoryWatch = {
   /** Asks for a second look after the settling time. */
   readonly lookAgain: () => void
-  /** Makes sure that the directory is watched: it may have been missing before. */
+  /** Watches anew: the directory may have been missing, or another one may have taken its name. */
   readonly renew: () => void
   readonly close: () => void
 }
@@ -54,7 +54,9 @@ export function watchDirectory(
   }
 
   function renew(): void {
-    if (closed || watcher !== undefined) return
+    if (closed) return
+    watcher?.close()
+    watcher = undefined
     try {
       const started = watch(directory, { persistent: false }, changed)
       watcher = started

@@ -34,6 +34,8 @@ export type RuleTestRequest = {
   readonly form?: Readonly<Record<string, string>>
   readonly json?: unknown
   readonly xml?: string
+  /** Class under which the rule is asked; the rule's first class, or `other`, when absent. */
+  readonly class?: TrafficClass
   readonly at: SourceLine
 }
 

@@ -54,5 +54,11 @@ export type RuleInfo = {
   readonly mode: RuleMode
   readonly pack: string
   readonly refs: readonly string[]
+  /** Exceptions with their ends. */
+  readonly exceptions?: readonly {
+    readonly reason: string
+    readonly at: SourceLine
+    readonly expiresMs: number
+  }[]
   readonly at: SourceLine
 }

@@ -301,20 +301,15 @@ function toBatch(taken: readonly Cell[]): LedgerBatch {
   const numbers = new Float64Array(taken.length * CELL_WIDTH)
   let at = 0
   for (const cell of taken) {
-    numbers.set(
-      [
-        indexOf(sourceIndex, cell.source),
-        indexOf(shapeIndex, cell.shape),
-        cell.hour,
-        cell.count,
-        cell.failures,
-        cell.bytesIn,
-        cell.bytesOut,
-        cell.first,
-        cell.last,
-      ],
-      at,
-    )
+    numbers[at] = indexOf(sourceIndex, cell.source)
+    numbers[at + 1] = indexOf(shapeIndex, cell.shape)
+    numbers[at + 2] = cell.hour
+    numbers[at + 3] = cell.count
+    numbers[at + 4] = cell.failures
+    numbers[at + 5] = cell.bytesIn
+    numbers[at + 6] = cell.bytesOut
+    numbers[at + 7] = cell.first
+    numbers[at + 8] = cell.last
     at += CELL_WIDTH
     cell.count = 0
     cell.failures = 0

@@ -33,6 +33,9 @@ const LONG_SECRET = /(?<![\w+/=-])(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{4
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu
 const PLAIN = /^[ -~]*$/
 
+// Most texts hold nothing of all that: one search spares them the seven replacements.
+const SUSPICIOUS = new RegExp(`${SECRET_WORDS}|bearer|basic|digest|negotiate|ntlm|eyj|://|[\\w+/=-]{40}`, 'i')
+
 /** Whether a name of a parameter, header or field announces a secret. */
 export function isSecretName(name: string): boolean {
   return SECRET_EXACT.test(name) || SECRET_NAME.test(name)
@@ -46,8 +49,10 @@ export function escapeControls(text: string): string {
 
 /** Free text (a matched value, a problem of a peer): named secrets, bearer values, JWTs, user-info and long tokens go. */
 export function redactText(text: string): string {
+  const bounded = cut(text)
+  if (!SUSPICIOUS.test(bounded)) return escapeControls(bounded)
   return escapeControls(
-    cut(text)
+    bounded
       .replace(JWT, REDACTED)
       .replace(NAMED_VALUE, `$1$2${REDACTED}`)
       .replace(XML_VALUE, `$1${REDACTED}`)

@@ -15,7 +15,7 @@ import {
 import { createEventTable, type EventRow, type EventTable } from './store-events.ts'
 import { createLedgerTable, type LedgerTable } from './store-ledger.ts'
 import { createOverlayTable, type OverlayEntry, type OverlayTable } from './store-overlay.ts'
-import { giveBackPages, trimStep, usedBytes } from './store-retention.ts'
+import { eventRows, giveBackPages, trimStep, usedBytes } from './store-retention.ts'
 
 /** Rows that go into the store together. */
 export type Batch = { readonly events: readonly EventRow[]; readonly ledger: LedgerBatch | null }
@@ -142,11 +142,12 @@ function salvageOverlay(file: string): OverlayEntry[] {
 }
 
 function sizeOf(database: DatabaseSync): StoreSize {
-  const one = (sql: string): number => Number(database.prepare(sql).get()?.['value'] ?? 0)
+  const sources = database
+    .prepare('SELECT (SELECT max(id) FROM source) - (SELECT min(id) FROM source) + 1 AS value')
+    .get()
   return {
     usedBytes: usedBytes(database),
-    // Rows are inserted in order and removed from the old end, so the span of ids is the count, without a scan.
-    events: one('SELECT coalesce(max(id) - min(id) + 1, 0) AS value FROM event'),
-    ledgerSources: one('SELECT coalesce(max(id) - min(id) + 1, 0) AS value FROM source'),
+    events: eventRows(database),
+    ledgerSources: Number(sources?.['value'] ?? 0),
   }
 }

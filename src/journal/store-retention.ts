@@ -3,7 +3,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import { cutoffs, givesWay, type Retention } from './retention.ts'
 
 const HOUR_MS = 3_600_000
-const ROWS_PER_STEP = 1_000
+const ROWS_PER_STEP = 500
 /** Free pages that a step gives back to the file system. */
 const PAGES_PER_STEP = 500
 
@@ -20,6 +20,13 @@ export function usedBytes(database: DatabaseSync): number {
   return (pragma(database, 'page_count') - pragma(database, 'freelist_count')) * pragma(database, 'page_size')
 }
 
+/** Number of events: rows are inserted in order and removed from the old end, so the span of ids is it, without a scan. */
+export function eventRows(database: DatabaseSync): number {
+  return (
+    number(database, 'SELECT (SELECT max(id) FROM event) - (SELECT min(id) FROM event) + 1 AS value') ?? 0
+  )
+}
+
 /** Does one step of trimming; the caller holds the transaction. `forget` is called when dictionary rows went. */
 export function trimStep(
   database: DatabaseSync,
@@ -34,7 +41,13 @@ export function trimStep(
   if (usedBytes(database) > retention.maxStoreBytes) {
     const oldestEvent = number(database, 'SELECT min(time) AS value FROM event')
     const oldestDay = oldestLedgerDay(database)
-    const gives = givesWay(oldestEvent, oldestDay, nowMs)
+    const gives = givesWay({
+      oldestEventMs: oldestEvent,
+      eventRows: eventRows(database),
+      oldestLedgerDay: oldestDay,
+      maxStoreBytes: retention.maxStoreBytes,
+      nowMs,
+    })
     const rows =
       gives === 'events'
         ? removeEvents(database, Number.MAX_SAFE_INTEGER)

@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Ledger } from './ledger.ts'
 import type { EventFields, EventName } from './events.ts'
+import { CELL_WIDTH } from './ledger-facts.ts'
 import type { Retention } from './retention.ts'
 import type { EventRow } from './store-events.ts'
 import type { StoreCalls, StoreReply, StoreRequest } from './store-messages.ts'
@@ -63,7 +64,7 @@ export type Store = {
 }
 
 const BATCH_ROWS = 1_000
-const BATCH_CELLS = 2_000
+const BATCH_CELLS = 1_000
 const UPKEEP_PAUSE_MS = 100
 const DROP_REPORT_MS = 10_000
 const CLOSE_MS = 5_000
@@ -216,7 +217,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     const additions = due ? (ledger?.drain(BATCH_CELLS) ?? null) : null
     if (due && (ledger?.state().waiting ?? 0) === 0) ledgerDueMs = now + (options.ledgerMs ?? 2_000)
     if (events.length === 0 && additions === null) return
-    live.writing = events.length + (additions === null ? 0 : additions.cells.length / 9)
+    live.writing = events.length + (additions === null ? 0 : additions.cells.length / CELL_WIDTH)
     post({ kind: 'write', batch: { events, ledger: additions }, nowMs: now })
   }
 

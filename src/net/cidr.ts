@@ -64,6 +64,19 @@ export class CidrTrie<T> {
     this.#size++
   }
 
+  /** Every entry, IPv4 first, in order of address; for lists and comparisons, not for the hot path. */
+  values(): T[] {
+    const found: T[] = []
+    const walk = (node: TrieNode<T>): void => {
+      found.push(...node.entries)
+      if (node.zero !== undefined) walk(node.zero)
+      if (node.one !== undefined) walk(node.one)
+    }
+    walk(this.#v4)
+    walk(this.#v6)
+    return found
+  }
+
   /** The most specific entry whose range covers the address and that `accept` (if given) takes. */
   match(address: Address, accept?: (value: T) => boolean): T | undefined {
     if (this.#size === 0) return undefined

@@ -9,6 +9,7 @@ import {
 import { createServer as createHttpsServer } from 'node:https'
 import { isIPv6, type AddressInfo, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { TlsVersion } from '../net/tls-version.ts'
 import { answer, canonical, exchangeOf, SERVER_NAME, type Exchange } from './exchange.ts'
 import { listenForHeartbeats } from './rmm-heartbeat.ts'
 import { createState, type PracticeAgent, type PracticeStats } from './rmm-state.ts'
@@ -35,8 +36,13 @@ export type PracticeRmmOptions = {
   /** 0 takes a free port. */
   readonly httpPort?: number
   readonly udpPort?: number
-  /** Certificate and key (PEM): the server then speaks HTTPS instead of HTTP. */
-  readonly tls?: { readonly cert: string; readonly key: string }
+  /** Certificate and key (PEM): the server then speaks HTTPS instead of HTTP, as old a TLS as it is told to. */
+  readonly tls?: {
+    readonly cert: string
+    readonly key: string
+    readonly minVersion?: TlsVersion
+    readonly ciphers?: string
+  }
   /** Peers whose X-Forwarded-For is believed: the gate's addresses. */
   readonly trustedPeers?: readonly string[]
   readonly installerToken?: string
@@ -95,6 +101,18 @@ export async function startPracticeRmm(options: PracticeRmmOptions = {}): Promis
     if (await agentRoute(exchange, agentRoutes)) return
     if (await consoleRoute(exchange, consoleRoutes)) return
     answer(exchange, 404, 'text/plain', 'Practice RMM has no such page\n')
+  }
+
+  function resetMidBody({ request, response }: Exchange): void {
+    const { remoteAddress, remotePort } = request.socket
+    response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': 1_000_000 })
+    response.write(Buffer.alloc(10_000, 'x'), () => {
+      // A TLS socket cannot be reset; the connection below it can.
+      for (const socket of sockets) {
+        if (socket.remotePort === remotePort && socket.remoteAddress === remoteAddress)
+          socket.resetAndDestroy()
+      }
+    })
   }
 
   function hang(socket: Duplex): void {
@@ -192,9 +210,4 @@ export async function startPracticeRmm(options: PracticeRmmOptions = {}): Promis
       await Promise.all([unlisten(), heartbeats.close()])
     },
   }
-}
-
-function resetMidBody({ request, response }: Exchange): void {
-  response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': 1_000_000 })
-  response.write(Buffer.alloc(10_000, 'x'), () => request.socket.resetAndDestroy())
 }

@@ -1,6 +1,6 @@
 // The ClientHello parser: real hellos, every segmentation, bounds, and bytes from an attacker.
 import test from 'ava'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { offeredVersions, readClientHello, type HelloRead } from '../../src/edge/client-hello.ts'
 import { readOpening } from '../../src/edge/opening.ts'
 import { captureHello } from './gate-harness.ts'

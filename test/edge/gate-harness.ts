@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { connect as tcpConnect, type Socket } from 'node:net'
+import { connect as tcpConnect, createServer, type Server, type Socket } from 'node:net'
 import { connect as tlsConnect, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import type { ExecutionContext } from 'ava'
 import type { CertificateSet } from '../../src/edge/certificates.ts'
@@ -207,13 +207,10 @@ export async function run(
 
 /** The ClientHello that a real client would send, as captured by a server that never answers. */
 export async function captureHello(options: ConnectionOptions): Promise<Buffer> {
-  const { createServer } = await import('node:net')
   const server = createServer()
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const address = server.address()
-  const port = typeof address === 'object' && address !== null ? address.port : 0
-  const client = tlsConnect({ host: '127.0.0.1', port, ...options })
+  const client = tlsConnect({ host: '127.0.0.1', port: portOf(server), ...options })
   client.on('error', () => undefined)
   const [socket] = (await once(server, 'connection')) as [Socket]
   const [bytes] = (await once(socket, 'data')) as [Buffer]
@@ -236,4 +233,36 @@ export async function until(condition: () => boolean): Promise<void> {
 /** Events that ended connections so far. */
 export function closings(harness: Harness): EventName[] {
   return harness.events.all.map(event => event.name).filter(name => CLOSING.has(name))
+}
+
+/** The port that a server listens on. */
+export function portOf(server: Server): number {
+  const address = server.address()
+  return typeof address === 'object' && address !== null ? address.port : 0
+}
+
+/** Starts a relay that passes the first bytes of a client through `send` and everything after them unchanged. */
+export async function startRelay(
+  t: ExecutionContext,
+  port: number,
+  send: (gate: Socket, hello: Buffer) => Promise<void>,
+): Promise<number> {
+  const relayOne = async (client: Socket): Promise<void> => {
+    const gate = await connectTcp(port)
+    gate.setNoDelay(true)
+    gate.pipe(client)
+    client.on('close', () => gate.destroy())
+    const [hello] = (await once(client, 'data')) as [Buffer]
+    client.pause()
+    await send(gate, hello)
+    client.pipe(gate)
+  }
+  const server = createServer(client => {
+    client.on('error', () => undefined)
+    relayOne(client).catch(() => client.destroy())
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  return portOf(server)
 }

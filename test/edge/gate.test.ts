@@ -9,9 +9,11 @@ import {
   closings,
   connectTcp,
   connectTls,
+  portOf,
   readAll,
   run,
   startGate,
+  startRelay,
   until,
   untilIdle,
 } from './gate-harness.ts'
@@ -49,35 +51,16 @@ test('a client is served, its facts are known, and one closing event says what p
 test('trap 3: the handshake works however the ClientHello is cut into segments', async t => {
   const harness = await startGate(t)
   for (const size of [1, 7, 100, 300]) {
-    const relay = createServer(async client => {
-      const gate = await connectTcp(harness.port)
-      gate.setNoDelay(true)
-      let isFirst = true
-      client.on('data', (chunk: Buffer) => {
-        if (!isFirst) {
-          gate.write(chunk)
-          return
-        }
-        isFirst = false
-        client.pause()
-        const send = (at: number): void => {
-          if (at >= chunk.length) client.resume()
-          else gate.write(chunk.subarray(at, at + size), () => setImmediate(send, at + size))
-        }
-        send(0)
-      })
-      gate.pipe(client)
-      client.on('error', () => undefined)
-      client.on('close', () => gate.destroy())
+    const relay = await startRelay(t, harness.port, async (gate, hello) => {
+      for (let from = 0; from < hello.length; from += size) {
+        gate.write(hello.subarray(from, from + size))
+        await new Promise(resolve => setImmediate(resolve))
+      }
     })
-    relay.listen(0, '127.0.0.1')
-    await once(relay, 'listening')
-    const address = relay.address()
-    const client = await connectTls(typeof address === 'object' && address !== null ? address.port : 0)
+    const client = await connectTls(relay)
     client.write('GET / HTTP/1.1\r\n\r\n')
     const { bytes } = await readAll(client)
     t.true(bytes.toString().endsWith('ok'), `segments of ${size} bytes`)
-    relay.close()
   }
   await untilIdle(harness)
 })
@@ -202,8 +185,7 @@ test('apply opens and closes endpoints, keeps live connections, and one bad port
   const holder = createServer().listen(0, '127.0.0.1')
   t.teardown(() => holder.close())
   await once(holder, 'listening')
-  const taken = holder.address()
-  const port = typeof taken === 'object' && taken !== null ? taken.port : 0
+  const port = portOf(holder)
   harness.policy.snapshot = snapshot({
     listeners: [
       listener({ id: 'taken', endpoints: [{ host: '127.0.0.1', port }] }),

@@ -1,6 +1,6 @@
 // PROXY protocol headers, versions 1 and 2: strict, bounded, and the same in every segmentation.
 import test from 'ava'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { MAX_PROXY_HEADER_BYTES, readProxyHeader, type ProxyRead } from '../../src/edge/proxy-protocol.ts'
 
 const START = [0x0d, 0x0a, 0x0d, 0x0a, 0, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a]

@@ -12,6 +12,7 @@ import {
   connectTls,
   run,
   startGate,
+  startRelay,
   untilIdle,
   type Harness,
 } from './gate-harness.ts'
@@ -31,7 +32,7 @@ function threeListeners(): Partial<Snapshot> {
   }
 }
 
-const portOf = (harness: Harness, id: string): number => harness.ports.get(id) ?? 0
+const listenerPort = (harness: Harness, id: string): number => harness.ports.get(id) ?? 0
 
 /** Connects with a session and returns the new one and whether it was resumed. */
 async function resume(
@@ -54,14 +55,14 @@ async function resume(
   const resumed = socket.isSessionReused()
   socket.write('GET / HTTP/1.1\r\n\r\n')
   socket.resume()
-  const [next] = resumed && maxVersion === 'TLSv1.2' ? [session ?? Buffer.alloc(0)] : await ticket
+  const next = resumed ? (session ?? Buffer.alloc(0)) : (await ticket)[0]
   socket.destroy()
   return { session: next, resumed }
 }
 
 test('trap 1: the minimum version of a profile holds for the whole handshake, whatever name is asked for', async t => {
   const harness = await startGate(t, threeListeners())
-  const strict = portOf(harness, 'strict')
+  const strict = listenerPort(harness, 'strict')
   t.regex(await client(strict, '-tls1_2', '-servername', 'rmm.example.test'), /alert protocol version/)
   t.regex(await client(strict, '-tls1_2', '-noservername'), /alert protocol version/)
   t.regex(
@@ -69,7 +70,7 @@ test('trap 1: the minimum version of a profile holds for the whole handshake, wh
     /Protocol *: TLSv1\.3|TLSv1\.3, Cipher/,
   )
   t.true(harness.secured.every(({ tls }) => tls.version === 'TLSv1.3'))
-  t.regex(await client(portOf(harness, 'modern'), ...LEGACY, '-tls1'), /alert protocol version/)
+  t.regex(await client(listenerPort(harness, 'modern'), ...LEGACY, '-tls1'), /alert protocol version/)
   await untilIdle(harness)
 })
 
@@ -79,7 +80,7 @@ test('trap 1: a client that offers 1.3 in its hello but would finish with 1.2 ca
   const hello = await captureHello({ servername: 'rmm.example.test', minVersion: 'TLSv1.2' })
   const versions = hello.indexOf(Buffer.from([0x00, 0x2b, 0x00, 0x05, 0x04, 0x03, 0x04, 0x03, 0x03]))
   t.true(versions > 0)
-  const raw = await connectTcp(portOf(harness, 'strict'))
+  const raw = await connectTcp(listenerPort(harness, 'strict'))
   raw.write(hello)
   const [answer] = (await once(raw, 'data')) as [Buffer]
   t.is(answer[0], 22)
@@ -96,7 +97,7 @@ for (const [flag, version] of [
 ] as const) {
   test(`trap 7: the legacy profile serves ${version}`, async t => {
     const harness = await startGate(t, threeListeners())
-    await client(portOf(harness, 'legacy'), flag, ...LEGACY)
+    await client(listenerPort(harness, 'legacy'), flag, ...LEGACY)
     const closed = await harness.events.next('connection.closed')
     t.like(closed, { negotiated: version, offered: [version], tlsProfile: 'legacy' })
     await untilIdle(harness)
@@ -117,8 +118,8 @@ test('trap 44: curl with TLS 1.0 is served by the legacy profile, and told why e
       `rmm.example.test:${port}:127.0.0.1`,
       `https://rmm.example.test:${port}/`,
     ])
-  t.regex((await curl(portOf(harness, 'legacy'))).output, /\bok/)
-  t.regex((await curl(portOf(harness, 'modern'))).output, /alert protocol version/)
+  t.regex((await curl(listenerPort(harness, 'legacy'))).output, /\bok/)
+  t.regex((await curl(listenerPort(harness, 'modern'))).output, /alert protocol version/)
   await untilIdle(harness)
 })
 
@@ -171,8 +172,8 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
         listener({ id: profile, tlsProfile: profile }),
       ),
     })
-    const modern = portOf(harness, 'modern')
-    const legacy = portOf(harness, 'legacy')
+    const modern = listenerPort(harness, 'modern')
+    const legacy = listenerPort(harness, 'legacy')
     const first = await resume(legacy, undefined, version)
     t.false(first.resumed)
     const second = await resume(legacy, first.session, version)
@@ -180,7 +181,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
     const crossed = await resume(modern, second.session, version)
     t.false(crossed.resumed)
     t.true((await resume(modern, crossed.session, version)).resumed)
-    await harness.events.next('connection.closed', 5 - 1)
+    await harness.events.next('connection.closed', 4)
     t.deepEqual(
       harness.events.of('connection.closed').map(({ resumed }) => resumed),
       [false, true, false, true],
@@ -230,25 +231,13 @@ test('ticket keys differ by secret, epoch, profile and policy', t => {
 
 test('trap 9: a ClientHello over several TLS records is served', async t => {
   const harness = await startGate(t)
-  const { createServer } = await import('node:net')
-  const relay = createServer(async client => {
-    client.on('error', () => undefined)
-    const gate = await connectTcp(harness.port)
-    client.once('data', (hello: Buffer) => {
-      for (let from = 5; from < hello.length; from += 90) {
-        const piece = hello.subarray(from, from + 90)
-        gate.write(Buffer.concat([Buffer.from([22, 3, 1, 0, piece.length]), piece]))
-      }
-      client.pipe(gate)
-    })
-    gate.pipe(client)
-    client.on('close', () => gate.destroy())
+  const relay = await startRelay(t, harness.port, async (gate, hello) => {
+    for (let from = 5; from < hello.length; from += 90) {
+      const piece = hello.subarray(from, from + 90)
+      gate.write(Buffer.concat([Buffer.from([22, 3, 1, 0, piece.length]), piece]))
+    }
   })
-  relay.listen(0, '127.0.0.1')
-  t.teardown(() => relay.close())
-  await once(relay, 'listening')
-  const address = relay.address()
-  const socket = await connectTls(typeof address === 'object' && address !== null ? address.port : 0)
+  const socket = await connectTls(relay)
   t.true(socket.authorized)
   socket.destroy()
   await untilIdle(harness)

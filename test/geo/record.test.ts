@@ -1,5 +1,6 @@
 // Record shapes of all makers, and the database checks against files of each kind.
 import test from 'ava'
+import { array, assert, asyncProperty, nat, tuple } from 'fast-check'
 import { checkDatabase } from '../../src/geo/database-file.ts'
 import { countryOfRecord } from '../../src/geo/record.ts'
 import { worldMmdb, writeMmdb, type MmdbValue } from '../support/mmdb-writer.ts'
@@ -137,4 +138,28 @@ test('metadata that claims an absurd tree is refused', async t => {
   claimed.writeUInt32BE(0xfffffff0, at + 'node_count'.length + 1)
   const checked = await checkDatabase('x.mmdb', claimed, { nowMs: NOW_MS })
   t.false(checked.ok)
+})
+
+test('trap 22: every truncation of a database is refused', async t => {
+  const bytes = worldMmdb('GeoLite2-Country', builtMs, maxmind)
+  for (let length = 0; length < bytes.length; length++) {
+    const checked = await checkDatabase('x.mmdb', bytes.subarray(0, length), { nowMs: NOW_MS })
+    if (checked.ok) return t.fail(`${length} of ${bytes.length} bytes were accepted`)
+  }
+  t.true((await checkDatabase('x.mmdb', bytes, { nowMs: NOW_MS })).ok)
+})
+
+test('damage anywhere in a database never makes the check throw', async t => {
+  const bytes = worldMmdb('GeoLite2-Country', builtMs, maxmind)
+  const damage = array(tuple(nat(bytes.length - 1), nat(255)), { minLength: 1, maxLength: 8 })
+  await assert(
+    asyncProperty(damage, async changes => {
+      const damaged = Buffer.from(bytes)
+      for (const [at, value] of changes) damaged[at] = value
+      const checked = await checkDatabase('x.mmdb', damaged, { nowMs: NOW_MS })
+      if (checked.ok) checked.database.countryOf('81.2.69.142')
+    }),
+    { numRuns: 150 },
+  )
+  t.pass()
 })

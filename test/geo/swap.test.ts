@@ -73,6 +73,13 @@ test('only public addresses are looked up', async t => {
   }
 })
 
+test('an IPv6 address does not borrow the country of the IPv4 address in its last bits', async t => {
+  const b = await bench(t)
+  const lookup = await b.start(bundledDatabases())
+  t.is(country(lookup, '::ffff:81.2.69.142'), 'GB')
+  t.deepEqual(ask(lookup, '::81.2.69.142'), { scope: 'public', country: null, second: null, available: true })
+})
+
 test('with no database at all, answers say so', async t => {
   const b = await bench(t)
   const lookup = await b.start({ first: join(b.outside, 'missing.mmdb') })
@@ -278,6 +285,31 @@ test('a directory that disappears is no order to change countries', async t => {
       .of('geo.rejected')
       .some(fields => fields.file === b.directory && /cannot be listed/.test(fields.problem)),
   )
+})
+
+test('a directory that comes back under the same name is watched again after a reload', async t => {
+  const b = await bench(t)
+  const lookup = await b.start(await bundledWorlds(b))
+  await rename(b.directory, join(b.outside, 'old'))
+  await mkdir(b.directory)
+  await lookup.reload()
+  const path = await drop(b, 'GeoLite2-Country.mmdb', world('CA', 2))
+  await b.reports.until('geo.loaded', fields => fields.file === path)
+  t.is(country(lookup, '8.8.8.8'), 'CA')
+})
+
+test('a file that was bad, then good, then bad in the same way is reported again', async t => {
+  const b = await bench(t)
+  const lookup = await b.start(await bundledWorlds(b))
+  const path = join(b.directory, 'x.mmdb')
+  const rejections = (): number => b.reports.of('geo.rejected').filter(fields => fields.file === path).length
+  await writeFile(path, 'bad')
+  await b.reports.until('geo.rejected', () => rejections() === 1)
+  await drop(b, 'x.mmdb', world('CA', 2))
+  await b.reports.until('geo.loaded', fields => fields.file === path)
+  await writeFile(path, 'bad')
+  await b.reports.until('geo.rejected', () => rejections() === 2)
+  t.is(country(lookup, '8.8.8.8'), 'CA')
 })
 
 test('second.mmdb is the second opinion', async t => {

@@ -58,7 +58,7 @@ test('codes are unique and E1 to E18 are covered, each once', t => {
 })
 
 test('the gateway log speaks the classic wording, with both addresses', t => {
-  const text = <K extends EventName>(name: K): string => gatewayTexts(name, EVENT_SAMPLES[name]).join(' | ')
+  const text = (name: EventName): string => gatewayTexts(name, EVENT_SAMPLES[name]).join(' | ')
   t.is(text('listener.opened'), 'Listening on port 443')
   t.is(text('listener.failed'), 'Failed to bind to listening port 443')
   t.is(text('policy.reloading'), 'Reloading configuration')

@@ -1,6 +1,6 @@
 // Secrets never reach a record, and nothing recorded can forge a line or play with a terminal.
 import test from 'ava'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import {
   escapeControls,
   isSecretName,
@@ -147,7 +147,7 @@ test('property: whatever comes in, no control, bidi, invisible or broken charact
 })
 
 test('property: a secret between any neighbours is found in a query', t => {
-  const part = fc.string({ unit: fc.constantFrom(...'abcXYZ019-_.~%='), maxLength: 12 })
+  const part = fc.string({ unit: fc.constantFrom(...'abcXYZ019-_.~%='.split('')), maxLength: 12 })
   fc.assert(
     fc.property(
       fc.array(part, { maxLength: 4 }),
@@ -178,7 +178,7 @@ test('property: recorded text stays bounded, also for texts made to make a searc
     t.true(redactQuery(text).length < 40_000)
     t.true(redactPath(text).length < 40_000)
   }
-  t.is(redactFields({ list: Array.from({ length: 1_000 }, () => 'x') })['list'] instanceof Array, true)
+  t.is((redactFields({ list: Array.from({ length: 1_000 }, () => 'x') })['list'] as string[]).length, 64)
   const loop: Record<string, unknown> = {}
   loop['self'] = loop
   t.notThrows(() => JSON.stringify(redactFields(loop)))

@@ -1,7 +1,7 @@
 // References, path shapes, user agent families, the packed ledger day, retention cutoffs and the flood limit.
 import { randomBytes, randomFillSync } from 'node:crypto'
 import test from 'ava'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { createFloodLimiter } from '../../src/journal/flood-limit.ts'
 import { packDay, unpackDay, type PackedEntry } from '../../src/journal/ledger-pack.ts'
 import { pathShape, userAgentFamily } from '../../src/journal/path-shape.ts'
@@ -101,12 +101,16 @@ test('retention: age by days, and size takes the older part first', t => {
     eventsBeforeMs: 70.5 * day,
     ledgerBeforeDay: 90,
   })
-  t.is(givesWay(null, null, 100 * day), null)
-  t.is(givesWay(50 * day, null, 100 * day), 'events')
-  t.is(givesWay(null, 99, 100 * day), 'ledger')
-  t.is(givesWay(50 * day, 60, 100 * day), 'events')
-  t.is(givesWay(70 * day, 60, 100 * day), 'ledger')
-  t.is(givesWay(99.9 * day, 99, 100 * day), 'events')
+  const nowMs = 100 * day
+  const gives = (oldestEventMs: number | null, oldestLedgerDay: number | null, eventRows = 10) =>
+    givesWay({ oldestEventMs, eventRows, oldestLedgerDay, maxStoreBytes: 1_000_000, nowMs })
+  t.is(gives(null, null), null)
+  t.is(gives(50 * day, null), 'events')
+  t.is(gives(null, 99), 'ledger')
+  t.is(gives(50 * day, 60), 'events')
+  t.is(gives(70 * day, 60), 'ledger')
+  t.is(gives(99.9 * day, 99), 'events')
+  t.is(gives(99.9 * day, 60, 10_000), 'events', 'a flood of events does not push the ledger out')
 })
 
 test('the flood limit holds per address and per event, recovers with time and forgets in bounds', t => {

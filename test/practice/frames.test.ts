@@ -91,3 +91,16 @@ test('broken frames are answered with the right close code', t => {
   t.is(read(false, [encodeFrame(11, Buffer.alloc(0), null)]).broken, 1002)
   t.is(read(false, [encodeFrame(OPCODE.close, Buffer.from([3, 232]), null)]).closed, 1000)
 })
+
+test('no bytes make the reader throw', t => {
+  assert(
+    property(array(uint8Array({ maxLength: 40 }), { maxLength: 6 }), boolean(), (pieces, masked) => {
+      read(
+        masked,
+        pieces.map(piece => Buffer.from(piece)),
+      )
+    }),
+    { numRuns: 1_000 },
+  )
+  t.pass()
+})

@@ -158,6 +158,37 @@ test('a damaged upload is noticed, chunked downloads and digests work', async t 
   t.like(await digest.body.json(), { sha256: seededDigest('1', 70_000) })
 })
 
+test('transfers that clients abandon are counted as such', async t => {
+  const rmm = await start(t)
+  const url = `${rmm.url}/LabTech/Transfer/x`
+  const down = await request(`${url}?bytes=100000000`)
+  down.body.on('error', () => undefined)
+  down.body.destroy()
+  await untilTrue(() => rmm.stats().downloadsAborted === 1)
+  const socket = connect(rmm.httpPort, '127.0.0.1')
+  socket.write('PUT /LabTech/Transfer/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc')
+  await untilTrue(() => rmm.stats().requests === 2)
+  socket.destroy()
+  await untilTrue(() => rmm.stats().uploadsAborted === 1)
+  await untilTrue(() => rmm.stats().connectionsOpen === 0)
+  t.is(rmm.stats().uploads, 0)
+})
+
+test('three hundred uploads and downloads at once arrive unchanged', async t => {
+  const rmm = await start(t)
+  const bytes = 200_000
+  await Promise.all(
+    Array.from({ length: 300 }, async (_, index) => {
+      const url = `${rmm.url}/LabTech/Transfer/x?seed=${index}&bytes=${bytes}`
+      const up = await request(url, { method: 'POST', body: seededStream(String(index), bytes) })
+      t.is(up.statusCode, 200)
+      await up.body.dump()
+      t.is((await digestOf((await request(url)).body)).sha256, seededDigest(String(index), bytes))
+    }),
+  )
+  t.is(rmm.stats().uploadedBytes, 300 * bytes)
+})
+
 test('the SOAP endpoint answers the operation it was asked', async t => {
   const rmm = await start(t)
   const url = `${rmm.url}/LabTech/ControlCenter.asmx`

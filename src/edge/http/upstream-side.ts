@@ -1,6 +1,7 @@
 // The upstream side of one request: picks a member, sends the request, tries another one when nothing was sent, takes the answer.
 import type { Exchange, UpgradeHandler, Upgraded, UpstreamResponseHead } from '../../forward/forwarder.ts'
 import { headersForDownstream, headersForUpstream, type Way } from '../../forward/headers.ts'
+import { isMemberFailure } from '../../forward/upstream-error.ts'
 import type { Ending } from '../../journal/events.ts'
 import type { PortcullisError } from '../../policy/error.ts'
 import type { UpstreamMember } from '../../policy/snapshot.ts'
@@ -255,13 +256,16 @@ export class UpstreamSide implements UpgradeHandler {
         code: error.code,
         problem,
       })
-      // Only a connection that could not be made speaks against the member; anything else one request could cause on purpose.
-      if (error.retry) selection.failed(member, problem)
+      // Anything else than a connection that could not be made, one request could cause on purpose.
+      const memberFailed = isMemberFailure(error)
+      if (memberFailed) selection.failed(member, problem, error.code)
       if (error.retry && !this.answering && run.held?.complete !== false) {
         this.failedMembers ??= []
         this.failedMembers.push(id)
-        this.forward()
-        return
+        if (memberFailed || selection.pick(this.allowed.name.upstream, this.failedMembers) !== null) {
+          this.forward()
+          return
+        }
       }
     }
     const status = error.status ?? 502

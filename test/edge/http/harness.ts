@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net'
-import { createServer as createTlsServer, TLSSocket } from 'node:tls'
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import type { ConnectionActivity, PolicyInForce, SecureConnection } from '../../../src/edge/connection.ts'
 import { DEADLINE_STEP_MS, type HttpClock } from '../../../src/edge/http/deadlines.ts'
 import { createHttpHandler } from '../../../src/edge/http/handler.ts'

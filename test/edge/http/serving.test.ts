@@ -206,11 +206,9 @@ test('trap 20: when every member is down a console name answers 503 and an agent
   t.true(text.startsWith('HTTP/1.1 503 '))
   t.regex(text, /Retry-After: \d+\r\n/)
   t.like(await gate.event('request.refused'), { reason: 'upstream-down', status: 503 })
-  const { snapshot } =
-    gate.activities.length > 0 ? { snapshot: withLimits({}) } : { snapshot: withLimits({}) }
-  const [named] = snapshot.names
+  const policy = withLimits({})
   gate.setPolicy({
-    snapshot: { ...snapshot, names: named === undefined ? [] : [{ ...named, whenDown: 'reset' }] },
+    snapshot: { ...policy, names: policy.names.map(entry => ({ ...entry, whenDown: 'reset' })) },
   })
   client.send(get())
   await client.gone()
@@ -235,11 +233,8 @@ test('an upstream that dies in its answer breaks the answer visibly', async t =>
   await gate.close()
 })
 
-test('an answer shorter or longer than announced, or with a line break in a header, is not passed as whole', async t => {
-  for (const [bytes, expected] of [
-    [3, ''],
-    [9, 'HTTP/1.1 502'],
-  ] as const) {
+test('an answer shorter or longer than announced is not passed as whole', async t => {
+  for (const bytes of [3, 9]) {
     const gate = await startGate()
     const client = await RawClient.open(gate.port)
     client.send(get())
@@ -247,7 +242,7 @@ test('an answer shorter or longer than announced, or with a line break in a head
     exchange.handler.onHead({ status: 200, statusText: 'OK', headers: [], contentLength: 5 })
     exchange.handler.onData(Buffer.alloc(bytes, 'x'))
     exchange.handler.onEnd()
-    t.false((await client.all()).includes('xxxxx'), expected)
+    t.false((await client.all()).includes('xxxxx'))
     t.not((await gate.event('request.closed')).ending, 'complete')
     await gate.close()
   }

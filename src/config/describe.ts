@@ -1,0 +1,72 @@
+// Words for compiled policy values, shared by the effective policy and by the sentences about changes.
+import type {
+  AllowEntry,
+  ClassLimits,
+  ClassPolicy,
+  Countries,
+  Endpoint,
+  UpstreamMember,
+  Window,
+} from '../policy/snapshot.ts'
+import { formatDuration, formatLastDay, formatSize } from './scalars.ts'
+
+/** `US, CA`, or `any country`. */
+export function countriesText(countries: Countries): string {
+  if (countries === 'any') return 'any country'
+  return countries.size === 0 ? 'no country' : [...countries].join(', ')
+}
+
+const DAYS = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun']
+
+/** `Mon 07:00-19:00` in UTC. */
+export function windowText(window: Window): string {
+  return `${DAYS[Math.floor(window.fromMinute / 1_440)] ?? ''} ${clock(window.fromMinute)}-${clock(window.toMinute)}`
+}
+
+function clock(minute: number): string {
+  const inDay = minute % 1_440
+  return `${String(Math.floor(inDay / 60)).padStart(2, '0')}:${String(inDay % 60).padStart(2, '0')}`
+}
+
+/** `address:port`. */
+export function endpointText({ host, port }: Endpoint): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** `https://host:port`. */
+export function originText({ origin }: UpstreamMember): string {
+  return `${origin.protocol}://${endpointText(origin)}`
+}
+
+/** What must be true of a request of a class besides its source: TLS version, key, hours. */
+export function demandsText(policy: ClassPolicy): string {
+  const parts: string[] = []
+  if (policy.minimumTls !== null) parts.push(`${policy.minimumTls.value} or better`)
+  if (policy.keys.length > 0) {
+    parts.push(`key in ${policy.keys.map(key => `${key.place} ${key.name}`).join(' or ')}`)
+  }
+  if (policy.windows.length > 0) parts.push(`${policy.windows.map(windowText).join(', ')} UTC`)
+  if (policy.limits.methods !== null) parts.push(`methods ${[...policy.limits.methods].join(', ')}`)
+  return parts.join('; ')
+}
+
+/** Limits by the keys that policies use, in policy syntax. */
+export function limitsText(limits: ClassLimits): Readonly<Record<string, string>> {
+  return {
+    maxBody: limits.maxBodyBytes === Number.MAX_SAFE_INTEGER ? 'none' : formatSize(limits.maxBodyBytes),
+    bodyIdle: formatDuration(limits.bodyIdleMs),
+    response: formatDuration(limits.responseMs),
+    responseIdle: formatDuration(limits.responseIdleMs),
+    webSocketIdle: formatDuration(limits.webSocketIdleMs),
+    concurrentPerSource: String(limits.concurrentPerSource),
+    maxResponse: limits.maxResponseBytes === 0 ? 'none' : formatSize(limits.maxResponseBytes),
+    methods: limits.methods === null ? 'all' : [...limits.methods].join(', '),
+  }
+}
+
+/** Scope, reason and end of an allow or ban. */
+export function entryText(entry: AllowEntry): string {
+  const scope = entry.classes === null ? '' : ` for ${[...entry.classes].join(', ')}`
+  const end = entry.expiresMs === null ? 'no end' : `until ${formatLastDay(entry.expiresMs)}`
+  return `${entry.range.text}${scope} (${entry.reason}; ${entry.owner}; ${end})`
+}
