@@ -113,7 +113,7 @@ type RowSetting = {
   readonly upstreamPort: number
 }
 
-/** All peers run from the start; round after round each is measured once. The first round only warms up. */
+/** All peers run from the start and are warmed up; then round after round each is measured once. */
 async function alternatingRounds(
   row: Row,
   entrants: readonly Entrant[],
@@ -130,15 +130,24 @@ async function alternatingRounds(
       setting.infos.set(peer.id, { id: peer.id, version, work: peer.work, tls })
     }
   }
-  for (let round = 0; round <= setting.chosen.rounds; round++) {
-    for (const { entrant, process, samples } of running) {
-      const context = { ...setting.chosen, pid: process.pid, port: entrant.port, dir: setting.base, round }
-      let sample = await row.measure(context)
-      if (round > 0) samples.push(sample)
-      for (let again = 1; round === 0 && again < WARM_UP_TURNS && !isWarm(process.pid); again++) {
-        sample = await row.measure(context)
-      }
-      note(`  ${round === 0 ? 'warm-up' : `round ${round}`} ${entrant.peer.id} ${describe(sample)}`)
+  const contextOf = ({ entrant, process }: (typeof running)[number], round: number) => ({
+    ...setting.chosen,
+    pid: process.pid,
+    port: entrant.port,
+    dir: setting.base,
+    round,
+  })
+  for (const one of running) {
+    for (let turn = 0; turn < WARM_UP_TURNS && !isWarm(one.process.pid); turn++) {
+      const sample = await row.measure(contextOf(one, 0))
+      note(`  warm-up ${one.entrant.peer.id} ${describe(sample)}`)
+    }
+  }
+  for (let round = 1; round <= setting.chosen.rounds; round++) {
+    for (const one of running) {
+      const sample = await row.measure(contextOf(one, round))
+      one.samples.push(sample)
+      note(`  round ${round} ${one.entrant.peer.id} ${describe(sample)}`)
     }
   }
   for (const { process } of running) await process.stop()
