@@ -139,7 +139,7 @@ async function alternatingRounds(
   })
   for (const one of running) {
     for (let turn = 0; turn < WARM_UP_TURNS && !isWarm(one.process.pid); turn++) {
-      const sample = await row.measure(contextOf(one, 0))
+      const sample = await (row.warmUp ?? row.measure)(contextOf(one, 0))
       note(`  warm-up ${one.entrant.peer.id} ${describe(sample)}`)
     }
   }
