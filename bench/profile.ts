@@ -10,6 +10,7 @@ import { ROWS } from './rows.ts'
 import { writeSharedFiles } from './stage/files.ts'
 import { INSPECTOR_ARGS, openInspector } from './stage/inspector.ts'
 import { isInside, rerunInside } from './stage/namespace.ts'
+import { threadUse } from './stage/usage.ts'
 import { startPeer } from './stage/start-peer.ts'
 import { startHttpUpstream } from './stage/upstream.ts'
 
@@ -46,7 +47,11 @@ const running = await startPeer(peer, {
 })
 const context = { pid: running.pid, port: PEER_PORT, dir, round: 0, webSockets: 0, ratePerSecond: 333 }
 await row.measure({ ...context, seconds: 3 })
+const threadsBefore = threadUse(running.pid)
 const plain = await row.measure({ ...context, seconds: Number(values.seconds) })
+const threads = [...threadUse(running.pid)]
+  .map(([name, ns]) => ({ name, ms: (ns - (threadsBefore.get(name) ?? 0)) / 1e6 }))
+  .filter(thread => thread.ms >= 1)
 const inspector = await openInspector()
 const profile = await inspector.profile(() => row.measure({ ...context, seconds: Number(values.seconds) }))
 inspector.close()
@@ -58,6 +63,7 @@ writeFileSync(file, JSON.stringify(profile))
 print(
   `${row.title}: ${plain.value.toFixed(1)} ${row.unit}, ${plain.second.toFixed(0)} ${row.second} (not profiled)`,
 )
+print(`threads: ${threads.map(thread => `${thread.name} ${thread.ms.toFixed(0)} ms`).join(', ')}`)
 print(`\n${table(functionsBySelfTime(profile).slice(0, Number(values.top)))}`)
 print(`\n${table(filesBySelfTime(profile).slice(0, 20))}`)
 print(`\nprofile: bench/results/${peer.id}-${row.id}.tmp.cpuprofile`)

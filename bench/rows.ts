@@ -40,6 +40,8 @@ export type Row = {
   /** Each round starts the peer afresh. */
   readonly fresh: boolean
   readonly measure: (context: Measuring) => Promise<Sample>
+  /** Load that warms up, where the row's own is too light for it. */
+  readonly warmUp?: (context: Measuring) => Promise<Sample>
 }
 
 export const ROWS: readonly Row[] = [
@@ -107,6 +109,7 @@ export const ROWS: readonly Row[] = [
     unit: 'ms',
     second: 'p50 ms',
     fresh: false,
+    warmUp: context => perRequest('get', context),
     measure: async context => {
       const { result, busy } = await charged(context.pid, () =>
         fixedRate({ ...context, rate: context.ratePerSecond, connections: 64, seed: 1_000 + context.round }),

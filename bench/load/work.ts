@@ -5,8 +5,8 @@ export const CHECK_IN_PATH = '/LabTech/Agent.aspx'
 /** Path of the large file. */
 export const DOWNLOAD_PATH = '/LabTech/Transfer/package.bin'
 export const DOWNLOAD_BYTES = 128 * 1024 * 1024
-/** Path on which the upstream accepts a WebSocket. */
-export const WEBSOCKET_PATH = '/LabTech/Socket'
+/** Path on which the upstream accepts a WebSocket: an agent's. */
+export const WEBSOCKET_PATH = '/LabTech/Agent.aspx/channel'
 /** What the upstream answers to a check-in. */
 export const CHECK_IN_RESPONSE = '||||||220.105'
 export const USER_AGENT = 'LTAgent/220.105 (Windows NT 10.0)'

@@ -39,6 +39,16 @@ export function cpuUse(root: number): CpuUse {
   return { runNs, waitNs }
 }
 
+/** CPU nanoseconds of each thread of one process, by name and thread id. */
+export function threadUse(pid: number): ReadonlyMap<string, number> {
+  return new Map(
+    list(`/proc/${pid}/task`).map(task => [
+      `${read(`/proc/${pid}/task/${task}/comm`)?.trim() ?? ''} ${task}`,
+      Number(read(`/proc/${pid}/task/${task}/schedstat`)?.split(' ')[0] ?? 0),
+    ]),
+  )
+}
+
 /** Memory of a process tree in bytes: proportional set size, so that pages shared by master and worker count once. */
 export function residentBytes(root: number): number {
   let kib = 0

@@ -1,9 +1,11 @@
 // The pure parts of the load generators: options, request schedule, response framing, ab's report, fresh bodies.
+import { readFile } from 'node:fs/promises'
 import test from 'ava'
 import { completeStatus } from '../../bench/load/http-connection.ts'
 import { parseAb } from '../../bench/load/ab.ts'
 import { dueTimes } from '../../bench/load/fixed-rate.ts'
 import { checkInForm } from '../../bench/load/work.ts'
+import { adapted } from '../../bench/peers/portcullis.ts'
 import { parseOptions } from '../../bench/options.ts'
 
 test('options choose rows and peers and refuse unknown ones by name', t => {
@@ -65,4 +67,12 @@ test('check-in bodies are about 2 KiB and no field repeats', t => {
   t.true(first.length > 1_900 && first.length < 2_300, String(first.length))
   const fields = new Set(first.split('&'))
   t.false(second.split('&').some(field => fields.has(field)))
+})
+
+test('the shipped policy still has the lines that the bench puts its port and upstream into', async t => {
+  const shipped = await readFile(new URL('../../policies/portcullis.yaml', import.meta.url), 'utf8')
+  const policy = adapted(shipped, 9_999, { host: '127.0.0.9', port: 8_888 })
+  t.regex(policy, /address: '0\.0\.0\.0:9999'/)
+  t.regex(policy, /primary: http:\/\/127\.0\.0\.9:8888\n/)
+  t.throws(() => adapted('version: 1\n', 1, { host: 'x', port: 1 }), { message: /has no line/ })
 })
