@@ -3,9 +3,12 @@ import type { LedgerOutcome, LedgerRow } from '../journal/ledger-facts.ts'
 import { TLS_VERSIONS, type TlsVersion } from '../net/tls-version.ts'
 import { CLASSES, type TrafficClass } from '../policy/classes.ts'
 
+/** Outcomes other than success. */
+export type Trouble = Exclude<LedgerOutcome, 'passed' | 'failed'>
+
 /** How often one outcome came, and when last. */
 export type OutcomeCount = {
-  readonly outcome: LedgerOutcome
+  readonly outcome: Trouble
   readonly count: number
   readonly lastMs: number
   /** Strongest version offered by clients with this outcome, and their fingerprints: they tell devices apart. */
@@ -15,11 +18,11 @@ export type OutcomeCount = {
   readonly hosts: readonly string[]
 }
 
-/** Traffic of one class that passed. */
+/** Traffic of one class that the policy let through. */
 export type ClassActivity = {
   readonly class: TrafficClass
   readonly passed: number
-  /** Passed by policy, but cut short or answered with a server error. */
+  /** Let through, but cut short or answered with a server error. */
   readonly failures: number
   readonly lastMs: number
 }
@@ -42,30 +45,36 @@ export type Activity = {
 /** Condenses ledger rows. */
 export function summariseActivity(rows: readonly LedgerRow[], sinceMs: number): Activity {
   const passed = rows.filter(row => row.shape.outcome === 'passed')
-  const others = rows.filter(row => row.shape.outcome !== 'passed')
-  const refused = others.filter(row => row.shape.outcome !== 'silent')
+  const failed = rows.filter(row => row.shape.outcome === 'failed')
+  const troubles = outcomeCounts(rows)
+  const refused = troubles.filter(entry => entry.outcome !== 'silent')
   return {
     sinceMs,
     passed: sum(passed, row => row.count),
-    refused: sum(refused, row => row.count),
-    failures: sum(passed, row => row.failures),
+    refused: refused.reduce((total, entry) => total + entry.count, 0),
+    failures: sum(failed, row => row.count),
     lastPassedMs: latest(passed),
-    lastRefusedMs: latest(refused),
-    classes: CLASSES.flatMap(trafficClass => classActivity(trafficClass, passed)),
-    outcomes: outcomeCounts(others),
+    lastRefusedMs: refused[0]?.lastMs ?? null,
+    classes: CLASSES.flatMap(trafficClass => classActivity(trafficClass, passed, failed)),
+    outcomes: troubles,
     offered: offeredCounts(rows),
   }
 }
 
-function classActivity(trafficClass: TrafficClass, passed: readonly LedgerRow[]): readonly ClassActivity[] {
-  const rows = passed.filter(row => row.shape.class === trafficClass)
-  const lastMs = latest(rows)
+function classActivity(
+  trafficClass: TrafficClass,
+  passed: readonly LedgerRow[],
+  failed: readonly LedgerRow[],
+): readonly ClassActivity[] {
+  const good = passed.filter(row => row.shape.class === trafficClass)
+  const bad = failed.filter(row => row.shape.class === trafficClass)
+  const lastMs = latest([...good, ...bad])
   if (lastMs === null) return []
   return [
     {
       class: trafficClass,
-      passed: sum(rows, row => row.count),
-      failures: sum(rows, row => row.failures),
+      passed: sum(good, row => row.count),
+      failures: sum(bad, row => row.count),
       lastMs,
     },
   ]
@@ -73,7 +82,10 @@ function classActivity(trafficClass: TrafficClass, passed: readonly LedgerRow[])
 
 function outcomeCounts(rows: readonly LedgerRow[]): readonly OutcomeCount[] {
   const groups = Map.groupBy(rows, row => row.shape.outcome)
-  const counts = [...groups].map(([outcome, group]): OutcomeCount => ({
+  const troubles = [...groups].flatMap(([outcome, group]) =>
+    outcome === 'passed' || outcome === 'failed' ? [] : [{ outcome, group }],
+  )
+  const counts = troubles.map(({ outcome, group }): OutcomeCount => ({
     outcome,
     count: sum(group, row => row.count),
     lastMs: latest(group) ?? 0,

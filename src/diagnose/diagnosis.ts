@@ -125,10 +125,10 @@ function metTrouble(evidence: Evidence): Diagnosis | null {
   const troubled =
     newest !== undefined && (isRecent(newest, activity) || newest.outcome === 'tls-version-too-low')
   if (newest === undefined || !troubled) {
-    if (activity.passed > 0 && activity.failures * 2 > activity.passed) {
+    if (activity.failures > activity.passed) {
       return problem(
         'upstream',
-        `${address} gets through, but the RMM server fails: ${activity.failures} of ${activity.passed} requests ended badly.`,
+        `${address} gets through, but the RMM server fails: ${activity.failures} of ${activity.failures + activity.passed} requests ended badly.`,
         fixes.upstream(),
       )
     }
@@ -145,7 +145,7 @@ function isRecent(outcome: OutcomeCount, activity: Activity): boolean {
 function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagnosis {
   const { address, activity, explanation, publicHost } = evidence
   const kind = outcome.outcome
-  if (kind === 'passed' || kind === 'silent') throw new Error('not a trouble')
+  if (kind === 'silent') throw new Error('not a trouble')
   if (kind === 'handshake-failed') {
     return problem(
       'handshake',
@@ -249,7 +249,7 @@ function ruleSentence(outcome: OutcomeCount, { address, ruleHit }: Evidence): st
 }
 
 function quiet({ activity, address, publicHost }: Evidence): Diagnosis | null {
-  if (activity === null || (activity.passed === 0 && activity.outcomes.length === 0)) {
+  if (activity === null || (activity.passed + activity.failures === 0 && activity.outcomes.length === 0)) {
     return problem(
       'never-arrived',
       `Nothing from ${address} has arrived: the site's own firewall or DNS still points to the old address, or the agent was never told of the gate.`,

@@ -140,7 +140,7 @@ try {
     '--file',
     join(work, 'files/up/sample.bin'),
     '--target',
-    join(work, 'files/down'),
+    join(work, 'files/down/sample.bin'),
   ])
   await until('download complete', 60_000, async () =>
     digest(await readFile(join(work, 'files/down/sample.bin'))) === digest(bytes) ? true : undefined,

@@ -9,7 +9,11 @@ const read = (path: string): string => readFileSync(join(root, path), 'utf8')
 type Manifest = Readonly<
   Record<'dependencies' | 'devDependencies' | 'optionalDependencies', Readonly<Record<string, string>>>
 >
-type Lock = { readonly packages: Readonly<Record<string, { readonly resolved?: string; readonly hasInstallScript?: boolean }>> }
+type Lock = {
+  readonly packages: Readonly<
+    Record<string, { readonly resolved?: string; readonly hasInstallScript?: boolean }>
+  >
+}
 
 const manifest = JSON.parse(read('package.json')) as Manifest
 const lock = JSON.parse(read('package-lock.json')) as Lock
@@ -43,6 +47,8 @@ test('trap 34: Node comes through npm for both architectures, in the same versio
 
 test('every dependency has its line in ADR 0002', t => {
   const adr = read('docs/adr/0002-dependencies.md')
-  const missing = Object.keys(declared).filter(name => !name.startsWith('@types/') && !adr.includes(`\`${name}\``))
+  const missing = Object.keys(declared).filter(
+    name => !name.startsWith('@types/') && !adr.includes(`\`${name}\``),
+  )
   t.deepEqual(missing, [])
 })
