@@ -115,8 +115,8 @@ test('the normalised path is a fixpoint, never longer, absolute, and free of eve
       if (normal === undefined) return
       const { path } = normal
       t.true(path.length <= target.length)
-      t.regex(path, /^\/[^]*$/)
-      t.notRegex(path, /\/\/|\/\.{1,2}(?:\/|$)|[\\;\0-\x1f]|%[0-9a-f]{2}/i)
+      t.regex(path, /^\//)
+      t.notRegex(path, /\/\/|\/\.{1,2}(?:\/|$)|[\\;\p{Cc}]|%[0-9a-f]{2}/iu)
       // Written down again as a client would, it means the same.
       const again = path.replaceAll(/[^/]+/g, segment => encodeURIComponent(segment))
       t.is(normaliseTarget(again)?.path, path)
