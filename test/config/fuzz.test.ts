@@ -65,7 +65,7 @@ type Edit = { readonly at: number; readonly remove: number; readonly insert: str
 
 const edit: fc.Arbitrary<Edit> = fc.record({
   at: fc.nat({ max: 4_000 }),
-  remove: fc.nat({ max: 40 }),
+  remove: fc.oneof(fc.constant(0), fc.nat({ max: 3 }), fc.nat({ max: 40 })),
   insert: fc.oneof(fc.constantFrom(...PIECES), fc.string({ maxLength: 12 })),
 })
 
@@ -82,6 +82,9 @@ test('a mutated policy never throws, and every problem has a place in the file',
   const directory = policyDirectory(t)
   const file = join(directory, 'portcullis.yaml')
   let accepted = 0
+  writeFileSync(file, FULL)
+  const whole = load(directory)
+  t.true(whole.ok, whole.ok ? '' : whole.problems.map(problem => problem.message).join('\n'))
   fc.assert(
     fc.property(fc.array(edit, { minLength: 1, maxLength: 6 }), edits => {
       const text = apply(FULL, edits)
@@ -101,9 +104,10 @@ test('a mutated policy never throws, and every problem has a place in the file',
         )
       }
     }),
-    { numRuns: 400 },
+    { numRuns: 250 },
   )
-  t.log(`${accepted} of 400 mutations are valid policies`)
+  t.true(accepted > 0, 'some mutations must be harmless, or nothing was mutated but garbage')
+  t.log(`${accepted} of 250 mutations are valid policies`)
 })
 
 test('mutated profiles and rule packs never throw', t => {
@@ -172,14 +176,14 @@ test('any bytes are text or a sentence', t => {
 
 test('files that are hard on a parser are refused, not hung on', t => {
   const hard = [
-    '['.repeat(100_000),
-    '{'.repeat(100_000),
-    '- '.repeat(100_000),
-    'a: '.repeat(50_000),
-    '? '.repeat(50_000),
-    '"'.repeat(100_000),
-    Array.from({ length: 40_000 }, (_, index) => `k${index}: 1`).join('\n'),
-    Array.from({ length: 20_000 }, () => 'k: 1').join('\n'),
+    '['.repeat(20_000),
+    '{'.repeat(20_000),
+    '- '.repeat(20_000),
+    'a: '.repeat(10_000),
+    '? '.repeat(10_000),
+    '"'.repeat(20_000),
+    Array.from({ length: 8_000 }, (_, index) => `k${index}: 1`).join('\n'),
+    Array.from({ length: 8_000 }, () => 'k: 1').join('\n'),
     `a: ${'['.repeat(900)}${']'.repeat(900)}`,
     Array.from({ length: 500 }, (_, index) => `${' '.repeat(index)}a:`).join('\n'),
   ]
