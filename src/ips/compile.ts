@@ -108,14 +108,14 @@ function compileException(ruleId: string, document: RuleException, problems: Rul
 
 function makeRuleSet(rules: readonly Rule[]): RuleSet {
   const active = rules.filter(rule => rule.document.mode !== 'off')
-  const bodyRules = active.filter(rule => !rule.condition.headOnly)
+  const candidates = pathIndex(active)
   return {
     size: rules.length,
     rules: rules.map(rule => infoOf(rule.document)),
     matchHead: (facts, scope) => {
       const judgement = judge(facts, null)
       const hits: RuleHit[] = []
-      for (const rule of active) {
+      for (const rule of candidates(facts, judgement).all) {
         if (!applies(rule, facts, scope)) continue
         const match = rule.condition.test(judgement)
         if (match === null || isDecidedByBody(rule, facts, scope, judgement)) continue
@@ -126,13 +126,15 @@ function makeRuleSet(rules: readonly Rule[]): RuleSet {
     wantsBody: (facts, scope) => {
       if (!announcesBody(facts)) return false
       const judgement = judge(facts, null)
-      return bodyRules.some(rule => applies(rule, facts, scope) && readsBodyOf(rule, facts, scope, judgement))
+      return candidates(facts, judgement).body.some(
+        rule => applies(rule, facts, scope) && readsBodyOf(rule, facts, scope, judgement),
+      )
     },
     matchBody: (facts, scope, body) => {
       const head = judge(facts, null)
       const whole = judge(facts, body)
       const hits: RuleHit[] = []
-      for (const rule of bodyRules) {
+      for (const rule of candidates(facts, head).body) {
         if (!applies(rule, facts, scope) || !readsBodyOf(rule, facts, scope, head)) continue
         const match = rule.condition.test(whole)
         if (match === null) continue
@@ -142,6 +144,32 @@ function makeRuleSet(rules: readonly Rule[]): RuleSet {
       }
       return hits
     },
+  }
+}
+
+/** Rules that can still fire for a path. */
+type Candidates = { readonly all: readonly Rule[]; readonly body: readonly Rule[] }
+
+const MAX_PATHS = 1024
+const MAX_PATH_LENGTH = 256
+
+/**
+ * Finds the rules that a path leaves in play, and remembers them: RMM traffic asks for the same few paths all day.
+ * The memory is bounded and dropped as a whole when an attacker fills it.
+ */
+function pathIndex(rules: readonly Rule[]): (facts: RequestFacts, judgement: Judgement) => Candidates {
+  const known = new Map<string, Candidates>()
+  return ({ target }, judgement) => {
+    const mark = target.indexOf('?')
+    const path = mark < 0 ? target : target.slice(0, mark)
+    let found = known.get(path)
+    if (found === undefined) {
+      const all = rules.filter(rule => rule.condition.mayHold(judgement))
+      found = { all, body: all.filter(rule => !rule.condition.headOnly) }
+      if (known.size >= MAX_PATHS) known.clear()
+      if (path.length <= MAX_PATH_LENGTH) known.set(path, found)
+    }
+    return found
   }
 }
 

@@ -23,6 +23,8 @@ export type Judgement = {
 /** A compiled condition. */
 export type Condition = {
   readonly test: (judgement: Judgement) => Match | null
+  /** Whether it can hold for any request with this path; the same for all requests with the same raw path. */
+  readonly mayHold: (judgement: Judgement) => boolean
   /** Whether it needs nothing but the head. */
   readonly headOnly: boolean
   /** Whether a body can make it false. */
@@ -103,6 +105,7 @@ function allOf(parts: readonly Condition[]): Condition {
       }
       return best
     },
+    mayHold: judgement => parts.every(part => part.mayHold(judgement)),
     headOnly: parts.every(part => part.headOnly),
     negatesBody: parts.some(part => part.negatesBody),
     namesPath: parts.some(part => part.namesPath),
@@ -118,6 +121,7 @@ function anyOf(parts: readonly Condition[]): Condition {
       }
       return null
     },
+    mayHold: judgement => parts.some(part => part.mayHold(judgement)),
     headOnly: parts.every(part => part.headOnly),
     negatesBody: parts.some(part => part.negatesBody),
     namesPath: parts.every(part => part.namesPath),
@@ -129,6 +133,7 @@ const ABSENCE: Match = { field: 'request', value: '', at: 0, length: 0, secret: 
 function negate(inner: Condition): Condition {
   return {
     test: judgement => (inner.test(judgement) === null ? ABSENCE : null),
+    mayHold: () => true,
     headOnly: inner.headOnly,
     negatesBody: !inner.headOnly,
     namesPath: false,
@@ -173,8 +178,10 @@ function compileFieldTest(
           return found === undefined ? null : { ...found, at: 0, length: 0 }
         }
   const body = fields.some(readsBody)
+  const pathOnly = fields.every(field => field.family === 'path' || field.family === 'path.raw')
   return {
     test,
+    mayHold: pathOnly ? judgement => test(judgement) !== null : () => true,
     headOnly: !body,
     negatesBody: body && missing === true,
     namesPath: missing === undefined && fields.every(readsPath),

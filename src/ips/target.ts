@@ -22,7 +22,8 @@ const MAX_ROUNDS = 3
  * Normalised: percent-encoding to a fixpoint (at most three rounds), backslashes, `;params`, dot segments, repeated slashes.
  * Kept: case, UTF-8, single bytes of an old code page, a `%` that starts no escape.
  * @returns undefined when the target must be refused: not origin-form, a raw `#`, control bytes at any level of encoding,
- * overlong or otherwise deceptive UTF-8, `%uXXXX`, or still encoded after three rounds
+ * overlong or otherwise deceptive UTF-8, `%uXXXX`, still encoded after three rounds, or over 2,048 characters of a path that
+ * is not plain
  */
 export function normaliseTarget(target: string): NormalTarget | undefined {
   if (!target.startsWith('/')) return undefined
@@ -49,10 +50,21 @@ export function pathReadings(target: string): readonly PathReading[] {
   const mark = target.indexOf('?')
   const raw = mark < 0 ? target : target.slice(0, mark)
   if (!AMBIGUOUS.test(raw)) return []
+  // One request asks several times: to classify, for its head, for its body.
+  if (lastReadings.raw !== raw) lastReadings = { raw, readings: findReadings(raw) }
+  return lastReadings.readings
+}
+
+let lastReadings: { readonly raw: string; readonly readings: readonly PathReading[] } = {
+  raw: '',
+  readings: [],
+}
+
+function findReadings(raw: string): readonly PathReading[] {
   const normal = normalisePath(raw)
   if (normal === undefined) return []
-
   const once = decodeEscapesOnce(raw)
+  if (isPlainText(once)) return []
   const full = decodeFully(raw) ?? once
   const backslashed = full.replaceAll('\\', '/')
   const keptSlashes = decodeEscapesOnce(raw.replaceAll(/%(?=2f|5c)/gi, '%25'))
@@ -86,11 +98,18 @@ export function pathReadings(target: string): readonly PathReading[] {
   return [...readings].map(path => ({ path, harmless }))
 }
 
+// Decoded once, and nothing in it that any server treats as more than a letter: every server decodes such escapes alike.
+function isPlainText(decoded: string): boolean {
+  return /^[A-Za-z0-9_~!$&'*+,=@./ {}^-]*$/.test(decoded) && !/[. ](?:\/|$)|\/\/|\/\.{1,2}\//.test(decoded)
+}
+
+const MAX_AMBIGUOUS_LENGTH = 2048
+
 const PLAIN_PATH = /^(?:\/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*)*\/?$/
 
 function normalisePath(raw: string): string | undefined {
   if (PLAIN_PATH.test(raw)) return raw
-  if (raw.includes('#')) return undefined
+  if (raw.includes('#') || (raw.length > MAX_AMBIGUOUS_LENGTH && AMBIGUOUS.test(raw))) return undefined
   const path = decodeFully(raw)
   return path === undefined ? undefined : resolve(withoutParams(path.replaceAll('\\', '/')), true)
 }
