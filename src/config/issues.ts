@@ -17,6 +17,9 @@ export type Located = {
 
 type Issue = z.core.$ZodIssue
 
+// A file of another kind has thousands of them; a person reads the first few.
+const MAX_UNKNOWN_KEYS = 25
+
 /** Every problem that an issue stands for. */
 export function explainIssue(issue: Issue, source: YamlSource): readonly Located[] {
   return explain(issue, [], source)
@@ -35,7 +38,7 @@ function explain(issue: Issue, base: Path, source: YamlSource): readonly Located
   ]
   switch (issue.code) {
     case 'unrecognized_keys':
-      return issue.keys.map(key => ({
+      return issue.keys.slice(0, MAX_UNKNOWN_KEYS).map(key => ({
         problem: problemAt(
           source.keyAt([...path, key]),
           source.lines,

@@ -102,7 +102,22 @@ function openDisk(
         return null
       }
       const parsed = readYaml(shown, text.text)
-      if (parsed.ok) return parsed.source
+      if (parsed.ok) {
+        // A copy that broke off can leave a valid beginning; it rarely ends at the end of a line.
+        if (!text.text.endsWith('\n')) {
+          const { lines } = parsed.source
+          const end = { file: shown, line: lines.length, column: (lines.at(-1)?.length ?? 0) + 1 }
+          findings.warnings.push(
+            problemAt(
+              end,
+              lines,
+              'the last line does not end: is the file complete?',
+              'add a line break at the end',
+            ),
+          )
+        }
+        return parsed.source
+      }
       findings.problems.push(...parsed.problems)
       return null
     },

@@ -16,6 +16,7 @@ export type Validated<Value> = {
 }
 
 const MAX_ROUNDS = 8
+const MAX_ISSUES = 200
 
 /**
  * Validates `source` against `schema`. After a failure the unusable parts are taken out (and `placeholders` put in for
@@ -28,7 +29,7 @@ export function validate<Schema extends z.ZodType>(
 ): Validated<z.output<Schema>> {
   const first = schema.safeParse(source.value)
   if (first.success) return { value: first.data, problems: [], at: source.at }
-  const located = first.error.issues.flatMap(issue => explainIssue(issue, source))
+  const located = first.error.issues.slice(0, MAX_ISSUES).flatMap(issue => explainIssue(issue, source))
   const problems = sortProblems(
     located.filter(entry => !isConsequence(entry, located)).map(entry => entry.problem),
   )
@@ -40,7 +41,7 @@ export function validate<Schema extends z.ZodType>(
     if (again.success) return { value: again.data, problems, at }
     // Only consequences of the first round's removals can be left: they are removed too, not reported.
     const rest: YamlSource = { ...source, value: pruned.value, at, keyAt: at }
-    for (const issue of again.error.issues) {
+    for (const issue of again.error.issues.slice(0, MAX_ISSUES)) {
       for (const entry of explainIssue(issue, rest)) removed.push(pruned.original(entry.unusable))
     }
   }

@@ -362,6 +362,11 @@ test('equal files give equal ids, a changed file another', t => {
   t.not(id(GOOD_POLICY), id(`${GOOD_POLICY}# a note\n`))
 })
 
+test('a file that breaks off in a line is taken with a warning', t => {
+  const { warnings } = snapshotOf(t, GOOD_POLICY.trimEnd())
+  t.deepEqual(warnings, ['the last line does not end: is the file complete?'])
+})
+
 test('a byte order mark and Windows line ends are taken as they are', t => {
   const { snapshot } = snapshotOf(t, `\uFEFF${GOOD_POLICY.replaceAll('\n', '\r\n')}`)
   t.is(snapshot.home.at.line, 2)
