@@ -212,7 +212,7 @@ function queries(): void {
     worstMs = Math.max(worstMs, performance.now() - step)
   }
   print(
-    `trimming: ${((performance.now() - trimmed) / steps).toFixed(1)} ms a step of 1,000 rows, worst ${worstMs.toFixed(1)} ms (store's thread)`,
+    `trimming: ${((performance.now() - trimmed) / steps).toFixed(1)} ms a step of 500 rows, worst ${worstMs.toFixed(1)} ms (store's thread)`,
   )
   core.close()
 }

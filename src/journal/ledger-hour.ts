@@ -254,8 +254,9 @@ export function createLedgerHour(limits: LedgerLimits): LedgerHour {
     }
     const second = Math.floor(nowMs / 1_000) - hour * 3_600
     cell.count += count
-    cell.bytesIn += bytesIn
-    cell.bytesOut += bytesOut
+    // Written so that NaN counts as nothing: one wrong number must not spoil the batch of everybody else.
+    if (bytesIn > 0) cell.bytesIn += bytesIn
+    if (bytesOut > 0) cell.bytesOut += bytesOut
     if (second < cell.first) cell.first = second
     if (second > cell.last) cell.last = second
     if (!cell.waiting) {

@@ -29,10 +29,12 @@ export type Log = {
   /** Opens and closes files as the policy says now. */
   readonly reconfigure: (policy: JournalPolicy) => void
   readonly flush: () => Promise<void>
+  /** Flushes for at most two seconds, then closes the files. */
   readonly close: () => Promise<void>
   readonly takeDropped: () => { readonly lines: number; readonly why: string }
 }
 
+const CLOSE_MS = 2_000
 const LEVELS = { debug: 'debug', info: 'info', warning: 'warn', error: 'error' } as const
 
 /** Opens the log. */
@@ -96,8 +98,14 @@ export function createLog(options: LogOptions): Log {
       await Promise.all([...json, ...files].map(sink => sink.flush()))
     },
     close: async () => {
-      await standard.flush()
-      await Promise.all([...files.map(sink => sink.close()), ...closing])
+      const done = Promise.all([standard.flush(), ...files.map(sink => sink.close()), ...closing])
+      let timer: NodeJS.Timeout | undefined
+      // A reader of standard output that has stopped must not keep the gate from ending.
+      const late = new Promise(resolve => {
+        timer = setTimeout(resolve, CLOSE_MS)
+      })
+      await Promise.race([done, late])
+      clearTimeout(timer)
     },
     takeDropped: () => {
       let lines = 0

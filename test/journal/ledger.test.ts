@@ -223,6 +223,10 @@ test('retention removes days and dictionary entries that nothing points to any m
     ['203.0.113.8'],
   )
   t.is(core.size().ledgerSources, 1)
+  ledger.record('request.closed', closed, NOW - 40 * DAY)
+  drainInto(ledger, core)
+  t.is(core.ledger.ofSource('203.0.113.7', 0).length, 1, 'a late addition makes its dictionary entries anew')
+  while (core.upkeep(retention, NOW).more);
   ledger.record('request.closed', closed, NOW)
   drainInto(ledger, core)
   t.is(core.ledger.ofSource('203.0.113.7', 0).length, 1, 'a forgotten source comes back')
@@ -304,6 +308,30 @@ test('when the store takes nothing, the waiting additions stay bounded', t => {
       ledger.record('request.closed', { ...closed, address: `10.0.0.${index}` }, NOW + hour * HOUR_MS)
   t.true(ledger.state().waiting <= 200)
   t.true(ledger.state().lost > 0)
+})
+
+test('a batch that fails leaves nothing behind, and the next one with the same names is whole', t => {
+  const core = opened(t)
+  const ledger = createLedger()
+  ledger.record('request.closed', closed, NOW)
+  ledger.record('request.closed', { ...closed, address: '203.0.113.8' }, NOW)
+  const batch = ledger.drain(10)
+  batch?.cells.fill(Number.NaN, CELL_WIDTH + 3)
+  t.throws(() => core.write({ events: [], ledger: batch }))
+  t.deepEqual([...core.ledger.all(0)], [])
+  ledger.record('request.closed', { ...closed, address: '203.0.113.9' }, NOW)
+  ledger.record('request.closed', closed, NOW)
+  drainInto(ledger, core)
+  const sources = [...core.ledger.all(0)].map(row => row.source)
+  t.deepEqual(sources, ['203.0.113.9', '203.0.113.7'])
+})
+
+test('numbers that are none do not spoil the batch of everybody else', t => {
+  const core = opened(t)
+  const ledger = createLedger()
+  ledger.record('request.closed', { ...closed, bytesIn: Number.NaN, bytesOut: -5 }, NOW)
+  drainInto(ledger, core)
+  t.like(core.ledger.ofSource('203.0.113.7', 0)[0], { count: 1, bytesIn: 0, bytesOut: 0 })
 })
 
 test('the store drains the ledger by itself, and a reader finds it', async t => {
