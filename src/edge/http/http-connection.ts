@@ -30,6 +30,7 @@ import { reset, type Splice } from './splice.ts'
 type Phase = 'idle' | 'head' | 'body' | 'running' | 'linger' | 'spliced' | 'closed'
 
 const LINGER_MS = 2_000
+
 /** State of one connection. */
 export class HttpConnection implements Watched {
   deadlineMs: number

@@ -68,6 +68,8 @@ export class UpstreamSide implements UpgradeHandler {
       return
     }
     this.exchange = exchange
+    // The member before may have stopped the reading; this one says for itself when it has had enough.
+    if (attempt > 1 && !run.bodyOver) this.conn.resumeReading()
     for (const portion of run.held?.portions() ?? []) {
       if (attempt === this.attempts) this.sendBody(portion)
     }

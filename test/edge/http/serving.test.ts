@@ -197,6 +197,35 @@ test('another member is tried only when nothing was sent, with the body so far',
   await gate.close()
 })
 
+test('a body whose first member took nothing more goes on flowing to the second', async t => {
+  const gate = await startGate({ members: 2 })
+  const client = await RawClient.open(gate.port)
+  client.send('POST /agent HTTP/1.1\r\nHost: rmm.example.test\r\nContent-Length: 8\r\n\r\n')
+  const first = await gate.forwarder.at(0)
+  first.takes = false
+  client.send('body')
+  await gate.forwarder.when(() => first.writes === 1)
+  first.handler.onError(upstreamError(true))
+  const second = await gate.forwarder.at(1)
+  client.send('more')
+  await gate.forwarder.when(() => second.ended)
+  t.is(second.body.toString(), 'bodymore')
+  await gate.close()
+})
+
+test('a body too long to be sent again is not tried elsewhere', async t => {
+  const gate = await startGate({ members: 2 })
+  const client = await RawClient.open(gate.port)
+  client.send(`POST /agent HTTP/1.1\r\nHost: rmm.example.test\r\nContent-Length: 200000\r\n\r\n`)
+  client.send(Buffer.alloc(200_000))
+  const first = await gate.forwarder.at(0)
+  await gate.forwarder.when(() => first.ended)
+  first.handler.onError(upstreamError(true))
+  t.true((await client.until(text => text.includes('\r\n\r\n'))).startsWith('HTTP/1.1 502 '))
+  t.is(gate.forwarder.exchanges.length, 1)
+  await gate.close()
+})
+
 test('trap 20: when every member is down a console name answers 503 and an agent name resets', async t => {
   const gate = await startGate()
   gate.selection.down.add('rmm/primary')
