@@ -77,7 +77,8 @@ export class HttpConnection implements Watched {
       bytesIn: () => this.bytesIn + (this.splice?.bytesIn ?? 0),
       bytesOut: () => this.out.totalBytes + (this.splice?.bytesOut ?? 0),
       ending: () => this.splice?.ending ?? this.ending,
-      state: () => (this.splice !== null ? 'websocket' : (this.run?.record.class ?? 'idle')),
+      state: () =>
+        this.splice !== null ? `websocket ${this.splice.class}` : (this.run?.record.class ?? 'idle'),
       drain: () => this.drain(),
     }
   }

@@ -47,6 +47,7 @@ export function joinWebSocket(
     up,
     idleMs,
     deadlines: services.deadlines,
+    class: trafficClass,
     resetDown: () => conn.resetDown(),
     onClosed: ending => closeRecord(conn, kept, ending),
   })

@@ -1,5 +1,6 @@
 // Joins two sockets after an accepted upgrade: raw bytes both ways with back-pressure, half-close, RST as RST, one idle limit.
 import type { Duplex } from 'node:stream'
+import type { TrafficClass } from '../../policy/classes.ts'
 import type { Ending } from '../../journal/events.ts'
 import type { Deadlines, Watched } from './deadlines.ts'
 
@@ -13,6 +14,8 @@ export type SpliceOptions = {
   /** Longest silence, both directions together; 0: no limit. */
   readonly idleMs: number
   readonly deadlines: Deadlines
+  /** Class of the traffic, for status. */
+  readonly class: TrafficClass
   /** Ends the downstream connection with a RST. */
   readonly resetDown: () => void
   /** Called once, when both sockets are closed. */
@@ -28,6 +31,7 @@ export class Splice implements Watched {
   deadlineMs: number
   bytesIn = 0
   bytesOut = 0
+  readonly class: TrafficClass
   private readonly options: SpliceOptions
   /** How it ends; null while nothing has ended it. */
   ending: Ending | null = null
@@ -36,6 +40,7 @@ export class Splice implements Watched {
 
   constructor(options: SpliceOptions) {
     this.options = options
+    this.class = options.class
     this.deadlineMs = Infinity
     const { down, up, deadlines } = options
     for (const socket of [down, up]) {
