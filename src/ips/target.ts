@@ -73,7 +73,6 @@ function findReadings(raw: string): readonly PathReading[] {
     once,
     full,
     backslashed,
-    keptSlashes,
     resolve(raw, false),
     resolve(once, false),
     resolve(once, true),
