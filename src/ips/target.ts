@@ -73,7 +73,6 @@ function findReadings(raw: string): readonly PathReading[] {
     once,
     full,
     backslashed,
-    keptSlashes,
     resolve(raw, false),
     resolve(once, false),
     resolve(once, true),
@@ -109,7 +108,10 @@ const PLAIN_PATH = /^(?:\/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*
 
 function normalisePath(raw: string): string | undefined {
   if (PLAIN_PATH.test(raw)) return raw
-  if (raw.includes('#') || (raw.length > MAX_AMBIGUOUS_LENGTH && AMBIGUOUS.test(raw))) return undefined
+  if (raw.includes('#')) return undefined
+  // Every reading costs time in proportion to the length, and no real client sends so much of this.
+  if (raw.length > MAX_AMBIGUOUS_LENGTH && AMBIGUOUS.test(raw) && !isPlainText(decodeEscapesOnce(raw)))
+    return undefined
   const path = decodeFully(raw)
   return path === undefined ? undefined : resolve(withoutParams(path.replaceAll('\\', '/')), true)
 }

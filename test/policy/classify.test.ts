@@ -24,6 +24,8 @@ test('trap 16: below the agent prefix the console keeps its own class, with path
 const evasions = [
   '/automate/..%2flabtech/agent.aspx',
   '/automate/..%5clabtech/agent.aspx',
+  '/%61utomate/..%2flabtech/agent.aspx',
+  '/labtech%2fcontrolcenter.asmx%2f..%2fagent.aspx',
   '/automate/..;/labtech/agent.aspx',
   '/automate\\..\\labtech/agent.aspx',
   '/automate/%2e%2e/labtech/agent.aspx',

@@ -84,6 +84,17 @@ test('a narrow allow of one class hides no wider allow of everything', t => {
   t.is(outcome(ask(policy, requestFacts('GET', '/agent'), { from: cn })), 'agent')
 })
 
+test('of several allows, the one that names the class opens it, and the one for everything shows at accept', t => {
+  const allow = trie({ range: '198.51.100.1' }, { range: '198.51.100.0/24', classes: ['console'] })
+  const policy = snapshot({ allow, classes: classes({ console: { access: stated('closed') } }) })
+  t.is(outcome(ask(policy, requestFacts('GET', '/automate'), { from: cn })), 'console')
+  const reversed = trie(
+    { range: '198.51.100.1', classes: ['console'] },
+    { range: '198.51.100.0/24', line: 74 },
+  )
+  t.is(accept(snapshot({ allow: reversed }), cn).standing.allow?.at.line, 74)
+})
+
 test('an allow of one class leaks to no other: bans, countries and closed classes hold for the rest', t => {
   const allow = trie({ range: '198.51.100.1', classes: ['enroll'] })
   const base = {
