@@ -1,5 +1,5 @@
 // Profiles a Node peer under the load of one row and prints where its CPU time goes.
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { PEERS } from './peers/all.ts'
@@ -67,7 +67,6 @@ print(`threads: ${threads.map(thread => `${thread.name} ${thread.ms.toFixed(0)} 
 print(`\n${table(functionsBySelfTime(profile).slice(0, Number(values.top)))}`)
 print(`\n${table(filesBySelfTime(profile).slice(0, 20))}`)
 print(`\nprofile: bench/results/${peer.id}-${row.id}.tmp.cpuprofile`)
-rmSync(dir, { recursive: true, force: true })
 process.exit(0)
 
 function table(times: readonly SelfTime[]): string {

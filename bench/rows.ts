@@ -17,6 +17,8 @@ export type Sample = {
   readonly second: number
   /** Share of the window in which the proxy ran or waited for its core; 1 is saturated. */
   readonly busy: number
+  /** Share of the window in which it really ran; much less than `busy` means that other programs had its core. */
+  readonly ran: number
   readonly failed: number
 }
 
@@ -68,11 +70,14 @@ export const ROWS: readonly Row[] = [
     second: 'connections/s',
     fresh: false,
     measure: async context => {
-      const { result, runNs, busy } = await charged(context.pid, () => ab({ ...context, connections: 32 }))
+      const { result, runNs, busy, ran } = await charged(context.pid, () =>
+        ab({ ...context, connections: 32 }),
+      )
       return {
         value: runNs / 1e3 / result.connections,
         second: result.connections / result.seconds,
         busy,
+        ran,
         failed: result.failed,
       }
     },
@@ -92,13 +97,14 @@ export const ROWS: readonly Row[] = [
     second: 'MB/s',
     fresh: false,
     measure: async context => {
-      const { result, runNs, busy } = await charged(context.pid, () =>
+      const { result, runNs, busy, ran } = await charged(context.pid, () =>
         wrk('download', { ...context, connections: 4 }),
       )
       return {
         value: runNs / result.bytes,
         second: result.bytes / 1e6 / result.seconds,
         busy,
+        ran,
         failed: result.statusErrors + result.socketErrors,
       }
     },
@@ -111,20 +117,26 @@ export const ROWS: readonly Row[] = [
     fresh: false,
     warmUp: context => perRequest('get', context),
     measure: async context => {
-      const { result, busy } = await charged(context.pid, () =>
+      const { result, busy, ran } = await charged(context.pid, () =>
         fixedRate({ ...context, rate: context.ratePerSecond, connections: 64, seed: 1_000 + context.round }),
       )
-      return { value: result.p99Ms, second: result.p50Ms, busy, failed: result.failed }
+      return { value: result.p99Ms, second: result.p50Ms, busy, ran, failed: result.failed }
     },
   },
 ]
 
+// Enough to saturate; more would let their handshakes weigh on the cost of a request.
+const KEPT_ALIVE = 32
+
 async function perRequest(load: 'get' | 'post', context: Measuring): Promise<Sample> {
-  const { result, runNs, busy } = await charged(context.pid, () => wrk(load, { ...context, connections: 64 }))
+  const { result, runNs, busy, ran } = await charged(context.pid, () =>
+    wrk(load, { ...context, connections: KEPT_ALIVE }),
+  )
   return {
     value: runNs / 1e3 / result.requests,
     second: result.requests / result.seconds,
     busy,
+    ran,
     failed: result.statusErrors + result.socketErrors,
   }
 }
@@ -132,7 +144,7 @@ async function perRequest(load: 'get' | 'post', context: Measuring): Promise<Sam
 async function charged<T>(
   pid: number,
   work: () => Promise<T>,
-): Promise<{ readonly result: T; readonly runNs: number; readonly busy: number }> {
+): Promise<{ readonly result: T; readonly runNs: number; readonly busy: number; readonly ran: number }> {
   const before = cpuUse(pid)
   const startNs = process.hrtime.bigint()
   const result = await work()
@@ -140,7 +152,12 @@ async function charged<T>(
   const after = cpuUse(pid)
   const runNs = after.runNs - before.runNs
   // Threads wait at the same time, so the sum may pass the window.
-  return { result, runNs, busy: Math.min(1, (runNs + after.waitNs - before.waitNs) / wallNs) }
+  return {
+    result,
+    runNs,
+    busy: Math.min(1, (runNs + after.waitNs - before.waitNs) / wallNs),
+    ran: runNs / wallNs,
+  }
 }
 
 async function idleWebSockets(context: Measuring): Promise<Sample> {
@@ -155,6 +172,7 @@ async function idleWebSockets(context: Measuring): Promise<Sample> {
     value: (full - base) / 1e3 / context.webSockets,
     second: context.webSockets,
     busy: 0,
+    ran: 0,
     failed: closed,
   }
 }

@@ -1,5 +1,5 @@
 // Compares Portcullis with other proxies in one run: rounds alternate over the peers, each pinned to one core.
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseOptions, USAGE, type Options } from './options.ts'
@@ -48,7 +48,6 @@ print(options.json ? JSON.stringify(result) : textReport(result))
 if (options.updateDocs) {
   writeFileSync(DOCUMENT, betweenMarkers(readFileSync(DOCUMENT, 'utf8'), markdownReport(result)))
 }
-rmSync(dir, { recursive: true, force: true })
 process.exit(0)
 
 /** Measures every chosen row for every chosen peer that is there. */

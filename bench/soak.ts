@@ -1,5 +1,4 @@
 // Runs mixed traffic for minutes, with reloads, and says whether memory, heap or handles grow.
-import { rmSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -105,7 +104,6 @@ print(`handles: ${idleHandles} before, ${leftHandles} after the load ${handlesBa
 inspector?.close()
 await running.stop()
 await upstream.stop()
-rmSync(dir, { recursive: true, force: true })
 process.exit(counts.failures === 0 && handlesBack && !growths.some(growth => growth.grows) ? 0 : 1)
 
 function describeSample(minute: number): string {

@@ -42,6 +42,7 @@ export type Summary = {
   readonly second: number
   readonly spread: number
   readonly busy: number
+  readonly ran: number
   readonly failed: number
 }
 
@@ -53,6 +54,7 @@ export function summarise(cell: Cell): Summary {
     second: median(cell.samples.map(sample => sample.second)),
     spread: spread(values),
     busy: median(cell.samples.map(sample => sample.busy)),
+    ran: median(cell.samples.map(sample => sample.ran)),
     failed: cell.samples.reduce((sum, sample) => sum + sample.failed, 0),
   }
 }

@@ -5,6 +5,8 @@ import { ratio, summarise, type Result } from './result.ts'
 const BASE = 'nginx'
 /** Below this the load generator, not the proxy's core, set the pace. */
 const SATURATED = 0.9
+/** Below this share of the time in which it wanted to run, caches are too cold for a fair number. */
+const FREE = 0.6
 const SATURATED_ROWS = new Set(['get', 'post', 'connect'])
 
 /** Pads the columns of a table; the first one to the right, the others to the left. */
@@ -80,6 +82,9 @@ function rowTables(result: Result): { readonly title: string; readonly lines: st
       if (summary.failed > 0) notes.push(`${summary.failed} failed: does not count`)
       if (SATURATED_ROWS.has(row.id) && summary.busy < SATURATED) {
         notes.push(`core ${Math.round(summary.busy * 100)} % busy`)
+      }
+      if (SATURATED_ROWS.has(row.id) && summary.ran < summary.busy * FREE) {
+        notes.push('others had its core: repeat on a quiet machine')
       }
       lines.push([
         cell.peer,

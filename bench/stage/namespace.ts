@@ -1,7 +1,7 @@
 // Moves the benchmark into its own network and mount namespace, so that it may use a public source address without touching any network.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -53,5 +53,7 @@ export async function rerunInside(script: string, args: readonly string[]): Prom
   process.once('SIGINT', interrupt)
   process.once('SIGTERM', interrupt)
   const [code] = (await once(child, 'exit')) as [number | null]
+  // Out here, so that an interrupted run leaves nothing behind either.
+  rmSync(dir, { recursive: true, force: true })
   return code ?? 1
 }

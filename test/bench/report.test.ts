@@ -9,7 +9,13 @@ import { linearFit, median, percentile, spread } from '../../bench/report/statis
 import { align, betweenMarkers, markdownReport, textReport } from '../../bench/report/table.ts'
 import type { RowId, Sample } from '../../bench/rows.ts'
 
-const sample = (value: number, failed = 0, busy = 1): Sample => ({ value, second: 1, busy, failed })
+const sample = (value: number, failed = 0, busy = 1): Sample => ({
+  value,
+  second: 1,
+  busy,
+  ran: busy,
+  failed,
+})
 
 function result(cells: Readonly<Record<string, readonly Sample[]>>, id: RowId = 'get'): Result {
   return {
@@ -175,4 +181,10 @@ test('growth is a slope that is certain and matters', t => {
       series(minute => (minute < 2 ? 500 + 250 * minute : 1_000) + wobble(minute)),
     ).grows,
   )
+})
+
+test('a number from a core that others were using says so', t => {
+  const crowded = result({ nginx: [{ ...sample(10), ran: 0.3 }] })
+  t.regex(textReport(crowded), /quiet machine/)
+  t.notRegex(textReport(result({ nginx: [sample(10)] })), /quiet machine/)
 })
