@@ -17,7 +17,7 @@ export type RuleFile = {
 }
 
 /** Every rule of a file as a document, with its lines. */
-export function ruleDocuments(file: RuleFile): readonly RuleDocument[] {
+export function ruleDocuments(file: RuleFile, nowMs: number): readonly RuleDocument[] {
   return file.rules.map((rule, index) => {
     const path: Path = ['rules', index]
     const at = (...more: Path): SourceLine => file.report.at([...path, ...more])
@@ -36,6 +36,13 @@ export function ruleDocuments(file: RuleFile): readonly RuleDocument[] {
       when: conditionOf(rule.when, [...path, 'when'], file.report),
       except: rule.except.map((entry, number): RuleException => {
         const { because, owner, until, ...scope } = entry
+        warnOfEnd(
+          [...path, 'except', number, 'until'],
+          `an exception of rule ${rule.id}`,
+          until,
+          nowMs,
+          file.report,
+        )
         return { ...defined(scope), reason: because, owner, expiresMs: until, at: at('except', number) }
       }),
       tests: { fires: requests('fires'), quiet: requests('quiet') },
@@ -155,7 +162,13 @@ function policyExceptions(
         suggestion(site, choice.siteIds) ?? undefined,
       )
     }
-    warnOfEnd(path, `the exception from rule ${entry.rule}`, entry.expires, choice.nowMs, report)
+    warnOfEnd(
+      [...path, 'expires'],
+      `the exception from rule ${entry.rule}`,
+      entry.expires,
+      choice.nowMs,
+      report,
+    )
     const { rule, expires, sources, ...rest } = entry
     const exceptions = out.get(rule) ?? []
     exceptions.push({

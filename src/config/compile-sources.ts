@@ -20,7 +20,7 @@ import type { WrittenEntry, WrittenPolicy, WrittenSite } from './schema.ts'
 
 const SOON_MS = 30 * 86_400_000
 
-/** Warns of an end that is near or past; the entry stays, because decisions weigh the end themselves. */
+/** Warns, at the line that states it, of an end that is near or past; the entry stays, because decisions weigh the end themselves. */
 export function warnOfEnd(
   path: Path,
   what: string,
@@ -28,12 +28,11 @@ export function warnOfEnd(
   nowMs: number,
   report: Reporter,
 ): void {
-  const here = [...path, 'expires']
   const day = formatLastDay(expiresMs)
   if (expiresMs <= nowMs) {
-    report.warn(here, `${what} ended on ${day} and has no effect any more`, 'remove it, or give it a new end')
+    report.warn(path, `${what} ended on ${day} and has no effect any more`, 'remove it, or give it a new end')
   } else if (expiresMs - nowMs < SOON_MS) {
-    report.warn(here, `${what} ends on ${day}`, 'after that day the clients that need it are refused')
+    report.warn(path, `${what} ends on ${day}`, 'after that day the clients that need it are refused')
   }
 }
 
@@ -93,7 +92,7 @@ function compileException(
   const exception = site.tlsException
   if (exception === undefined) return null
   const here = [...path, 'tlsException']
-  warnOfEnd(here, `the TLS exception of site ${id}`, exception.expires, nowMs, report)
+  warnOfEnd([...here, 'expires'], `the TLS exception of site ${id}`, exception.expires, nowMs, report)
   const { minimum, reason, owner, expires } = exception
   return { minimum, reason, owner, expiresMs: expires, at: report.at(here) }
 }
@@ -182,7 +181,7 @@ function compileEntries(
     const path: Path = [list, index]
     check(entry, path)
     if (entry.expires !== undefined) {
-      warnOfEnd(path, `the ${word} of ${entry.address.text}`, entry.expires, nowMs, report)
+      warnOfEnd([...path, 'expires'], `the ${word} of ${entry.address.text}`, entry.expires, nowMs, report)
     }
     trie.insert(entry.address, {
       range: entry.address,

@@ -34,7 +34,7 @@ export function loadRules(
     if (twice !== undefined) {
       fileReport.error(['pack'], `pack ${pack} is already in ${twice.at.file}`, 'one pack is one file')
     }
-    for (const document of ruleDocuments({ pack, rules, report: fileReport })) {
+    for (const document of ruleDocuments({ pack, rules, report: fileReport }, choice.nowMs)) {
       const other = documents.find(entry => entry.id === document.id)
       if (other === undefined) documents.push(document)
       else {

@@ -1,6 +1,6 @@
 // Mutated policy files: whatever comes in, the loader answers with a snapshot or with placed problems, soon.
 import test from 'ava'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readYaml, decodeText } from '../../src/config/read.ts'
