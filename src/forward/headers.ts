@@ -107,6 +107,20 @@ const END_TO_END = new Set([
   'www-authenticate',
 ])
 
+/** Response headers that can show the inner origin. */
+const SPEAKS_OF_ORIGIN = new Set(['location', 'content-location', 'refresh', 'set-cookie'])
+
+type NameKind = {
+  readonly lower: string
+  readonly isHopByHop: boolean
+  readonly isClientFamily: boolean
+  readonly isEndToEnd: boolean
+  readonly speaksOfOrigin: boolean
+}
+
+const MAX_REMEMBERED = 1024
+const kinds = new Map<string, NameKind>()
+
 const UNSAFE_VALUE = /[\0\r\n]/
 const UNUSUAL_NAME = /[^a-z0-9-]/g
 
@@ -122,8 +136,8 @@ export function headersForUpstream(raw: readonly string[], way: Way): string[] {
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = raw[at] ?? ''
     const value = raw[at + 1] ?? ''
-    const lower = name.toLowerCase()
-    if (isHopByHop(lower, named) || isClientFamily(lower) || UNSAFE_VALUE.test(value)) continue
+    const kind = kindOf(name)
+    if (kind.isHopByHop || kind.isClientFamily || isNamed(kind, named) || UNSAFE_VALUE.test(value)) continue
     headers.push(name, value)
   }
   for (const name of way.profile.forwardedHeaders) addForwarded(headers, name, way)
@@ -143,10 +157,10 @@ export function headersForDownstream(raw: readonly string[], way: Way): string[]
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = raw[at] ?? ''
     const value = raw[at + 1] ?? ''
-    const lower = name.toLowerCase()
-    if (isHopByHop(lower, named) || lower === 'alt-svc' || removed.includes(lower)) continue
-    if (UNSAFE_VALUE.test(value)) continue
-    headers.push(name, publicValue(lower, value, way))
+    const kind = kindOf(name)
+    if (kind.isHopByHop || isNamed(kind, named) || kind.lower === 'alt-svc') continue
+    if (removed.includes(kind.lower) || UNSAFE_VALUE.test(value)) continue
+    headers.push(name, kind.speaksOfOrigin ? publicValue(kind.lower, value, way) : value)
   }
   return headers
 }
@@ -157,9 +171,8 @@ export function trailersToForward(raw: readonly string[]): string[] {
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = raw[at] ?? ''
     const value = raw[at + 1] ?? ''
-    const lower = name.toLowerCase()
-    if (isHopByHop(lower, null) || isClientFamily(lower) || END_TO_END.has(lower)) continue
-    if (UNSAFE_VALUE.test(value) || lower === 'proxy-authorization') continue
+    const kind = kindOf(name)
+    if (kind.isHopByHop || kind.isClientFamily || kind.isEndToEnd || UNSAFE_VALUE.test(value)) continue
     trailers.push(name, value)
   }
   return trailers
@@ -189,20 +202,32 @@ function connectionOptions(raw: readonly string[]): ReadonlySet<string> | null {
   return named
 }
 
-function isHopByHop(lower: string, named: ReadonlySet<string> | null): boolean {
-  const name = canonical(lower)
-  if (HOP_BY_HOP.has(name) || name === 'proxy' || name.startsWith('proxy-')) return true
-  return named !== null && named.has(lower) && !END_TO_END.has(lower) && !lower.startsWith('sec-')
+/** A header that Connection names ends here, unless it is one that must not be lost. */
+function isNamed(kind: NameKind, named: ReadonlySet<string> | null): boolean {
+  return named !== null && !kind.isEndToEnd && named.has(kind.lower)
 }
 
-function isClientFamily(lower: string): boolean {
-  const name = canonical(lower)
-  return CLIENT_FAMILY.has(name) || CLIENT_FAMILY_PREFIXES.some(prefix => name.startsWith(prefix))
+/** What a name is, remembered by its spelling: clients use few spellings, and the memory is bounded. */
+function kindOf(name: string): NameKind {
+  const known = kinds.get(name)
+  if (known !== undefined) return known
+  const kind = classifyName(name)
+  if (kinds.size < MAX_REMEMBERED && name.length <= 64) kinds.set(name, kind)
+  return kind
 }
 
-/** CGI, WSGI, PHP and IIS see `X_Real.IP` and `X-Real-IP` as one variable: so do we. */
-function canonical(lower: string): string {
-  return lower.replace(UNUSUAL_NAME, '-')
+function classifyName(name: string): NameKind {
+  const lower = name.toLowerCase()
+  // CGI, WSGI, PHP and IIS see `X_Real.IP` and `X-Real-IP` as one variable: so do we.
+  const canonical = lower.replace(UNUSUAL_NAME, '-')
+  return {
+    lower,
+    isHopByHop: HOP_BY_HOP.has(canonical) || canonical === 'proxy' || canonical.startsWith('proxy-'),
+    isClientFamily:
+      CLIENT_FAMILY.has(canonical) || CLIENT_FAMILY_PREFIXES.some(prefix => canonical.startsWith(prefix)),
+    isEndToEnd: END_TO_END.has(lower) || lower.startsWith('sec-'),
+    speaksOfOrigin: SPEAKS_OF_ORIGIN.has(lower),
+  }
 }
 
 function addForwarded(headers: string[], name: ForwardedHeader, way: Way): void {

@@ -28,6 +28,8 @@ export type MemberRecord = {
   sinceMs: number
   /** Failures in a row. One is a suspicion, two are a verdict. */
   strikes: number
+  /** The last probe failed: answers on old connections do not clear that, because new ones are what counts. */
+  probeFailed: boolean
   lastProblem: string | null
   healthySinceMs: number
   downSinceMs: number
@@ -48,6 +50,7 @@ export function unknownMember(nowMs: number, returnAfterMs: number): MemberRecor
     state: 'unknown',
     sinceMs: nowMs,
     strikes: 0,
+    probeFailed: false,
     lastProblem: null,
     healthySinceMs: nowMs,
     downSinceMs: nowMs,
@@ -92,12 +95,14 @@ export class GroupHealth {
     if (record === undefined) return []
     switch (fact.kind) {
       case 'live-ok':
-        // A late answer of a member that was found dead proves nothing about new connections.
-        if (record.state !== 'down') record.strikes = 0
+        // A server that is shutting down answers on kept connections while it refuses new ones.
+        if (record.state !== 'down' && !record.probeFailed) record.strikes = 0
         return []
       case 'probe-ok':
         return this.#probeOk(member, record, nowMs)
       case 'probe-failed':
+        record.probeFailed = true
+        return this.#failed(member, record, fact.problem, nowMs)
       case 'live-failed':
         return this.#failed(member, record, fact.problem, nowMs)
     }
@@ -105,6 +110,7 @@ export class GroupHealth {
 
   #probeOk(member: number, record: MemberRecord, nowMs: number): HealthChange[] {
     record.strikes = 0
+    record.probeFailed = false
     if (record.state === 'unknown') {
       // A new member that is preferred to the serving one proves itself like one that returns.
       const serves = this.#serving === null || this.#serving <= member

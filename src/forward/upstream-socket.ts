@@ -11,10 +11,13 @@ import {
 } from 'node:tls'
 import type { PortcullisError } from '../policy/error.ts'
 import type { UpstreamMember } from '../policy/snapshot.ts'
-import { unreachable, untrusted } from './upstream-error.ts'
+import { busy, unreachable, untrusted } from './upstream-error.ts'
 
 /** Told once: the connection stands and is verified, or why it does not. */
 export type Connected = (error: PortcullisError | null) => void
+
+/** Connections that fail because the gate itself has run out of something say nothing about the member. */
+const OWN_SHORTAGES = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'])
 
 const contexts = new WeakMap<UpstreamMember, SecureContext>()
 
@@ -29,6 +32,7 @@ export function openUpstreamSocket(member: UpstreamMember, connected: Connected)
   socket.setNoDelay(true)
   const failed = (cause: Error): void => {
     const code = 'code' in cause ? String(cause.code) : ''
+    if (OWN_SHORTAGES.has(code)) return connected(busy(member, cause.message))
     connected(
       isNetworkError(code)
         ? unreachable(member, cause.message, cause)

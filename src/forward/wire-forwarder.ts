@@ -32,12 +32,14 @@ export function createForwarder(options: ForwarderOptions = {}): Forwarder {
   let now = clock()
   let timer: NodeJS.Timeout | null = null
   let closed = false
+  let stalled = false
 
   const sweep = (): void => {
     const late = clock() - now
     now += late
     // After a stall the answers may be here, only not read yet: they are read before anything is called late.
-    if (late < SWEEP_MS * 5) for (const pool of pools.values()) pool.sweep()
+    stalled = late > SWEEP_MS * 5 && !stalled
+    if (!stalled) for (const pool of pools.values()) pool.sweep()
     if ([...pools.values()].every(pool => pool.isEmpty)) stopSweeping()
   }
 

@@ -132,6 +132,17 @@ test('a late answer of a dead member does not revive it', t => {
   t.is(health.serving, 1)
 })
 
+test('answers on kept connections do not hide that new connections are refused', t => {
+  const health = group(2)
+  health.take(0, { kind: 'live-failed', problem: 'refused' }, 1)
+  health.take(0, { kind: 'live-ok' }, 2)
+  t.is(pickAny(health), 0)
+  health.take(0, { kind: 'probe-failed', problem: 'refused' }, 3)
+  health.take(0, { kind: 'live-ok' }, 4)
+  health.take(0, { kind: 'probe-failed', problem: 'refused' }, 5)
+  t.is(health.serving, 1)
+})
+
 test('a group that is carried over keeps who serves; a new preferred member proves itself first', t => {
   const before = group(2)
   bringDown(before, 0, 0)

@@ -55,6 +55,19 @@ test('an upgrade that is answered like any request stays a response', async t =>
   t.is(out.upgraded, null)
 })
 
+test('trap 13: an upgraded socket whose upstream has ended closes as a whole', async t => {
+  const port = await rawUpstream(t, socket => {
+    socket.end(
+      `HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${ACCEPT}\r\n\r\n`,
+    )
+  })
+  const { upgraded } = await run(forwarder(t), memberAt(port), { upgrade: true, headers: HANDSHAKE }).done
+  if (upgraded === null) return t.fail()
+  upgraded.socket.resume()
+  if (!upgraded.socket.closed) await new Promise(resolve => upgraded.socket.once('close', resolve))
+  t.true(upgraded.socket.writableEnded)
+})
+
 test('trap 14: an RST right after the 101 ends the socket, not the process', async t => {
   const port = await rawUpstream(t, socket => {
     const head = `HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${ACCEPT}\r\n\r\n`
