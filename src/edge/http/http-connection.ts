@@ -385,8 +385,6 @@ export class HttpConnection implements Watched {
     }
     this.phase = 'running'
     this.deadlineMs = Infinity
-    // Reading goes on although nothing more is due: it is how a client that gives up is noticed.
-    if (this.socket.isPaused()) this.socket.resume()
     if (end < bytes.length) this.keep(bytes.subarray(end))
     run.bodyDone()
   }

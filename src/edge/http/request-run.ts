@@ -380,6 +380,5 @@ export class RequestRun implements BodySink {
     this.upstream?.abort()
     if (this.counted && this.allowed !== null)
       this.conn.services.sources.done(this.conn.source, this.allowed.class)
-    this.counted = false
   }
 }

@@ -15,6 +15,7 @@ import type {
 } from '../../../src/forward/forwarder.ts'
 import type { UpstreamSelection } from '../../../src/forward/upstream-selection.ts'
 import type { EventFields, EventName } from '../../../src/journal/events.ts'
+import type { TlsVersion } from '../../../src/net/tls-version.ts'
 import type { ClassLimits, Snapshot, UpstreamMember } from '../../../src/policy/snapshot.ts'
 import { CLASSES, type TrafficClass } from '../../../src/policy/classes.ts'
 import { standingOf } from '../../../src/policy/who.ts'
@@ -244,6 +245,8 @@ export async function startGate(
     readonly clock?: HttpClock
     readonly tls?: boolean
     readonly country?: string
+    /** Version that the connections claim to have negotiated. */
+    readonly tlsVersion?: TlsVersion
   } = {},
 ): Promise<TestGate> {
   const group = upstreamGroup(
@@ -294,7 +297,7 @@ export async function startGate(
         0,
       ),
       hello: { serverName: 'rmm.example.test', versions: ['TLSv1.3'], alpn: [], ja4: 'ja4', cipherCount: 3 },
-      tls: { version: 'TLSv1.3', cipher: 'TLS_AES_128_GCM_SHA256', resumed: false },
+      tls: { version: options.tlsVersion ?? 'TLSv1.3', cipher: 'TLS_AES_128_GCM_SHA256', resumed: false },
       tlsProfile: 'modern',
       name: name(),
       openedMs: 0,

@@ -248,6 +248,23 @@ test('a reload moves live connections to the new policy: names, TLS minimum', as
   await gate.close()
 })
 
+test('a reload that asks for more TLS than a live connection has ends it with a reason', async t => {
+  const gate = await startGate({ tlsVersion: 'TLSv1.2' })
+  gate.forwarder.serve = exchange => exchange.answer(200, [], 'ok')
+  const client = await RawClient.open(gate.port)
+  client.send(get())
+  await client.until(text => text.endsWith('ok'))
+  const next = snapshot()
+  gate.setPolicy({
+    snapshot: { ...next, listeners: next.listeners.map(entry => ({ ...entry, tlsProfile: 'strict' })) },
+  })
+  client.received = ''
+  client.send(get())
+  t.true((await client.all()).startsWith('HTTP/1.1 403 '))
+  t.like(await gate.event('request.refused'), { reason: 'tls-version-too-low', stage: 'tls' })
+  await gate.close()
+})
+
 test('a rule that wants the body sees it before anything goes upstream', async t => {
   const gate = await startGate({ snapshot: snapshot({ rules: bodyRule('enforce') }) })
   const client = await RawClient.open(gate.port)

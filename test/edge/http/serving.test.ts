@@ -226,6 +226,22 @@ test('a body too long to be sent again is not tried elsewhere', async t => {
   await gate.close()
 })
 
+test('a client that gives up is noticed although its body came faster than the upstream takes it', async t => {
+  const gate = await startGate()
+  gate.forwarder.changes.listen(() => {
+    for (const exchange of gate.forwarder.exchanges) exchange.takes = false
+  })
+  const client = await RawClient.open(gate.port)
+  client.send(
+    'POST /agent HTTP/1.1\r\nHost: rmm.example.test\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n',
+  )
+  const exchange = await gate.forwarder.at(0)
+  await gate.forwarder.when(() => exchange.ended)
+  client.socket.end()
+  t.like(await gate.event('request.closed'), { ending: 'client-abort' })
+  await gate.close()
+})
+
 test('trap 20: when every member is down a console name answers 503 and an agent name resets', async t => {
   const gate = await startGate()
   gate.selection.down.add('rmm/primary')

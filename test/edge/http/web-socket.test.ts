@@ -1,6 +1,7 @@
 // WebSockets through the edge and the real forwarder: handshake, splice, half-close, RST, idle limit, one closing event.
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { PassThrough } from 'node:stream'
 import { connect } from 'node:tls'
 import test, { type ExecutionContext } from 'ava'
 import { WebSocket, WebSocketServer } from 'ws'
@@ -113,6 +114,28 @@ test('trap 14: no bytes are joined unless the upstream switches validly', async 
     served.socket.destroy()
     t.is(gate.count('request.closed'), 1)
     await finished(t, gate)
+  }
+})
+
+test('trap 14: a switch that the forwarder let through is checked again before anything is joined', async t => {
+  for (const headers of [
+    ['Upgrade', 'websocket', 'Connection', 'Upgrade', 'Sec-WebSocket-Accept', acceptOf('other')],
+    ['Upgrade', 'websocket', 'Connection', 'Upgrade'],
+    ['Upgrade', 'h2c', 'Connection', 'Upgrade', 'Sec-WebSocket-Accept', acceptOf(KEY)],
+    ['Upgrade', 'websocket', 'Connection', 'close', 'Sec-WebSocket-Accept', acceptOf(KEY)],
+  ]) {
+    const gate = await startGate()
+    const client = await RawClient.open(gate.port)
+    client.send(HANDSHAKE)
+    const exchange = await gate.forwarder.at(0)
+    t.true(exchange.upgrade)
+    const socket = new PassThrough()
+    const head = { status: 101, statusText: 'Switching Protocols', headers, contentLength: null }
+    exchange.handler.onUpgrade({ head, socket, early: Buffer.alloc(0) })
+    t.true((await client.all()).startsWith('HTTP/1.1 502 '))
+    t.true(socket.destroyed)
+    t.like(await gate.event('request.closed'), { ending: 'upstream-invalid' })
+    await gate.close()
   }
 })
 
