@@ -167,8 +167,7 @@ export class GateConnection {
   #awaitHeader(): void {
     const { awaitingHeader } = this.#gate
     this.#phase = 'proxy-header'
-    const { connections } = this.#limits()
-    if (awaitingHeader.count++ < connections) return
+    if (awaitingHeader.count++ < this.#limits().connections) return
     const saw = `${awaitingHeader.count} connections without a PROXY header yet`
     this.#report.refused(refusal('connection-limit-total', saw, BUILT_IN), 'accept')
     this.#raw.destroy()
@@ -279,7 +278,7 @@ export class GateConnection {
     this.#tuple = tupleOf(raw)
     this.#gate.handshakes.set(this.#tuple, this)
     this.#setTimer(snapshot.limits.handshakeMs, () => {
-      this.handshakeFailed('handshake-timeout', 'the client did not finish the TLS handshake in time')
+      this.handshakeFailed('handshake-timeout', 'the client did not finish the handshake in time')
       raw.destroy()
     })
     server.emit('connection', raw)
@@ -333,12 +332,10 @@ export class GateConnection {
   #endedEarly(): void {
     if (this.#phase !== 'hello' && this.#phase !== 'proxy-header') return
     const received = this.#first?.bytes.length ?? 0
+    const problem = `the client closed the connection after ${received} bytes, before its ClientHello was complete`
     if (this.#pending !== null && !this.#isHealthCheck) this.#report.refused(this.#pending, 'accept')
     else if (received === 0) this.#report.silent()
-    else {
-      const problem = `the client closed the connection after ${received} bytes, before its ClientHello was complete`
-      this.handshakeFailed(this.#errorCode ?? 'hello-unfinished', problem)
-    }
+    else this.handshakeFailed(this.#errorCode ?? 'hello-unfinished', problem)
   }
 
   #rawClosed(): void {

@@ -1,6 +1,7 @@
 // The way of a connection with real clients: handshake, facts, counts, endings.
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+import { connect } from 'node:tls'
 import test from 'ava'
 import { testAuthority } from '../support/certificates.ts'
 import { listener, name, snapshot } from '../support/snapshot.ts'
@@ -276,4 +277,32 @@ test('several names have their own certificates; wildcard names too', async t =>
     client.destroy()
   }
   await untilIdle(harness)
+})
+
+test('a client that resets an open connection ends in one closing event and no crash', async t => {
+  const harness = await startGate(t)
+  for (let turn = 0; turn < 20; turn++) {
+    const raw = await connectTcp(harness.port)
+    const client = connect({ socket: raw, servername: 'rmm.example.test', rejectUnauthorized: false })
+    client.on('error', () => undefined)
+    await once(client, 'secureConnect')
+    if (turn % 2 === 0) client.write('GET / HTTP/1.1\r\n\r\n')
+    raw.resetAndDestroy()
+  }
+  await until(() => closings(harness).length === 20)
+  await untilIdle(harness)
+  t.is(closings(harness).length, 20)
+})
+
+test('a client that is still in its hello when the gate drains is told, and not served', async t => {
+  const harness = await startGate(t)
+  const hello = await captureHello({ servername: 'rmm.example.test' })
+  const client = await connectTcp(harness.port)
+  client.write(hello.subarray(0, 10))
+  await until(() => harness.gate.counts().open === 1)
+  const draining = harness.gate.drain(1_000)
+  client.write(hello.subarray(10))
+  t.deepEqual([...(await readAll(client)).bytes], [21, 3, 3, 0, 2, 2, 80])
+  t.is((await harness.events.next('connection.refused')).reason, 'draining')
+  t.is(await draining, 0)
 })
