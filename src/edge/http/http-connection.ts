@@ -56,7 +56,7 @@ export class HttpConnection implements Watched {
     this.services = services
     this.socket = connection.socket
     this.source = services.sources.enter(connection.standing.source.address.text)
-    this.out = new ResponseOut(this.socket, services.flusher)
+    this.out = new ResponseOut(this.socket, services.turnEnd)
     this.facts = {
       standing: connection.standing,
       listener: connection.listener,
@@ -236,8 +236,10 @@ export class HttpConnection implements Watched {
     this.run?.giveUp('client-abort')
     if (this.phase === 'closed') return
     if (this.phase === 'head') this.ending = 'client-abort'
-    if (this.phase === 'linger' || this.phase === 'idle' || this.phase === 'head') this.socket.end()
-    else this.socket.destroy()
+    if (this.phase === 'idle' || this.phase === 'head') {
+      this.out.flush()
+      this.socket.end()
+    } else if (this.phase !== 'linger') this.socket.destroy()
   }
 
   closed(): void {
