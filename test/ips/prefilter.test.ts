@@ -1,6 +1,6 @@
 // The rule set asks few rules per request; every rule asked in full must come to the same hits.
 import test from 'ava'
-import fc from 'fast-check'
+import { array, assert, boolean, constantFrom, option, property, tuple, type Arbitrary } from 'fast-check'
 import { compileRules } from '../../src/ips/compile.ts'
 import { compileCondition, Gates } from '../../src/ips/condition.ts'
 import { RequestView } from '../../src/ips/fields.ts'
@@ -26,8 +26,8 @@ rules:
   - { id: m7, title: x, severity: low, when: { in: content-type, equals: text/xml } }
 `)
 
-const pieces = (...list: string[]): fc.Arbitrary<string> =>
-  fc.array(fc.constantFrom(...list), { maxLength: 5 }).map(parts => parts.join(''))
+const pieces = (...list: string[]): Arbitrary<string> =>
+  array(constantFrom(...list), { maxLength: 5 }).map(parts => parts.join(''))
 
 const paths = pieces(
   '/LabTech/Agent.aspx',
@@ -65,11 +65,9 @@ const values = pieces(
   ';cat+',
   '%c3%a9',
 )
-const queries = fc
-  .array(fc.tuple(fc.constantFrom('q', 'id', 'Q', 'url', 'redirectpath', 'a%62', ''), values), {
-    maxLength: 3,
-  })
-  .map(pairs => pairs.map(([name, value]) => `${name}=${value}`).join('&'))
+const queries = array(tuple(constantFrom('q', 'id', 'Q', 'url', 'redirectpath', 'a%62', ''), values), {
+  maxLength: 3,
+}).map(pairs => pairs.map(([name, value]) => `${name}=${value}`).join('&'))
 const headerValues = pieces(
   'Mozilla/5.0 ',
   'Chrome',
@@ -84,9 +82,9 @@ const headerValues = pieces(
   'https://evil.example',
   "' or 1=1--",
 )
-const headerLists = fc.array(
-  fc.tuple(
-    fc.constantFrom(
+const headerLists = array(
+  tuple(
+    constantFrom(
       'User-Agent',
       'user-agent',
       'Cookie',
@@ -103,7 +101,7 @@ const headerLists = fc.array(
   ),
   { maxLength: 5 },
 )
-const bodies = fc.option(
+const bodies = option(
   pieces('q=1', '&', '<!DOCTYPE x', '${jndi:', '../..', 'union select', '{"a":"<script"}'),
 )
 
@@ -113,14 +111,14 @@ test('asking only rules that can hold gives the hits of asking every rule in ful
   t.deepEqual(problems, [])
   const asked = inFull(documents)
   let fired = 0
-  fc.assert(
-    fc.property(
-      fc.constantFrom('GET', 'POST'),
+  assert(
+    property(
+      constantFrom('GET', 'POST'),
       paths,
       queries,
       headerLists,
       bodies,
-      fc.boolean(),
+      boolean(),
       (method, path, query, headers, text, webSocket) => {
         const target = `/${path.slice(1)}${query === '' ? '' : `?${query}`}`
         if (normaliseTarget(target) === undefined) return
