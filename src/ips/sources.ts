@@ -42,7 +42,12 @@ export class SourceBits {
         return this.#header('origin')
       case 'headers':
         return field.name === null ? ALWAYS : this.#header(field.name)
-      default:
+      case 'path':
+      case 'path.raw':
+      case 'target.raw':
+      case 'method':
+      case 'host':
+      case 'websocket':
         return ALWAYS
     }
   }
