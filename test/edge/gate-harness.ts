@@ -252,6 +252,7 @@ export async function startRelay(
     gate.setNoDelay(true)
     gate.pipe(client)
     client.on('close', () => gate.destroy())
+    gate.on('close', () => client.destroySoon())
     const [hello] = (await once(client, 'data')) as [Buffer]
     client.pause()
     await send(gate, hello)
