@@ -138,6 +138,7 @@ export class GateConnection {
         tlsProfile: chosen.tlsProfile,
         name: chosen.name,
         openedMs: this.#report.openedMs,
+        reset: () => this.#raw.resetAndDestroy(),
       })
     })
   }
