@@ -28,6 +28,7 @@ export const SE = '89.160.20.112'
 export const CN = '111.235.160.1'
 
 const WAIT_MS = 30_000
+const LOOK_MS = 3
 
 /** A log line as it was written. */
 export type LoggedEvent<K extends EventName = EventName> = EventFields[K] & {
@@ -98,6 +99,8 @@ export type WholeGateOptions = {
   readonly policy?: PolicyParts
   /** Servers behind the gate; one practice RMM of its own when left out. */
   readonly upstream?: PolicyParts
+  /** The usual server, when the test has started it already; it is stopped with the gate. */
+  readonly rmm?: PracticeRmm
   readonly watch?: boolean
   readonly clock?: () => number
   /** Files that lie in geoip/ at the start, by name. */
@@ -127,6 +130,8 @@ export type WholeGate = AsyncDisposable & {
   readonly admin: (method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown) => Promise<unknown>
   /** The value of a series of the metrics, labels in any order; 0 when there is none. */
   readonly metric: (name: string, labels?: Readonly<Record<string, string>>) => Promise<number>
+  /** How often an event was reported, logged or not. */
+  readonly count: (event: EventName) => Promise<number>
   /** Resolves when no connection, request or upstream exchange is left. */
   readonly idle: () => Promise<void>
 }
@@ -192,7 +197,7 @@ export function writePolicy(directory: string, policy: PolicyParts | string): vo
 
 /** Starts the whole gate on free ports. Dispose it: that stops it and removes its directory. */
 export async function startWholeGate(options: WholeGateOptions = {}): Promise<WholeGate> {
-  const rmm = await startPracticeRmm()
+  const rmm = options.rmm ?? (await startPracticeRmm())
   const policy = { ...usualPolicy(options.upstream ?? { primary: rmm.url }), ...options.policy }
   const directory = await policyDirectory(policy, options.rsa)
   for (const [name, bytes] of Object.entries(options.databases ?? {}))
@@ -225,6 +230,8 @@ export async function startWholeGate(options: WholeGateOptions = {}): Promise<Wh
     if (endpoint === null) throw new Error('the admin address is not open')
     return callAdmin({ endpoint, stateDir: join(directory, 'state') }, method, path, body)
   }
+  const metric: WholeGate['metric'] = async (name, labels = {}) =>
+    readMetric(await metricsText(portcullis), name, labels)
   const status = async (): Promise<GateStatus> => (await admin('GET', '/v1/status')) as GateStatus
   return {
     portcullis,
@@ -238,7 +245,8 @@ export async function startWholeGate(options: WholeGateOptions = {}): Promise<Wh
     write: next => writePolicy(directory, next),
     status,
     admin,
-    metric: async (name, labels = {}) => readMetric(await metricsText(portcullis), name, labels),
+    metric,
+    count: event => metric('portcullis_events_total', { event }),
     idle: async () => {
       await until(async () => {
         if (Object.values(portcullis.gate.counts()).some(count => count > 0)) return false
@@ -272,12 +280,12 @@ export function readMetric(text: string, name: string, labels: Readonly<Record<s
   return sum
 }
 
-/** Asks again, turn by turn of the event loop, until the condition holds. @throws when it does not in half a minute */
+/** Asks again and again until the condition holds. @throws when it does not in half a minute */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   const late = AbortSignal.timeout(WAIT_MS)
   while (!(await condition())) {
     if (late.aborted) throw new Error(`still not so: ${condition.toString()}`)
-    await new Promise(done => setImmediate(done))
+    await new Promise(done => setTimeout(done, LOOK_MS))
   }
 }
 
