@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { Ending } from '../../journal/events.ts'
 import type { ConnectionFacts } from '../../policy/standing.ts'
 import type { Refusal } from '../../policy/verdict.ts'
-import type { ConnectionActivity, SecureConnection } from '../connection.ts'
+import type { ConnectionActivity, OpenConnection, SecureConnection } from '../connection.ts'
 import type { BodyDecoder } from './body-decoder.ts'
 import type { Watched } from './deadlines.ts'
 import { HeadBytes } from './head-bytes.ts'
@@ -35,7 +35,7 @@ const LINGER_MS = 2_000
 export class HttpConnection implements Watched {
   deadlineMs: number
   facts: ConnectionFacts
-  readonly connection: SecureConnection
+  readonly connection: OpenConnection
   readonly services: HttpServices
   readonly socket: Socket
   readonly out: ResponseOut
@@ -52,13 +52,14 @@ export class HttpConnection implements Watched {
   private unflushed = 0
 
   constructor(connection: SecureConnection, services: HttpServices) {
-    this.connection = connection
+    const { standing, ...kept } = connection
+    this.connection = kept
     this.services = services
     this.socket = connection.socket
-    this.source = services.sources.enter(connection.standing.source.address.text)
+    this.source = services.sources.enter(standing.source.address.text)
     this.out = new ResponseOut(this.socket, services.flusher)
     this.facts = {
-      standing: connection.standing,
+      standing,
       listener: connection.listener,
       name: connection.name,
       serverName: connection.hello.serverName,
@@ -79,6 +80,8 @@ export class HttpConnection implements Watched {
       ending: () => this.splice?.ending ?? this.ending,
       state: () =>
         this.splice !== null ? `websocket ${this.splice.class}` : (this.run?.record.class ?? 'idle'),
+      // A WebSocket has no next request at which to ask.
+      policyChanged: () => void (this.splice !== null && this.renew(this.services.clock.nowMs())),
       drain: () => this.drain(),
     }
   }
