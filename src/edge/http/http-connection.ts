@@ -33,7 +33,7 @@ const LINGER_MS = 2_000
 
 /** State of one connection. */
 export class HttpConnection implements Watched {
-  deadlineMs: number
+  deadlineMs = Infinity
   facts: ConnectionFacts
   readonly connection: OpenConnection
   readonly services: HttpServices
@@ -65,7 +65,6 @@ export class HttpConnection implements Watched {
       serverName: connection.hello.serverName,
       tlsVersion: connection.tls.version,
     }
-    this.deadlineMs = Infinity
     services.deadlines.add(this)
     this.rest()
     attach(this.socket, this)
@@ -324,9 +323,11 @@ export class HttpConnection implements Watched {
     return this.phase === 'idle' || this.phase === 'head'
   }
 
-  /** A client may send ahead, but not without bound. */
+  /** A client may send ahead, but not without bound; while nothing is read, nobody would notice that it is gone. */
   private boundPending(): void {
-    if ((this.pending?.length ?? 0) > this.facts.standing.snapshot.limits.headBytes) this.socket.pause()
+    if ((this.pending?.length ?? 0) <= this.facts.standing.snapshot.limits.headBytes) return
+    this.socket.pause()
+    if (this.phase === 'running') this.limitSilence(this.run?.bodyIdleMs() ?? 0)
   }
 
   /** Takes one head from the pending bytes. Returns false when it is not complete. */
