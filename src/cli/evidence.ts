@@ -85,7 +85,8 @@ function handshakeProblemOf(events: readonly StoredEvent[]): string | null {
   return typeof words === 'string' && words !== '' ? words : null
 }
 
-function ruleHitOf(refusals: readonly StoredEvent[]): Evidence['ruleHit'] {
+/** The enforcing hit of the newest refusal by a rule; null: none of them is one. */
+export function ruleHitOf(refusals: readonly StoredEvent[]): Evidence['ruleHit'] {
   for (const { fields } of refusals) {
     if (fields['reason'] !== 'rule') continue
     const hits = fields['hits']

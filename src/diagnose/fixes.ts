@@ -129,21 +129,19 @@ export function openClass(context: FixContext, reason: Reason, classes: readonly
   const { address, site, commandOptions } = context
   const named = classes.map(entry => ` --class ${entry}`).join('')
   const temporary = `For now: bin/portcullis allow ${address}${named} --for 7d --reason "..."${commandOptions}`
-  switch (reason) {
-    case 'class-source':
-      return {
-        steps: [temporary, 'For good, if technicians sit at this address, trust it:'],
-        yaml:
-          site === null ? `trusted:\n  - ${yamlAddress(address)}\n` : siteYaml(context, ['trusted: true']),
-      }
-    case 'class-closed':
-      return {
-        steps: [temporary, 'For good, open it for this site only:'],
-        yaml: siteYaml(context, ['classes:', ...classes.map(name => `  ${name}: { access: open }`)]),
-      }
-    default:
-      return steps(REASONS[reason].remedy, temporary)
+  if (reason === 'class-source') {
+    return {
+      steps: [temporary, 'For good, if technicians sit at this address, trust it:'],
+      yaml: site === null ? `trusted:\n  - ${yamlAddress(address)}\n` : siteYaml(context, ['trusted: true']),
+    }
   }
+  if (reason === 'class-closed') {
+    return {
+      steps: [temporary, 'For good, open it for this site only:'],
+      yaml: siteYaml(context, ['classes:', ...classes.map(name => `  ${name}: { access: open }`)]),
+    }
+  }
+  return steps(REASONS[reason].remedy, temporary)
 }
 
 /** The client uses a name that the gate does not serve, or none. */
@@ -223,33 +221,25 @@ export function capacity(
   const { limits, classes: general } = standing.snapshot
   const { site } = context
   const find = `See who holds them first: bin/portcullis status --connections${context.commandOptions}`
-  switch (kind) {
-    case 'connection-limit-source':
-      return {
-        steps: [find, 'If so many devices stand behind this address, give it more room:'],
-        yaml: siteYaml(context, [
-          `connectionsPerSource: ${2 * (site?.connectionsPerSource ?? limits.connectionsPerSource)}`,
-        ]),
-      }
-    case 'connection-limit-total':
-      return {
-        steps: [find, 'If they are all yours, allow more (and as many open files in the service):'],
-        yaml: `limits:\n  connections: ${2 * limits.connections}\n`,
-      }
-    case 'requests-limit':
-      return {
-        steps: [find, 'If so many devices stand behind this address, give it more room:'],
-        yaml: siteYaml(context, [
-          'classes:',
-          ...classes.map(
-            name =>
-              `  ${name}: { limits: { concurrentPerSource: ${2 * ((site?.classes.get(name) ?? general.get(name))?.limits.concurrentPerSource ?? 1)} } }`,
-          ),
-        ]),
-      }
-    default:
-      return remedyOf(kind)
+  const room = 'If so many devices stand behind this address, give it more room:'
+  if (kind === 'connection-limit-source') {
+    const now = site?.connectionsPerSource ?? limits.connectionsPerSource
+    return { steps: [find, room], yaml: siteYaml(context, [`connectionsPerSource: ${2 * now}`]) }
   }
+  if (kind === 'connection-limit-total') {
+    return {
+      steps: [find, 'If they are all yours, allow more (and as many open files in the service):'],
+      yaml: `limits:\n  connections: ${2 * limits.connections}\n`,
+    }
+  }
+  if (kind === 'requests-limit') {
+    const lines = classes.map(name => {
+      const now = (site?.classes.get(name) ?? general.get(name))?.limits.concurrentPerSource ?? 1
+      return `  ${name}: { limits: { concurrentPerSource: ${2 * now} } }`
+    })
+    return { steps: [find, room], yaml: siteYaml(context, ['classes:', ...lines]) }
+  }
+  return remedyOf(kind)
 }
 
 /** Lines below a site: the recorded one of the address, else a new one that holds the address. */

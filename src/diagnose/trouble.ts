@@ -41,8 +41,7 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
   const kind = outcome.outcome
   if (kind === 'silent') throw new Error('not a trouble')
   if (kind === 'handshake-failed') {
-    const why =
-      evidence.handshakeProblem ?? 'it does not trust the certificate, shares no cipher, or hangs up'
+    const why = handshakeWords(evidence.handshakeProblem)
     return problem(
       'handshake',
       `${address} reaches the gate but breaks off the TLS handshake ${times}: ${why}.`,
@@ -105,9 +104,32 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
         `${address} was refused ${times} because ${because}.`,
         fixes.capacity(context, kind, outcome.classes, explanation.standing),
       )
-    default:
+    case 'proxy-header-missing':
+    case 'proxy-header-invalid':
+    case 'hello-timeout':
+    case 'hello-invalid':
+    case 'hello-too-large':
+    case 'framing-invalid':
+    case 'request-invalid':
+    case 'request-timeout':
+    case 'head-too-large':
+    case 'target-invalid':
+    case 'websocket-invalid':
+    case 'draining':
       return problem('protocol', `${address} was refused ${times} because ${because}.`, fixes.remedyOf(kind))
   }
+}
+
+/** What OpenSSL's words for a broken handshake mean for a person. */
+function handshakeWords(problem: string | null): string {
+  if (problem === null) return 'it does not trust the certificate, shares no cipher, or hangs up'
+  if (/unknown ca|certificate unknown|bad certificate/i.test(problem))
+    return `it does not trust the certificate (${problem})`
+  if (/expired/i.test(problem))
+    return `it takes the certificate for expired: is its clock right? (${problem})`
+  if (/no shared cipher|handshake failure/i.test(problem))
+    return `it shares no cipher with the gate (${problem})`
+  return problem
 }
 
 function hasDefaultName(outcome: OutcomeCount) {

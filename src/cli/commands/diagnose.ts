@@ -8,7 +8,7 @@ import { parseAddress } from '../../net/address.ts'
 import { REASONS } from '../../policy/reasons.ts'
 import type { Snapshot } from '../../policy/snapshot.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
-import { gather, LOOK_BACK_MS, type Gathered } from '../evidence.ts'
+import { gather, LOOK_BACK_MS, ruleHitOf, type Gathered } from '../evidence.ts'
 import { accessLines, explanationJson, standingLines } from '../explanation.ts'
 import { formatAgo, formatDay, formatSpan, formatTime } from '../format.ts'
 import { askGate, commandOptions, openStore, requirePolicy } from '../gate-access.ts'
@@ -230,7 +230,8 @@ async function diagnoseReference(
     return 1
   }
   const address = event.address === null ? undefined : parseAddress(event.address)
-  const gathered = address === undefined ? undefined : await gather(snapshot, address, args, context)
+  const gathered =
+    address === undefined ? undefined : about(event, await gather(snapshot, address, args, context))
   if (args.flag('json')) {
     terminal.json({
       reference,
@@ -253,16 +254,27 @@ async function diagnoseReference(
   return 0
 }
 
+/** The same evidence, but where a rule refused it is about the rule of this event, not of a newer one. */
+function about(event: StoredEvent, gathered: Gathered): Gathered {
+  const ruleHit = ruleHitOf([event]) ?? gathered.evidence.ruleHit
+  return { ...gathered, evidence: { ...gathered.evidence, ruleHit } }
+}
+
+/** A field of a stored event as a word. */
+function wordOf(value: unknown): string {
+  return typeof value === 'string' ? value : 'unknown'
+}
+
 function showEvent(event: StoredEvent, { terminal, nowMs }: CommandContext): void {
   const { fields } = event
-  const reason = String(fields['reason'] ?? event.reason ?? '')
+  const reason = event.reason ?? ''
   terminal.print(terminal.wrap(terminal.tone('strong', sentenceOfRow(event.name, fields) ?? event.name)), '')
   const rows: string[][] = [
     ['Reference', event.reference ?? ''],
     ['When', `${formatTime(event.timeMs)}, ${formatAgo(event.timeMs, nowMs())}`],
     [
       'Client',
-      `${event.address ?? 'unknown'}, country ${String(fields['country'] ?? 'unknown')}, site ${event.site ?? 'none'}`,
+      `${event.address ?? 'unknown'}, country ${wordOf(fields['country'])}, site ${event.site ?? 'none'}`,
     ],
   ]
   if (typeof fields['method'] === 'string')
