@@ -230,6 +230,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       await gate.apply(snapshot)
       forwarder.retain([...snapshot.upstreams.values()].flatMap(group => group.members))
       await moveAdmin(snapshot)
+      watcher?.refresh()
       reporter.report('policy.loaded', loadedFields(snapshot, changes, warnings))
     }
     if (trigger !== 'file') await Promise.all([certificates.reload(), countries.reload(), refreshOverlay()])
@@ -357,6 +358,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     watcher = watchPolicy({
       directory: policyDirectory,
       file: POLICY_FILE,
+      extraFiles: () => inForce.snapshot.files,
       onChange: () => void reload('file').catch(cause => internalError('reload', cause)),
       onProblem: problem => internalError('policy watch', new Error(problem)),
     })

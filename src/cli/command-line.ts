@@ -3,7 +3,7 @@ import { PortcullisError } from '../policy/error.ts'
 import { COMMON_OPTIONS, parseCommand, type Command, type CommandContext } from './command.ts'
 import { COMMANDS } from './commands.ts'
 import { nearest } from './nearest.ts'
-import { Terminal } from './terminal.ts'
+import type { Terminal } from './terminal.ts'
 
 /** Runs one command line. @returns the exit code: 0 done, 1 refused or failed, 2 called wrongly */
 export async function runCommandLine(argv: readonly string[], context: CommandContext): Promise<number> {
