@@ -281,10 +281,13 @@ export function readMetric(text: string, name: string, labels: Readonly<Record<s
 }
 
 /** Asks again and again until the condition holds. @throws when it does not in half a minute */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  otherwise = `still not so: ${condition.toString()}`,
+): Promise<void> {
   const late = AbortSignal.timeout(WAIT_MS)
   while (!(await condition())) {
-    if (late.aborted) throw new Error(`still not so: ${condition.toString()}`)
+    if (late.aborted) throw new Error(otherwise)
     await new Promise(done => setTimeout(done, LOOK_MS))
   }
 }
