@@ -149,10 +149,7 @@ export class HttpConnection implements Watched {
     this.run = null
     this.ending = ending
     if (this.phase === 'closed' || this.phase === 'linger') return
-    if (!keep || this.phase === 'body') {
-      this.hangUp(ending)
-      return
-    }
+    if (!keep || this.phase === 'body') return this.hangUp(ending)
     this.rest()
     this.socket.resume()
     this.pump()
