@@ -226,6 +226,7 @@ export function createGate(options: GateOptions): Gate {
         for (const key of failures.keys()) if (!wanted.has(key)) failures.delete(key)
         context.servers.retain(snapshot)
         prepareServers(context, snapshot)
+        for (const connection of context.connections) connection.policyChanged()
         const opened = await openWanted()
         return { opened, closed, failed: wanted.size - bound.size }
       }),
