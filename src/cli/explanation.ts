@@ -140,7 +140,14 @@ export function stepLines(steps: readonly Step[], terminal: Terminal): readonly 
     step.why,
     terminal.tone('dim', formatSourceLine(step.line)),
   ])
-  return [terminal.table(rows, '  ')]
+  const wide = terminal.table(rows, '  ')
+  if (terminal.fits(wide)) return [wide]
+  const narrow = rows.map(([outcome = '', stage = '', saw, why, line]) => [
+    outcome,
+    stage,
+    `${saw}: ${why} ${line}`,
+  ])
+  return [terminal.table(narrow, '  ')]
 }
 
 /** The explanation as plain data. */

@@ -26,15 +26,15 @@ export class Terminal {
   readonly #err: TextSink
   readonly colour: boolean
   readonly width: number
-  /** Tables break at the width of a terminal only: a pipe gets one line per row, so that grep and awk work. */
-  readonly #tableWidth: number
+  /** Tables break at the width of a terminal only: a pipe gets one line per row, so that grep and awk work. Infinity: a pipe. */
+  readonly tableWidth: number
 
   constructor(out: TextSink, err: TextSink, options: { readonly colour?: boolean } = {}) {
     this.#out = out
     this.#err = err
     this.colour = options.colour ?? out.isTTY === true
     this.width = Math.max(MIN_WIDTH, Math.min(out.columns ?? PIPE_WIDTH, MAX_WIDTH))
-    this.#tableWidth = out.columns === undefined ? Infinity : Math.max(MIN_WIDTH, out.columns)
+    this.tableWidth = out.columns === undefined ? Infinity : Math.max(MIN_WIDTH, out.columns)
   }
 
   /** Writes lines to standard output. */
@@ -72,16 +72,21 @@ export class Terminal {
         const last = row.at(-1) ?? ''
         const cells = row.slice(0, -1).map((cell, column) => padded(cell, widths[column] ?? 0) + '  ')
         const before = indent + cells.join('')
-        const room = this.#tableWidth - visibleLength(before)
+        const room = this.tableWidth - visibleLength(before)
         if (visibleLength(last) <= room) return (before + last).trimEnd()
         if (room >= MIN_LAST_COLUMN) {
           return before + wrapWords(last, room).join(`\n${' '.repeat(visibleLength(before))}`)
         }
         const below = `${indent}    `
-        const lines = wrapWords(last, Math.max(MIN_LAST_COLUMN, this.#tableWidth - below.length))
+        const lines = wrapWords(last, Math.max(MIN_LAST_COLUMN, this.tableWidth - below.length))
         return [before.trimEnd(), ...lines.map(line => below + line)].join('\n')
       })
       .join('\n')
+  }
+
+  /** Whether every line of the text fits beside nothing else. */
+  fits(text: string): boolean {
+    return text.split('\n').every(line => visibleLength(line) <= this.tableWidth)
   }
 
   /** Text wrapped to the width of the terminal, every line indented; lines after the first by `hanging` more. */

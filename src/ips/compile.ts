@@ -273,6 +273,7 @@ function makeHit(rule: Rule, match: Match, exception: RuleException | null): Rul
   }
 }
 
-function infoOf({ id, title, severity, mode, pack, refs, at }: RuleDocument): RuleInfo {
-  return { id, title, severity, mode, pack, refs, at }
+function infoOf({ id, title, severity, mode, pack, refs, except, at }: RuleDocument): RuleInfo {
+  const exceptions = except.map(({ reason, expiresMs, at: line }) => ({ reason, expiresMs, at: line }))
+  return { id, title, severity, mode, pack, refs, exceptions, at }
 }
