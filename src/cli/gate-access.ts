@@ -88,3 +88,8 @@ export function shownDirectory(directory: string, cwd: string): string {
   const short = relative(cwd, directory)
   return short === '' ? '.' : short.startsWith('..') ? directory : short
 }
+
+/** How a gate names its policy directory: short for the one of the checkout, in full for any other. */
+export function policyLabel(directory: string, root: string): string {
+  return directory === join(root, 'policies') ? 'policies' : directory
+}

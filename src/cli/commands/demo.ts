@@ -10,7 +10,7 @@ import type { Command, CommandArguments, CommandContext } from '../command.ts'
 import { shellWord } from '../format.ts'
 import { commandOptions, requirePolicy } from '../gate-access.ts'
 import { readableLines } from '../log-lines.ts'
-import { VERSION } from '../version.ts'
+import { startOptions } from '../start-options.ts'
 import { refuseUnsafeRuntime } from './run.ts'
 
 const AGENTS = 20
@@ -31,16 +31,9 @@ export const demoCommand: Command = {
     const practice = await startPractice(snapshot)
     try {
       terminal.print(`Practice RMM server on ${practice.url} (a stand-in, not a product)`)
-      const portcullis = await startPortcullis({
-        policyDirectory: snapshot.directories.policy,
-        version: VERSION,
-        platform: context.platform,
-        pid: context.pid,
-        standardLines: readableLines(context),
-        clock: context.nowMs,
-        memory: context.memory,
-        watch: true,
-      })
+      const portcullis = await startPortcullis(
+        startOptions(snapshot.directories.policy, readableLines(context), true, context),
+      )
       try {
         await walk(portcullis, args, context)
       } finally {
