@@ -167,7 +167,8 @@ function pathIndex(rules: readonly Rule[]): (facts: RequestFacts, judgement: Jud
       const all = rules.filter(rule => rule.condition.mayHold(judgement))
       found = { all, body: all.filter(rule => !rule.condition.headOnly) }
       if (known.size >= MAX_PATHS) known.clear()
-      if (path.length <= MAX_PATH_LENGTH) known.set(path, found)
+      // A text of its own: the part of a head would keep the whole head in memory.
+      if (path.length <= MAX_PATH_LENGTH) known.set(` ${path}`.slice(1), found)
     }
     return found
   }
