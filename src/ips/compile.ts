@@ -175,7 +175,8 @@ function pathIndex(rules: readonly Rule[]): (facts: RequestFacts, judgement: Jud
         .filter(({ needs }) => needs !== NEVER)
       found = { all, body: all.filter(({ rule }) => !rule.condition.headOnly) }
       if (known.size >= MAX_PATHS) known.clear()
-      if (path.length <= MAX_PATH_LENGTH) known.set(path, found)
+      // A text of its own: the part of a head would keep the whole head in memory.
+      if (path.length <= MAX_PATH_LENGTH) known.set(` ${path}`.slice(1), found)
     }
     return found
   }
