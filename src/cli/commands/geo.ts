@@ -108,8 +108,7 @@ async function show(args: CommandArguments, context: CommandContext): Promise<nu
           database.role === 'first' ? 'first, decides' : 'second opinion',
           terminal.tone('strong', databaseName(database)),
           ...(address === undefined ? [] : [answerOf(database) ?? 'no answer']),
-          terminal.tone(isOld ? 'warn' : 'good', databaseAge(database, nowMs)),
-          database.file,
+          `${terminal.tone(isOld ? 'warn' : 'good', databaseAge(database, nowMs))}, ${database.file}`,
         ]
       }),
     ),

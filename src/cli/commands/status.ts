@@ -75,8 +75,7 @@ function show(status: GateStatus, withConnections: boolean, { terminal }: Comman
           status.databases.map(entry => [
             entry.role,
             databaseName(entry),
-            databaseAge(entry, nowMs),
-            entry.file,
+            `${databaseAge(entry, nowMs)}, ${entry.file}`,
           ]),
           '  ',
         ),
