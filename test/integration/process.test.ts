@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import WebSocket from 'ws'
+import { WebSocket } from 'ws'
 import { digestOf, seededDigest } from '../../src/practice/seeded-bytes.ts'
 import { runPortcullis, startGateProcess } from '../support/gate-process.ts'
 import {

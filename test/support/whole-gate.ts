@@ -368,14 +368,19 @@ export function client(
   gate: Pick<WholeGate, 'port' | 'directPort' | 'ca'>,
   options: ClientOptions = {},
 ): Client {
-  let opened = 0
+  let connections = 0
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
-  agent.createConnection = (_options, done) => {
-    opened++
-    openTls(gate, options).then(
-      socket => done?.(null, socket),
-      (error: Error) => done?.(error, undefined as never),
-    )
+  type Opened = (error: Error | null, socket: Socket) => void
+  const open = async (opened: Opened): Promise<void> => {
+    connections++
+    try {
+      opened(null, await openTls(gate, options))
+    } catch (error) {
+      opened(error as Error, undefined as never)
+    }
+  }
+  agent.createConnection = (_options, opened) => {
+    void open(opened as Opened)
     return undefined
   }
   const begin: Client['begin'] = async question => {
@@ -394,7 +399,7 @@ export function client(
     return response
   }
   return {
-    connections: () => opened,
+    connections: () => connections,
     begin,
     ask: async question => {
       const response = await begin(question)
