@@ -27,7 +27,7 @@ export const GB = '81.2.69.142'
 export const SE = '89.160.20.112'
 export const CN = '111.235.160.1'
 
-const WAIT_MS = 30_000
+const WAIT_MS = 60_000
 const LOOK_MS = 3
 
 /** A log line as it was written. */
@@ -280,7 +280,7 @@ export function readMetric(text: string, name: string, labels: Readonly<Record<s
   return sum
 }
 
-/** Asks again and again until the condition holds. @throws when it does not in half a minute */
+/** Asks again and again until the condition holds. @throws when it does not in a minute */
 export async function until(
   condition: () => boolean | Promise<boolean>,
   otherwise = `still not so: ${condition.toString()}`,
