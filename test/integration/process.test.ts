@@ -1,9 +1,11 @@
 // The gate as a process: reload and shutdown by signal, and what it says when it cannot start.
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import WebSocket from 'ws'
+import { WebSocket } from 'ws'
 import { digestOf, seededDigest } from '../../src/practice/seeded-bytes.ts'
 import { runPortcullis, startGateProcess } from '../support/gate-process.ts'
 import {
@@ -13,6 +15,7 @@ import {
   GB,
   openTls,
   policyDirectory,
+  ROOT,
   startWholeGate,
   usualPolicy,
 } from '../support/whole-gate.ts'
@@ -120,4 +123,26 @@ test('trap 10: the process refuses to start with a TLS key log', async t => {
   })
   t.not(ended.code, 0)
   t.regex(ended.stderr, /tls-keylog/)
+})
+
+test('trap 37: the commands run from the checkout, through a link from anywhere', async t => {
+  const directory = mkdtempSync(join(tmpdir(), 'portcullis-link-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  for (const name of ['portcullis', 'diagnose']) {
+    symlinkSync(join(ROOT, 'bin', name), join(directory, name))
+    symlinkSync(name, join(directory, `${name}-again`))
+    const child = spawn(join(directory, `${name}-again`), ['--help'], {
+      cwd: '/',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let output = ''
+    child.stdout.on('data', chunk => (output += String(chunk)))
+    const [code] = (await once(child, 'close')) as [number]
+    t.is(code, 0, name)
+    t.regex(output, /portcullis|diagnose/, name)
+  }
+  const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    readonly private: boolean
+  }
+  t.true(manifest.private, 'nobody installs it as a library')
 })

@@ -1,7 +1,7 @@
 // Reload under live traffic: nobody is disturbed by a new policy, a wrong policy never replaces a right one.
 import { once } from 'node:events'
 import test from 'ava'
-import WebSocket from 'ws'
+import { WebSocket } from 'ws'
 import { createFleet } from '../../src/practice/fleet.ts'
 import { digestOf, seededDigest } from '../../src/practice/seeded-bytes.ts'
 import {

@@ -46,6 +46,11 @@ test('trap 34: Node comes through npm for both architectures, in the same versio
   t.true(process.version.startsWith('v24.'), 'tests run on the pinned Node')
 })
 
+test('trap 36: metrics come from the maintained Prometheus client, not from the deprecated one', t => {
+  t.true(Object.hasOwn(manifest.dependencies, '@prometheus-io/client'))
+  t.false(Object.hasOwn(lock.packages, 'node_modules/prom-client'))
+})
+
 test('every dependency has its line in ADR 0002', t => {
   const adr = read('docs/adr/0002-dependencies.md')
   const missing = Object.keys(declared).filter(

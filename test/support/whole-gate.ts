@@ -27,7 +27,7 @@ export const GB = '81.2.69.142'
 export const SE = '89.160.20.112'
 export const CN = '111.235.160.1'
 
-const WAIT_MS = 30_000
+const WAIT_MS = 60_000
 const LOOK_MS = 3
 
 /** A log line as it was written. */
@@ -280,7 +280,7 @@ export function readMetric(text: string, name: string, labels: Readonly<Record<s
   return sum
 }
 
-/** Asks again and again until the condition holds. @throws when it does not in half a minute */
+/** Asks again and again until the condition holds. @throws when it does not in a minute */
 export async function until(
   condition: () => boolean | Promise<boolean>,
   otherwise = `still not so: ${condition.toString()}`,
@@ -368,14 +368,19 @@ export function client(
   gate: Pick<WholeGate, 'port' | 'directPort' | 'ca'>,
   options: ClientOptions = {},
 ): Client {
-  let opened = 0
+  let connections = 0
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
-  agent.createConnection = (_options, done) => {
-    opened++
-    openTls(gate, options).then(
-      socket => done?.(null, socket),
-      (error: Error) => done?.(error, undefined as never),
-    )
+  type Opened = (error: Error | null, socket: Socket) => void
+  const open = async (opened: Opened): Promise<void> => {
+    connections++
+    try {
+      opened(null, await openTls(gate, options))
+    } catch (error) {
+      opened(error as Error, undefined as never)
+    }
+  }
+  agent.createConnection = (_options, opened) => {
+    void open(opened as Opened)
     return undefined
   }
   const begin: Client['begin'] = async question => {
@@ -394,7 +399,7 @@ export function client(
     return response
   }
   return {
-    connections: () => opened,
+    connections: () => connections,
     begin,
     ask: async question => {
       const response = await begin(question)
