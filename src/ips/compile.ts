@@ -5,7 +5,7 @@ import { AGENT_CLASSES, type TrafficClass } from '../policy/classes.ts'
 import type { RequestFacts } from '../policy/facts.ts'
 import { matchesPath } from '../policy/path-pattern.ts'
 import { compileCondition, Gates, type Condition, type Judgement, type Match } from './condition.ts'
-import { readField, RequestView } from './fields.ts'
+import { contentTypes, readField, RequestView } from './fields.ts'
 import { showValue } from './redact.ts'
 import type { RuleCondition, RuleDocument, RuleException, RuleProblem } from './rule-document.ts'
 import type { RuleHit, RuleInfo, RuleScope, RuleSet } from './rule-set.ts'
@@ -175,7 +175,8 @@ function pathIndex(rules: readonly Rule[]): (facts: RequestFacts, judgement: Jud
         .filter(({ needs }) => needs !== NEVER)
       found = { all, body: all.filter(({ rule }) => !rule.condition.headOnly) }
       if (known.size >= MAX_PATHS) known.clear()
-      if (path.length <= MAX_PATH_LENGTH) known.set(path, found)
+      // A text of its own: the part of a head would keep the whole head in memory.
+      if (path.length <= MAX_PATH_LENGTH) known.set(` ${path}`.slice(1), found)
     }
     return found
   }
@@ -204,14 +205,15 @@ function announcesBody({ headers }: RequestFacts): boolean {
 
 // Bodies without text to attack with; a rule that names the path sees them all the same.
 const OPAQUE_TYPE =
-  /^(?:application\/(?:octet-stream|zip|x-zip|gzip|x-gzip|x-7z|pdf|x-msdownload|vnd\.ms-cab)|image\/|audio\/|video\/|font\/)/
+  /^(?:application\/(?:octet-stream|zip|x-zip|gzip|x-gzip|x-7z|pdf|x-msdownload|vnd\.ms-cab)|image\/|audio\/|video\/|font\/)[^,;]*(?:;[^,/]*)?$/i
 
 function readsBodyOf(rule: Rule, facts: RequestFacts, scope: RuleScope, judgement: Judgement): boolean {
   for (const condition of rule.headConditions) if (condition.test(judgement) === null) return false
   if (rule.headConditions.some(condition => condition.namesPath)) return true
   // Agents post all day: their bodies are held only where a rule names the very path.
   if (AGENT_CLASSES.includes(scope.class)) return false
-  return !OPAQUE_TYPE.test((facts.headers.get('content-type') ?? '').trim().toLowerCase())
+  const types = contentTypes(facts)
+  return types.length === 0 || !types.every(type => OPAQUE_TYPE.test(type))
 }
 
 /** Adds the hit; true when it ends the judgement. */
@@ -272,6 +274,7 @@ function makeHit(rule: Rule, match: Match, exception: RuleException | null): Rul
   }
 }
 
-function infoOf({ id, title, severity, mode, pack, refs, at }: RuleDocument): RuleInfo {
-  return { id, title, severity, mode, pack, refs, at }
+function infoOf({ id, title, severity, mode, pack, refs, except, at }: RuleDocument): RuleInfo {
+  const exceptions = except.map(({ reason, expiresMs, at: line }) => ({ reason, expiresMs, at: line }))
+  return { id, title, severity, mode, pack, refs, exceptions, at }
 }

@@ -150,6 +150,7 @@ export const answerOneLine: ConnectionHandler = ({ socket }) => {
     bytesOut: () => socket.bytesWritten,
     ending: () => (requests > 0 ? 'complete' : 'client-abort'),
     state: () => 'idle',
+    policyChanged: () => undefined,
     drain: () => socket.end(),
   }
 }
@@ -252,6 +253,7 @@ export async function startRelay(
     gate.setNoDelay(true)
     gate.pipe(client)
     client.on('close', () => gate.destroy())
+    gate.on('close', () => client.destroySoon())
     const [hello] = (await once(client, 'data')) as [Buffer]
     client.pause()
     await send(gate, hello)
