@@ -287,7 +287,8 @@ async function exchange(socket: Socket, ask: Ask): Promise<ClientResult> {
   return { status: response.statusCode ?? 0, body: Buffer.concat(parts).toString('utf8') }
 }
 
-function merged(base: unknown, more: unknown): unknown {
+/** Blocks joined, lists made longer, everything else replaced. */
+export function merged(base: unknown, more: unknown): unknown {
   if (Array.isArray(base) && Array.isArray(more)) return [...(base as unknown[]), ...(more as unknown[])]
   if (!isBlock(base) || !isBlock(more)) return more
   const out: Record<string, unknown> = { ...base }
