@@ -1,5 +1,5 @@
 // A fix is pasted into the policy: whatever a client sends as path, field or name must not say anything else there.
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import test from 'ava'
 import { parse } from 'yaml'
 import * as fixes from '../../src/diagnose/fixes.ts'
