@@ -60,12 +60,28 @@ export function loadRules(
     report.warn(['rules'], 'no rule is in use: known attacks on RMM servers are let through')
   }
   const { ruleSet, problems } = compileRules(chosen)
-  const failed: readonly RuleProblem[] = [...problems, ...runRuleTests(ruleSet, chosen)]
+  // Tests belong to the rule files: they hold for the modes that those state, whatever the policy makes of them.
+  const modes = new Map(documents.map(document => [document.id, document.mode]))
+  const asShipped = chosen.map(document => ({ ...document, mode: modes.get(document.id) ?? document.mode }))
+  const isChanged = chosen.some(document => document.mode !== modes.get(document.id))
+  const shippedSet = isChanged ? compileRules(asShipped).ruleSet : ruleSet
+  const failed: readonly RuleProblem[] = [...problems, ...runRuleTests(shippedSet, asShipped)]
   for (const problem of failed) {
     const at = problem.at
     findings.problems.push(
       problemAt(at, lines.get(at.file) ?? report.lines, `rule ${problem.ruleId}: ${problem.message}`),
     )
+  }
+  if (isChanged && failed.length === 0) {
+    const [first, ...others] = runRuleTests(ruleSet, chosen)
+    if (first !== undefined) {
+      const more = others.length === 0 ? '' : ` (and ${others.length} more like it)`
+      report.warn(
+        ['rules', 'modes'],
+        `enforced like this, rules refuse traffic that they know to be legitimate: ${first.message}${more}`,
+        'let them detect, or add exceptions where such traffic is expected',
+      )
+    }
   }
   return ruleSet
 }

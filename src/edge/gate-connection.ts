@@ -279,6 +279,7 @@ export class GateConnection {
     raw.allowHalfOpen = false
     this.#tuple = tupleOf(raw)
     this.#gate.handshakes.set(this.#tuple, this)
+    this.#gate.wrapped.set(raw, this)
     this.#setTimer(snapshot.limits.handshakeMs, () => {
       this.handshakeFailed('handshake-timeout', 'the client did not finish the handshake in time')
       raw.destroy()

@@ -9,6 +9,7 @@ import { contentTypes, readField, RequestView } from './fields.ts'
 import { showValue } from './redact.ts'
 import type { RuleCondition, RuleDocument, RuleException, RuleProblem } from './rule-document.ts'
 import type { RuleHit, RuleInfo, RuleScope, RuleSet } from './rule-set.ts'
+import { NEVER, type SourceBits, type Sources } from './sources.ts'
 
 type Exception = {
   readonly document: RuleException
@@ -50,7 +51,7 @@ export function compileRules(documents: readonly RuleDocument[]): {
     if (rule !== null && problems.length === before) rules.push(rule)
   }
   gates.close()
-  return { ruleSet: makeRuleSet(rules), problems }
+  return { ruleSet: makeRuleSet(rules, gates.bits), problems }
 }
 
 function compileRule(document: RuleDocument, gates: Gates, problems: RuleProblem[]): Rule | null {
@@ -106,7 +107,7 @@ function compileException(ruleId: string, document: RuleException, problems: Rul
   }
 }
 
-function makeRuleSet(rules: readonly Rule[]): RuleSet {
+function makeRuleSet(rules: readonly Rule[], bits: SourceBits): RuleSet {
   const active = rules.filter(rule => rule.document.mode !== 'off')
   const candidates = pathIndex(active)
   return {
@@ -114,9 +115,10 @@ function makeRuleSet(rules: readonly Rule[]): RuleSet {
     rules: rules.map(rule => infoOf(rule.document)),
     matchHead: (facts, scope) => {
       const judgement = judge(facts, null)
+      const present = bits.present(facts.query, facts.headers, false)
       const hits: RuleHit[] = []
-      for (const rule of candidates(facts, judgement).all) {
-        if (!applies(rule, facts, scope)) continue
+      for (const { rule, needs } of candidates(facts, judgement).all) {
+        if ((needs & present) === 0 || !applies(rule, facts, scope)) continue
         const match = rule.condition.test(judgement)
         if (match === null || isDecidedByBody(rule, facts, scope, judgement)) continue
         if (report(rule, match, judgement, facts, scope, hits)) break
@@ -127,15 +129,17 @@ function makeRuleSet(rules: readonly Rule[]): RuleSet {
       if (!announcesBody(facts)) return false
       const judgement = judge(facts, null)
       return candidates(facts, judgement).body.some(
-        rule => applies(rule, facts, scope) && readsBodyOf(rule, facts, scope, judgement),
+        ({ rule }) => applies(rule, facts, scope) && readsBodyOf(rule, facts, scope, judgement),
       )
     },
     matchBody: (facts, scope, body) => {
       const head = judge(facts, null)
       const whole = judge(facts, body)
+      const present = bits.present(facts.query, facts.headers, true)
       const hits: RuleHit[] = []
-      for (const rule of candidates(facts, head).body) {
-        if (!applies(rule, facts, scope) || !readsBodyOf(rule, facts, scope, head)) continue
+      for (const { rule, needs } of candidates(facts, head).body) {
+        if ((needs & present) === 0 || !applies(rule, facts, scope) || !readsBodyOf(rule, facts, scope, head))
+          continue
         const match = rule.condition.test(whole)
         if (match === null) continue
         // What the head alone showed has been reported already.
@@ -147,8 +151,10 @@ function makeRuleSet(rules: readonly Rule[]): RuleSet {
   }
 }
 
-/** Rules that can still fire for a path. */
-type Candidates = { readonly all: readonly Rule[]; readonly body: readonly Rule[] }
+/** A rule that can still fire for a path, and without which parts of the request it cannot. */
+type Candidate = { readonly rule: Rule; readonly needs: Sources }
+
+type Candidates = { readonly all: readonly Candidate[]; readonly body: readonly Candidate[] }
 
 const MAX_PATHS = 1024
 const MAX_PATH_LENGTH = 256
@@ -164,8 +170,10 @@ function pathIndex(rules: readonly Rule[]): (facts: RequestFacts, judgement: Jud
     const path = mark < 0 ? target : target.slice(0, mark)
     let found = known.get(path)
     if (found === undefined) {
-      const all = rules.filter(rule => rule.condition.mayHold(judgement))
-      found = { all, body: all.filter(rule => !rule.condition.headOnly) }
+      const all = rules
+        .map(rule => ({ rule, needs: rule.condition.needs(judgement) }))
+        .filter(({ needs }) => needs !== NEVER)
+      found = { all, body: all.filter(({ rule }) => !rule.condition.headOnly) }
       if (known.size >= MAX_PATHS) known.clear()
       // A text of its own: the part of a head would keep the whole head in memory.
       if (path.length <= MAX_PATH_LENGTH) known.set(` ${path}`.slice(1), found)
@@ -266,6 +274,7 @@ function makeHit(rule: Rule, match: Match, exception: RuleException | null): Rul
   }
 }
 
-function infoOf({ id, title, severity, mode, pack, refs, at }: RuleDocument): RuleInfo {
-  return { id, title, severity, mode, pack, refs, at }
+function infoOf({ id, title, severity, mode, pack, refs, except, at }: RuleDocument): RuleInfo {
+  const exceptions = except.map(({ reason, expiresMs, at: line }) => ({ reason, expiresMs, at: line }))
+  return { id, title, severity, mode, pack, refs, exceptions, at }
 }

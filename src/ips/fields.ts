@@ -105,6 +105,27 @@ export class RequestView {
     return values
   }
 
+  /**
+   * Whether a value of the field could contain one of the texts that the expression lists. Never says no wrongly; it says so
+   * without taking the request apart where it can.
+   */
+  mayContain(field: Field, texts: RegExp): boolean {
+    const { family, name } = field
+    const { headers, query } = this.#facts
+    if (family === 'headers') {
+      const { raw } = headers
+      for (let at = 0; at + 1 < raw.length; at += 2) {
+        if (name !== null && !isNamed(raw[at] ?? '', name)) continue
+        if (texts.test(headerText(raw[at + 1] ?? ''))) return true
+      }
+      return false
+    }
+    // Every argument of a query without escapes is a part of it.
+    if (family === 'args' && this.#body === null && !query.includes('%') && !query.includes('+'))
+      return texts.test(query.toLowerCase())
+    return this.values(field).some(({ value }) => texts.test(value))
+  }
+
   #family(family: Family): readonly FieldValue[] {
     let values = this.#families.get(family)
     if (values === undefined) {
@@ -209,9 +230,7 @@ export class RequestView {
     const found: FieldValue[] = []
     const { raw } = this.#facts.headers
     for (let at = 0; at + 1 < raw.length; at += 2) {
-      const received = raw[at] ?? ''
-      if (received.length === name.length && received.toLowerCase() === name)
-        found.push(header(name, raw[at + 1] ?? ''))
+      if (isNamed(raw[at] ?? '', name)) found.push(header(name, raw[at + 1] ?? ''))
     }
     return found
   }
@@ -260,10 +279,15 @@ function toArgument({ name, value }: NamedValue): FieldValue {
 }
 
 function header(name: string, value: string): FieldValue {
+  return { field: `header.${name}`, value: headerText(value), secret: isSecretName(name) }
+}
+
+function headerText(value: string): string {
   const lower = value.toLowerCase()
-  return {
-    field: `header.${name}`,
-    value: lower.includes('%') ? decodeLeniently(lower, false).toLowerCase() : lower,
-    secret: isSecretName(name),
-  }
+  return lower.includes('%') ? decodeLeniently(lower, false).toLowerCase() : lower
+}
+
+/** @param name in lower case */
+function isNamed(received: string, name: string): boolean {
+  return received.length === name.length && received.toLowerCase() === name
 }

@@ -4,7 +4,7 @@ import { parseAddress } from '../../src/net/address.ts'
 import { CLASSES, type TrafficClass } from '../../src/policy/classes.ts'
 import type { Snapshot } from '../../src/policy/snapshot.ts'
 import { formatSourceLine } from '../../src/policy/source-line.ts'
-import { GOOD_POLICY, GOOD_PROFILE, load, policyDirectory, snapshotOf } from './support.ts'
+import { GOOD_POLICY, GOOD_PROFILE, GOOD_RULES, load, policyDirectory, snapshotOf } from './support.ts'
 
 const policy = (model: string, more = ''): string => GOOD_POLICY.replace('all-traffic', model) + more
 
@@ -371,4 +371,21 @@ test('a byte order mark and Windows line ends are taken as they are', t => {
   const { snapshot } = snapshotOf(t, `\uFEFF${GOOD_POLICY.replaceAll('\n', '\r\n')}`)
   t.is(snapshot.home.at.line, 2)
   t.is(snapshot.home.at.column, 7)
+})
+
+test('a rule that the policy enforces although its file lets it detect is a warning when it hits legitimate traffic, not a refused policy', t => {
+  const eager = `  - id: eager
+    title: Suspicious word
+    severity: low
+    mode: detect
+    when: { in: path, matches: '^/public' }
+    tests: { fires: [GET /public], quiet: [GET /other] }
+`
+  const files = { 'rules/generic.yaml': GOOD_RULES + eager }
+  t.deepEqual(snapshotOf(t, GOOD_POLICY, files).warnings, [])
+  const strict = snapshotOf(t, `${GOOD_POLICY}rules: { modes: { generic: enforce } }\n`, files)
+  t.is(strict.snapshot.rules.rules.find(rule => rule.id === 'eager')?.mode, 'enforce')
+  t.regex(strict.warnings.join(), /eager fires on GET \/public/)
+  const enforcing = { 'rules/generic.yaml': GOOD_RULES + eager.replace('mode: detect', 'mode: enforce') }
+  t.false(load(policyDirectory(t, enforcing)).ok, 'the file itself must not contradict its tests')
 })

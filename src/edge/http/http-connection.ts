@@ -57,7 +57,7 @@ export class HttpConnection implements Watched {
     this.services = services
     this.socket = connection.socket
     this.source = services.sources.enter(standing.source.address.text)
-    this.out = new ResponseOut(this.socket, services.flusher)
+    this.out = new ResponseOut(this.socket, services.turnEnd)
     this.facts = {
       standing,
       listener: connection.listener,
@@ -149,10 +149,7 @@ export class HttpConnection implements Watched {
     this.run = null
     this.ending = ending
     if (this.phase === 'closed' || this.phase === 'linger') return
-    if (!keep || this.phase === 'body') {
-      this.hangUp(ending)
-      return
-    }
+    if (!keep || this.phase === 'body') return this.hangUp(ending)
     this.rest()
     this.socket.resume()
     this.pump()
@@ -238,8 +235,10 @@ export class HttpConnection implements Watched {
     this.run?.giveUp('client-abort')
     if (this.phase === 'closed') return
     if (this.phase === 'head') this.ending = 'client-abort'
-    if (this.phase === 'linger' || this.phase === 'idle' || this.phase === 'head') this.socket.end()
-    else this.socket.destroy()
+    if (this.phase === 'idle' || this.phase === 'head') {
+      this.out.flush()
+      this.socket.end()
+    } else if (this.phase !== 'linger') this.socket.destroy()
   }
 
   closed(): void {
