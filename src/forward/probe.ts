@@ -1,5 +1,6 @@
 // Asks an upstream member whether it lives, as the profile's health probe says, over a connection of its own.
 import { Client } from 'undici'
+import { PortcullisError } from '../policy/error.ts'
 import type { HealthProbe, UpstreamMember } from '../policy/snapshot.ts'
 import { originText } from './upstream-error.ts'
 import { openUpstreamSocket } from './upstream-socket.ts'
@@ -7,7 +8,8 @@ import { openUpstreamSocket } from './upstream-socket.ts'
 const MAX_BODY_BYTES = 4096
 
 /**
- * Sends one probe. Resolves to null when the member is healthy, else to what is wrong; never rejects.
+ * Sends one probe. Resolves to null when the member is healthy, else to what is wrong; never rejects. Undefined: the gate
+ * itself had run out of something (sockets, memory), so the member was not asked and nothing is known about it.
  * @param host value of the Host header: servers with several sites answer by it
  * @param signal ends the probe early (it then counts as a problem)
  */
@@ -16,7 +18,7 @@ export async function probe(
   health: HealthProbe,
   host: string,
   signal: AbortSignal,
-): Promise<string | null> {
+): Promise<string | null | undefined> {
   const client = new Client(originText(member), {
     allowH2: false,
     maxHeaderSize: 65_536,
@@ -41,6 +43,7 @@ export async function probe(
     if (health.bodyPattern === null) return null
     return health.bodyPattern.test(await readStart(body)) ? null : 'the body of the probe did not match'
   } catch (error) {
+    if (error instanceof PortcullisError && error.code === 'upstream-busy') return undefined
     if (limit.aborted) return `the probe was not answered within ${health.timeoutMs} ms`
     return error instanceof Error ? error.message : String(error)
   } finally {

@@ -71,9 +71,11 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
     live.probing = false
     if (live.stop.signal.aborted) return
     const wasDown = recordOf(live)?.state === 'down'
-    take(live, problem === null ? { kind: 'probe-ok' } : { kind: 'probe-failed', problem })
+    // A flood that takes the gate's last socket must not make a living server look dead.
+    if (problem !== undefined)
+      take(live, problem === null ? { kind: 'probe-ok' } : { kind: 'probe-failed', problem })
     const record = recordOf(live)
-    const isSuspect = problem !== null && !wasDown && record?.state !== 'down'
+    const isSuspect = typeof problem === 'string' && !wasDown && record?.state !== 'down'
     if (live.again || isSuspect) return schedule(live, 0)
     const usual = record?.state === 'up' ? health.intervalMs : Math.min(health.intervalMs, DOWN_INTERVAL_MS)
     schedule(live, usual * (0.9 + 0.2 * random()))

@@ -36,7 +36,7 @@ function pinOf(certificate: TestCertificate): string {
 async function outcomes(
   t: ExecutionContext,
   member: UpstreamMember,
-): Promise<{ code: string | null; body: string; probe: string | null }> {
+): Promise<{ code: string | null; body: string; probe: string | null | undefined }> {
   const forwarder = createForwarder()
   t.teardown(() => forwarder.close())
   const out = await run(forwarder, member).done
