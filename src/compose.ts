@@ -78,14 +78,12 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     })
   const first = load()
   if (!first.ok) {
-    throw new PortcullisError(
-      `the policy in ${policyDirectory} is not valid\n\n${first.problems.map(renderProblem).join('\n\n')}\n`,
-      {
-        code: 'policy-invalid',
-        side: 'configuration',
-        remedy: 'Correct the lines above; `portcullis check` says when it is right.',
-      },
-    )
+    const problems = first.problems.map(renderProblem).join('\n\n')
+    throw new PortcullisError(`the policy in ${policyDirectory} is not valid\n\n${problems}\n`, {
+      code: 'policy-invalid',
+      side: 'configuration',
+      remedy: 'Correct the lines above; `portcullis check` says when it is right.',
+    })
   }
   let inForce: PolicyInForce = { snapshot: first.snapshot, overlay: buildOverlay([]) }
   let warnings = first.warnings.map(formatProblem)
@@ -127,7 +125,9 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     })
   const refreshOverlay = async (): Promise<void> => {
     try {
-      inForce = { ...inForce, overlay: buildOverlay(await store.call('overlayEntries')) }
+      const overlay = buildOverlay(await store.call('overlayEntries'))
+      // Only now: a policy that was taken while the store answered must not be undone.
+      inForce = { ...inForce, overlay }
     } catch (cause) {
       // Without the store the bans and allows that are known stay in force.
       internalError('overlay', cause)
@@ -272,6 +272,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   })
 
   let admin: AdminServer | null = null
+  let leftAdmin: Promise<unknown> = Promise.resolve()
   const openAdmin = async (snapshot: Snapshot): Promise<AdminServer> =>
     openAdminServer(snapshot.admin.endpoint, {
       token: ensureAdminToken(stateDir),
@@ -285,7 +286,8 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     if (old?.wanted.host === host && old.wanted.port === port) return
     try {
       admin = await openAdmin(snapshot)
-      await old?.close()
+      // Not waited for: the call that asked for this reload may come from there and wants its answer.
+      leftAdmin = Promise.all([leftAdmin, old?.close()])
     } catch (cause) {
       reporter.report('listener.failed', adminFailure(snapshot, cause))
     }
@@ -294,7 +296,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   const close = async (connectionsCut: number): Promise<void> => {
     expiryWarnings.stop()
     watcher?.close()
-    await admin?.close()
+    await Promise.all([leftAdmin, admin?.close()])
     await gate.close()
     upstreams.close()
     await forwarder.close()

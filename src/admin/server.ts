@@ -28,9 +28,11 @@ export type AdminServer = {
   readonly wanted: Endpoint
   /** As bound. */
   readonly endpoint: Endpoint
+  /** Takes no new connections, lets running calls finish for up to two seconds, then closes what is left. */
   readonly close: () => Promise<void>
 }
 
+const CLOSE_MS = 2_000
 const MAX_BODY_BYTES = 64 * 1024
 const REQUEST_TIMEOUT_MS = 10_000
 const MAX_CONNECTIONS = 64
@@ -40,9 +42,12 @@ const MAX_CONNECTIONS = 64
  * @throws the listen error when the address cannot be bound
  */
 export async function openAdminServer(endpoint: Endpoint, parts: AdminParts): Promise<AdminServer> {
+  const running = new Set<ServerResponse>()
   const server = createServer(
     { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS, maxHeaderSize: 16 * 1024 },
     (request, response) => {
+      running.add(response)
+      response.once('close', () => running.delete(response))
       answer(request, response, parts).catch((cause: unknown) => {
         parts.onInternalError('admin', cause)
         if (response.headersSent) response.destroy()
@@ -58,8 +63,13 @@ export async function openAdminServer(endpoint: Endpoint, parts: AdminParts): Pr
     endpoint: { host: endpoint.host, port: bound.port },
     close: () =>
       new Promise(resolve => {
-        server.close(() => resolve())
-        server.closeAllConnections()
+        const late = setTimeout(() => server.closeAllConnections(), CLOSE_MS)
+        server.close(() => {
+          clearTimeout(late)
+          resolve()
+        })
+        for (const response of running) response.shouldKeepAlive = false
+        server.closeIdleConnections()
       }),
   }
 }

@@ -2,7 +2,7 @@
 import { PortcullisError } from '../policy/error.ts'
 import { COMMON_OPTIONS, parseCommand, type Command, type CommandContext } from './command.ts'
 import { COMMANDS } from './commands.ts'
-import { nearest } from './nearest.ts'
+import { suggest } from '../config/spelling.ts'
 import type { Terminal } from './terminal.ts'
 import { VERSION } from './version.ts'
 
@@ -38,7 +38,7 @@ export async function runCommandLine(argv: readonly string[], context: CommandCo
 }
 
 function complainOfCommand(word: string, before: string, terminal: Terminal): number {
-  const suggestion = nearest(
+  const suggestion = suggest(
     word,
     COMMANDS.map(entry => entry.name),
   )

@@ -60,7 +60,7 @@ export class Gates {
   /** Call once after the last `add`. */
   close(): void {
     this.#compiled = [...this.#literals.values()].map(gate =>
-      gate.open || gate.texts.size === 0 ? null : new RegExp([...gate.texts].map(escape).join('|')),
+      gate.open || gate.texts.size === 0 ? null : anyText(gate.texts),
     )
   }
 
@@ -277,7 +277,10 @@ function compileMatches(
     ? null
     : patterns.flatMap(pattern => pattern.required ?? [])
   const gate = gates.add(field, required)
+  // The gate is shared by all rules over the field; what this rule needs is looked for once, not pattern by pattern.
+  const own = required === null || required.length === 0 ? null : anyText(new Set(required))
   const find = (value: string): Place | null => {
+    if (own !== null && !own.test(value)) return null
     for (const { expression, required } of patterns) {
       if (required !== null && !required.some(text => value.includes(text))) continue
       const found = expression.exec(value)
@@ -304,6 +307,10 @@ function isRaw(field: Field): boolean {
 
 function folded(field: Field, text: string): string {
   return isRaw(field) ? text : text.toLowerCase()
+}
+
+function anyText(texts: ReadonlySet<string>): RegExp {
+  return new RegExp([...texts].map(escape).join('|'))
 }
 
 function escape(text: string): string {

@@ -1,5 +1,5 @@
 // A fix is pasted into the policy: whatever a client sends as path, field or name must not say anything else there.
-import { assert, constantFrom, oneof, property, string } from 'fast-check'
+import * as fc from 'fast-check'
 import test from 'ava'
 import { parse } from 'yaml'
 import * as fixes from '../../src/diagnose/fixes.ts'
@@ -8,9 +8,9 @@ import { site } from '../support/snapshot.ts'
 const context = { address: '203.0.113.7', site: null, commandOptions: '', nowMs: Date.UTC(2026, 10, 21) }
 
 test('an exception holds rule, source, reason, owner and end, and path and field only where they are plain', t => {
-  const hostile = oneof(
-    string(),
-    constantFrom(
+  const hostile = fc.oneof(
+    fc.string(),
+    fc.constantFrom(
       '/a"]\n      sources: [0.0.0.0/0',
       '/a\n    - rule: other',
       '/x/../y',
@@ -23,8 +23,8 @@ test('an exception holds rule, source, reason, owner and end, and path and field
       'body\nmodes: {}',
     ),
   )
-  assert(
-    property(hostile, hostile, (path, field) => {
+  fc.assert(
+    fc.property(hostile, hostile, (path, field) => {
       const { yaml } = fixes.ruleException(context, { ruleId: 'r', path, field })
       const written = parse(yaml ?? '') as { rules: { exceptions: readonly Record<string, unknown>[] } }
       t.deepEqual(Object.keys(written), ['rules'])

@@ -112,3 +112,37 @@ test('bans and allows survive a restart of the gate', async t => {
     [['ban', `${US}/32`]],
   )
 })
+
+test('bans that are set while policies are taken put no old policy back into force', async t => {
+  await using gate = await startWholeGate()
+  const stop = new AbortController()
+  const banOnAndOn = async (network: number): Promise<number> => {
+    let count = 0
+    for (; !stop.signal.aborted; count++) {
+      await gate.admin('POST', '/v1/overlay', {
+        kind: 'ban',
+        range: `198.51.${network}.${count % 256}`,
+        classes: null,
+        reason: 'a test',
+        owner: 'jane',
+        createdMs: Date.now(),
+        expiresMs: null,
+      })
+    }
+    return Math.min(count, 256)
+  }
+  const banning = [100, 101, 102].map(banOnAndOn)
+  for (let round = 0; round < 10; round++) {
+    gate.write({ ...gate.policy, home: round % 2 === 0 ? ['US', 'SE'] : ['US'] })
+    const result = await gate.portcullis.reload('file')
+    t.true(result.ok)
+    // Whatever was under way when the policy was swapped has ended after another ban.
+    await gate.admin('POST', '/v1/flush')
+    await gate.admin('GET', '/v1/overlay')
+    t.is(gate.portcullis.snapshot().id, result.ok ? result.id : '', `round ${round}`)
+  }
+  stop.abort()
+  const counts = await Promise.all(banning)
+  const all = counts.reduce((sum, count) => sum + count, 0)
+  t.is(await gate.metric('portcullis_overlay_entries', { kind: 'ban' }), all)
+})

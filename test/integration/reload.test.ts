@@ -227,3 +227,13 @@ test('reloads that come at once are done one after the other', async t => {
   await t.throwsAsync(ask(gate, {}, { from: SE }))
   t.is(gate.lines.of('gate.internal-error').length, 0)
 })
+
+test('a reload by command that moves the admin address is answered, and the new address serves', async t => {
+  await using gate = await startWholeGate()
+  const before = gate.portcullis.adminEndpoint()
+  gate.write({ ...gate.policy, admin: { address: '127.0.0.2:0' } })
+  t.like(await gate.admin('POST', '/v1/reload', {}), { ok: true })
+  t.is(gate.portcullis.adminEndpoint()?.host, '127.0.0.2')
+  t.is((await gate.status()).policy.id, gate.portcullis.snapshot().id)
+  await t.throwsAsync(fetch(`http://127.0.0.1:${before?.port ?? 0}/healthz`))
+})

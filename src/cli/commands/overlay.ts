@@ -9,7 +9,7 @@ import type { Snapshot } from '../../policy/snapshot.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
 import { formatTime, parseDuration, shortRange } from '../format.ts'
 import { askGate, requirePolicy } from '../gate-access.ts'
-import { nearest } from '../nearest.ts'
+import { suggest } from '../../config/spelling.ts'
 
 const DEFAULT_FOR = { ban: '1d', allow: '7d' } as const
 const OPTIONS = {
@@ -105,7 +105,7 @@ function classesOf(args: CommandArguments): readonly TrafficClass[] | null {
   return given.map(word => {
     const known = CLASSES.find(entry => entry === word)
     if (known !== undefined) return known
-    const suggestion = nearest(word, CLASSES)
+    const suggestion = suggest(word, CLASSES)
     throw usageError(
       `there is no class "${word}"`,
       suggestion === undefined ? `Classes are ${CLASSES.join(', ')}.` : `Did you mean ${suggestion}?`,

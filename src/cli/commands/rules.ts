@@ -4,7 +4,7 @@ import { formatSourceLine } from '../../policy/source-line.ts'
 import { usageError, type Command } from '../command.ts'
 import { counted, formatDay } from '../format.ts'
 import { requirePolicy } from '../gate-access.ts'
-import { nearest } from '../nearest.ts'
+import { suggest } from '../../config/spelling.ts'
 import type { Terminal } from '../terminal.ts'
 
 export const rulesCommand: Command = {
@@ -20,7 +20,7 @@ export const rulesCommand: Command = {
     const { rules } = snapshot.rules
     const shown = rules.filter(rule => wanted === undefined || rule.id === wanted || rule.pack === wanted)
     if (wanted !== undefined && shown.length === 0) {
-      const suggestion = nearest(wanted, [...rules.map(rule => rule.id), ...rules.map(rule => rule.pack)])
+      const suggestion = suggest(wanted, [...rules.map(rule => rule.id), ...rules.map(rule => rule.pack)])
       throw usageError(
         `no rule or rule pack ${wanted} is in use`,
         suggestion === undefined ? 'See: portcullis rules' : `Did you mean ${suggestion}?`,
