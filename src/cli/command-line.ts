@@ -4,28 +4,25 @@ import { COMMON_OPTIONS, parseCommand, type Command, type CommandContext } from 
 import { COMMANDS } from './commands.ts'
 import { suggest } from '../config/spelling.ts'
 import type { Terminal } from './terminal.ts'
+import { VERSION } from './version.ts'
 
 /** Runs one command line. @returns the exit code: 0 done, 1 refused or failed, 2 called wrongly */
 export async function runCommandLine(argv: readonly string[], context: CommandContext): Promise<number> {
   const [word, ...rest] = argv
   const { terminal } = context
   if (word === undefined || word === 'help' || word === '--help' || word === '-h') {
-    const about = rest[0] === undefined ? undefined : COMMANDS.find(entry => entry.name === rest[0])
+    const [topic] = rest
+    const about = COMMANDS.find(entry => entry.name === topic)
+    if (topic !== undefined && about === undefined) return complainOfCommand(topic, 'help ', terminal)
     terminal.print(about === undefined ? overview(terminal) : commandHelp(about, terminal))
     return word === undefined ? 2 : 0
   }
-  const command = COMMANDS.find(entry => entry.name === word)
-  if (command === undefined) {
-    const suggestion = suggest(
-      word,
-      COMMANDS.map(entry => entry.name),
-    )
-    terminal.complain(
-      `portcullis: there is no command "${word}".`,
-      suggestion === undefined ? 'See: portcullis help' : `Did you mean: portcullis ${suggestion}?`,
-    )
-    return 2
+  if (word === 'version' || word === '--version' || word === '-v') {
+    terminal.print(`Portcullis ${VERSION}`)
+    return 0
   }
+  const command = COMMANDS.find(entry => entry.name === word)
+  if (command === undefined) return complainOfCommand(word, '', terminal)
   try {
     const args = parseCommand(command, rest)
     if (args.flag('help')) {
@@ -40,6 +37,18 @@ export async function runCommandLine(argv: readonly string[], context: CommandCo
   }
 }
 
+function complainOfCommand(word: string, before: string, terminal: Terminal): number {
+  const suggestion = suggest(
+    word,
+    COMMANDS.map(entry => entry.name),
+  )
+  terminal.complain(
+    `portcullis: there is no command "${word}".`,
+    suggestion === undefined ? 'See: portcullis help' : `Did you mean: portcullis ${before}${suggestion}?`,
+  )
+  return 2
+}
+
 function overview(terminal: Terminal): string {
   const rows = COMMANDS.map(({ name, summary }) => [terminal.tone('strong', name), summary])
   return [
@@ -50,6 +59,7 @@ function overview(terminal: Terminal): string {
     terminal.table(rows, '  '),
     '',
     'Options of a command: portcullis <command> --help',
+    terminal.wrap('Exit codes: 0 done or healthy; 1 refused, failed or unhealthy; 2 called wrongly.'),
   ].join('\n')
 }
 

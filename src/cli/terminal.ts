@@ -100,7 +100,7 @@ const PIPE_WIDTH = 100
 // Prose is hard to read in longer lines, whatever the terminal has.
 const MAX_WIDTH = 110
 const MIN_WIDTH = 40
-const MIN_LAST_COLUMN = 28
+const MIN_LAST_COLUMN = 36
 
 function padded(cell: string, width: number): string {
   return cell + ' '.repeat(Math.max(0, width - visibleLength(cell)))

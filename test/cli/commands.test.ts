@@ -25,6 +25,9 @@ test('help: the overview names every command, each command explains its options;
     }
   }
   t.is((await bench.cli([])).code, 2)
+  const wrong = await bench.cli(['help', 'staus'])
+  t.deepEqual([wrong.code, wrong.out], [2, ''])
+  t.regex((await bench.cli(['--version'])).out, /^Portcullis \d+\.\d+\.\d+\n$/)
 })
 
 for (const [words, complaint] of [

@@ -85,7 +85,7 @@ async function shell(command: string, env: Readonly<Record<string, string>>): Pr
   return { code, out, err }
 }
 
-test('README: the commands work in the order in which they stand, and the first diagnosis is real output', async t => {
+test('trap 38: the commands of the README work in the order in which they stand, and the first diagnosis is real output', async t => {
   t.is(commands[0], 'npm ci && npm run demo')
   t.is(commands.at(-1), 'bash test/run')
   const manifest = JSON.parse(read('package.json')) as { readonly scripts: Readonly<Record<string, string>> }
@@ -149,7 +149,7 @@ test('README: the commands work in the order in which they stand, and the first 
 
 for (const path of DOCUMENTS) {
   for (const { text, line } of blocksOf(path).filter(block => block.language === 'yaml')) {
-    test(`YAML of ${path}:${line} is valid policy`, t => {
+    test(`trap 38: YAML of ${path}:${line} is valid policy`, t => {
       const directory = mkdtempSync(join(tmpdir(), 'portcullis-docs-'))
       t.teardown(() => rmSync(directory, { recursive: true, force: true }))
       for (const folder of ['profiles', 'rules'])
@@ -217,7 +217,7 @@ test('every file and folder that a document names in code exists', t => {
   t.deepEqual(missing, [])
 })
 
-test('every command and option of portcullis that a document shows exists', async t => {
+test('trap 38: every command, option and script that a document shows exists', async t => {
   const { COMMANDS } = await import('../../src/cli/commands.ts')
   const { COMMON_OPTIONS } = await import('../../src/cli/command.ts')
   const wrong: string[] = []
@@ -230,5 +230,17 @@ test('every command and option of portcullis that a document shows exists', asyn
           wrong.push(`${path}: ${name} --${option}`)
     }
   }
+  const { scripts } = JSON.parse(read('package.json')) as { readonly scripts: object }
+  for (const path of DOCUMENTS) {
+    for (const [, name = ''] of read(path).matchAll(/npm run (?:-s )?([a-z-]+)/g))
+      if (!Object.hasOwn(scripts, name)) wrong.push(`${path}: npm run ${name}`)
+  }
   t.deepEqual(wrong, [])
+})
+
+test('trap 43: what a MeshCentral server needs behind a gate is in its document', t => {
+  const settings = blocksOf('docs/real-rmm.md').filter(block => block.language === 'json')
+  const text = settings.map(block => JSON.stringify(JSON.parse(block.text))).join()
+  for (const key of ['cert', 'WANonly', 'aliasPort', 'redirPort', 'tlsOffload', 'trustedProxy', 'certUrl'])
+    t.true(text.includes(`"${key}":`), key)
 })
