@@ -29,14 +29,15 @@ import { openStore } from './journal/store.ts'
 import { storeFile } from './journal/store-file.ts'
 import { buildOverlay } from './journal/store-overlay.ts'
 import { PortcullisError } from './policy/error.ts'
-import { expiringEntries } from './policy/expiring.ts'
 import type { Snapshot } from './policy/snapshot.ts'
-import { formatSourceLine } from './policy/source-line.ts'
+import { startExpiryWarnings } from './expiry-warnings.ts'
 import { connectionGauges, gateStatus } from './status.ts'
 
 /** What the gate is started with. */
 export type StartOptions = {
   readonly policyDirectory: string
+  /** How log lines and explanations name the policy directory; the directory itself when left out. */
+  readonly policyLabel?: string
   readonly stateDirectory?: string
   readonly version: string
   readonly platform: string
@@ -60,10 +61,6 @@ export type Portcullis = {
   readonly stop: () => Promise<void>
 }
 
-const EXPIRY_WARN_MS = 14 * 86_400_000
-const DAY_MS = 86_400_000
-const HOUSEKEEPING_MS = 60_000
-
 /**
  * Starts everything.
  * @throws PortcullisError `policy-invalid` when there is no valid policy to start with, `admin-address` when the admin
@@ -75,6 +72,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   const load = (): ReturnType<typeof loadPolicy> =>
     loadPolicy({
       directory: policyDirectory,
+      label: options.policyLabel ?? policyDirectory,
       nowMs: clock(),
       ...(options.stateDirectory === undefined ? {} : { stateDir: options.stateDirectory }),
     })
@@ -230,6 +228,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       await gate.apply(snapshot)
       forwarder.retain([...snapshot.upstreams.values()].flatMap(group => group.members))
       await moveAdmin(snapshot)
+      watcher?.refresh()
       reporter.report('policy.loaded', loadedFields(snapshot, changes, warnings))
     }
     if (trigger !== 'file') await Promise.all([certificates.reload(), countries.reload(), refreshOverlay()])
@@ -295,7 +294,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   }
 
   const close = async (connectionsCut: number): Promise<void> => {
-    clearInterval(housekeeping)
+    expiryWarnings.stop()
     watcher?.close()
     await Promise.all([leftAdmin, admin?.close()])
     await gate.close()
@@ -308,23 +307,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     await store.close()
   }
 
-  const warned = new Map<string, number>()
-  const housekeeping = setInterval(() => {
-    const nowMs = clock()
-    for (const entry of expiringEntries(inForce.snapshot, inForce.overlay, nowMs)) {
-      const leftMs = entry.expiresMs - nowMs
-      const key = `${formatSourceLine(entry.at)} ${entry.what}`
-      if (leftMs > EXPIRY_WARN_MS || leftMs < 0 || nowMs - (warned.get(key) ?? -Infinity) < DAY_MS) continue
-      warned.set(key, nowMs)
-      reporter.report('exception.expiring', {
-        what: entry.what,
-        line: formatSourceLine(entry.at),
-        expiresMs: entry.expiresMs,
-        daysLeft: Math.floor(leftMs / DAY_MS),
-      })
-    }
-  }, HOUSEKEEPING_MS)
-  housekeeping.unref()
+  const expiryWarnings = startExpiryWarnings(current, reporter, clock)
   let watcher: ReturnType<typeof watchPolicy> | null = null
 
   try {
@@ -359,6 +342,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     watcher = watchPolicy({
       directory: policyDirectory,
       file: POLICY_FILE,
+      extraFiles: () => inForce.snapshot.files,
       onChange: () => void reload('file').catch(cause => internalError('reload', cause)),
       onProblem: problem => internalError('policy watch', new Error(problem)),
     })

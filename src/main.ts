@@ -9,6 +9,13 @@ import { Terminal } from './cli/terminal.ts'
 // A pattern that backtracks too long is finished by V8's linear-time engine instead of holding the event loop.
 setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks')
 
+// A reader that has seen enough (`| head`) is no error, and must never end a gate.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
+}
+
 const argv = process.argv.slice(2)
 process.exitCode = await runCommandLine(argv, {
   terminal: new Terminal(process.stdout, process.stderr, {

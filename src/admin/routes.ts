@@ -56,13 +56,13 @@ function readEntry(body: unknown): NewOverlayEntry | string {
   const reason = textOf(body, 'reason')
   const owner = textOf(body, 'owner')
   if (reason === undefined || owner === undefined)
-    return `reason and owner are texts of 1 to ${MAX_TEXT} characters`
+    return `reason and owner are texts of 1 to ${MAX_TEXT} characters, without control characters`
   const classes = classesOf(body)
   if (classes === undefined) return `classes is null or a list of ${CLASSES.join(', ')}`
   const createdMs = field(body, 'createdMs')
   const expiresMs = field(body, 'expiresMs')
-  if (typeof createdMs !== 'number' || !Number.isFinite(createdMs)) return 'createdMs is a time'
-  if (expiresMs !== null && (typeof expiresMs !== 'number' || !(expiresMs > createdMs)))
+  if (!isTime(createdMs)) return 'createdMs is a time'
+  if (expiresMs !== null && !(isTime(expiresMs) && expiresMs > createdMs))
     return 'expiresMs is null or a later time'
   return { kind, range, classes, reason, owner, createdMs, expiresMs }
 }
@@ -86,7 +86,17 @@ function rangeOf(body: unknown): string | undefined {
 
 function textOf(body: unknown, name: string): string | undefined {
   const text = field(body, name)
-  return typeof text === 'string' && text.trim() !== '' && text.length <= MAX_TEXT ? text : undefined
+  return typeof text === 'string' && text.trim() !== '' && text.length <= MAX_TEXT && !UNSAFE.test(text)
+    ? text
+    : undefined
+}
+
+// What could garble the terminal of whoever lists the entries: controls, ANSI sequences, bidi and invisible characters.
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
+
+/** Milliseconds that a date can hold. */
+function isTime(value: unknown): value is number {
+  return Number.isInteger(value) && Math.abs(Number(value)) <= 8.64e15
 }
 
 function classesOf(body: unknown): readonly TrafficClass[] | null | undefined {

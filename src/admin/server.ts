@@ -85,7 +85,13 @@ function listen(server: Server, endpoint: Endpoint): Promise<void> {
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse, parts: AdminParts): Promise<void> {
-  const url = new URL(request.url ?? '/', 'http://admin.invalid')
+  const base = 'http://admin.invalid'
+  const target = request.url ?? '/'
+  if (!target.startsWith('/') || target.startsWith('//') || !URL.canParse(target, base)) {
+    send(response, 400, { error: 'the target is not a path' })
+    return
+  }
+  const url = new URL(target, base)
   // A page in the admin's browser can reach loopback: neither a foreign Host (DNS rebinding) nor any Origin is served.
   if (!isLocalHost(request.headers.host) || request.headers.origin !== undefined) {
     send(response, 403, { error: 'the admin address answers only to its own address, never to a web page' })

@@ -2,8 +2,8 @@
 import { PortcullisError } from '../policy/error.ts'
 import { COMMON_OPTIONS, parseCommand, type Command, type CommandContext } from './command.ts'
 import { COMMANDS } from './commands.ts'
-import { nearest } from './nearest.ts'
-import { Terminal } from './terminal.ts'
+import { suggest } from '../config/spelling.ts'
+import type { Terminal } from './terminal.ts'
 
 /** Runs one command line. @returns the exit code: 0 done, 1 refused or failed, 2 called wrongly */
 export async function runCommandLine(argv: readonly string[], context: CommandContext): Promise<number> {
@@ -16,7 +16,7 @@ export async function runCommandLine(argv: readonly string[], context: CommandCo
   }
   const command = COMMANDS.find(entry => entry.name === word)
   if (command === undefined) {
-    const suggestion = nearest(
+    const suggestion = suggest(
       word,
       COMMANDS.map(entry => entry.name),
     )

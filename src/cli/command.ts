@@ -1,7 +1,7 @@
 // What a command is: its name, its words for the help page, its options, and its run function.
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
 import { PortcullisError } from '../policy/error.ts'
-import { nearest } from './nearest.ts'
+import { suggest } from '../config/spelling.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Everything of the process that a command may use; tests pass their own. */
@@ -100,7 +100,7 @@ export function parseCommand(command: Command, argv: readonly string[]): Command
     if (word === '--') break
     const name = /^--([^=]+)/.exec(word)?.[1]
     if (name !== undefined && !(name in config)) {
-      const suggestion = nearest(name, Object.keys(config))
+      const suggestion = suggest(name, Object.keys(config))
       throw usageError(
         `${command.name} has no option --${name}`,
         suggestion === undefined ? `See portcullis ${command.name} --help.` : `Did you mean --${suggestion}?`,

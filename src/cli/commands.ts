@@ -8,7 +8,9 @@ import { eventsCommand } from './commands/events.ts'
 import { explainCommand } from './commands/explain.ts'
 import { generateCommand } from './commands/generate.ts'
 import { allowCommand, banCommand, denyCommand, unbanCommand } from './commands/overlay.ts'
+import { geoCommand } from './commands/geo.ts'
 import { reloadCommand } from './commands/reload.ts'
+import { rulesCommand } from './commands/rules.ts'
 import { runCommand } from './commands/run.ts'
 import { sitesCommand } from './commands/sites.ts'
 import { statusCommand } from './commands/status.ts'
@@ -29,5 +31,7 @@ export const COMMANDS: readonly Command[] = [
   unbanCommand,
   reloadCommand,
   certCommand,
+  rulesCommand,
+  geoCommand,
   generateCommand,
 ]

@@ -2,7 +2,7 @@
 import { inspectCertificates } from './certificate-report.ts'
 import type { CertificateState, GateStatus } from '../admin/status.ts'
 import { summariseActivity, type Activity } from '../diagnose/activity.ts'
-import type { Evidence } from '../diagnose/diagnosis.ts'
+import type { Evidence } from '../diagnose/finding.ts'
 import type { DatabaseState } from '../geo/country-lookup.ts'
 import type { StoreReader } from '../journal/store-core.ts'
 import type { StoredEvent } from '../journal/store-events.ts'
@@ -11,7 +11,7 @@ import type { Address } from '../net/address.ts'
 import { explain } from '../policy/explain.ts'
 import type { Snapshot } from '../policy/snapshot.ts'
 import { CommandArguments, type CommandContext } from './command.ts'
-import { askGate, openStore } from './gate-access.ts'
+import { askGate, commandOptions, openStore } from './gate-access.ts'
 import { lookUp, questionOf, storedOverlay, upstreamUp } from './question.ts'
 
 /** How far back a diagnosis looks. */
@@ -31,6 +31,7 @@ export type Gathered = {
 export async function gather(
   snapshot: Snapshot,
   address: Address,
+  args: CommandArguments,
   context: CommandContext,
 ): Promise<Gathered> {
   const nowMs = context.nowMs()
@@ -39,13 +40,15 @@ export async function gather(
   const { source, databases } = await lookUp(snapshot, address, context.nowMs)
   const question = questionOf(new CommandArguments({}, []), snapshot, source, status, nowMs)
   const explanation = explain(snapshot, storedOverlay(snapshot), question)
-  const certificates = status?.certificates ?? (await inspectCertificates(snapshot, nowMs))
+  const files = await inspectCertificates(snapshot, nowMs)
+  const certificates = status?.certificates ?? files.certificates
   const store = openStore(snapshot)
   try {
     const sinceMs = nowMs - LOOK_BACK_MS
     const activity =
       store === undefined ? null : summariseActivity(store.ledger.ofSource(address.text, sinceMs), sinceMs)
-    const refusals = store === undefined ? [] : newestRefusals(store, address, sinceMs)
+    const events = store === undefined ? [] : newestEvents(store, address, sinceMs)
+    const refusals = events.filter(event => event.reference !== null)
     const down = snapshot.names.filter(name => !upstreamUp(status)(name.upstream)).map(name => name.host)
     return {
       databases,
@@ -58,9 +61,11 @@ export async function gather(
         explanation,
         activity,
         ruleHit: ruleHitOf(refusals),
+        handshakeProblem: handshakeProblemOf(events),
         upstreamsDown: status === undefined ? null : down,
         certificateProblem: certificateProblem(certificates, snapshot, nowMs),
         publicHost: snapshot.names[0]?.host ?? null,
+        commandOptions: commandOptions(args),
         nowMs,
       },
     }
@@ -69,13 +74,19 @@ export async function gather(
   }
 }
 
-function newestRefusals(store: StoreReader, address: Address, sinceMs: number): readonly StoredEvent[] {
+function newestEvents(store: StoreReader, address: Address, sinceMs: number): readonly StoredEvent[] {
   const range = parseCidr(address.text)
-  if (typeof range === 'string') return []
-  return store.events.find({ range, sinceMs, limit: 200 }).filter(event => event.reference !== null)
+  return typeof range === 'string' ? [] : store.events.find({ range, sinceMs, limit: 200 })
 }
 
-function ruleHitOf(refusals: readonly StoredEvent[]): Evidence['ruleHit'] {
+function handshakeProblemOf(events: readonly StoredEvent[]): string | null {
+  const newest = events.find(event => event.name === 'handshake.failed')
+  const words = newest?.fields['problem']
+  return typeof words === 'string' && words !== '' ? words : null
+}
+
+/** The enforcing hit of the newest refusal by a rule; null: none of them is one. */
+export function ruleHitOf(refusals: readonly StoredEvent[]): Evidence['ruleHit'] {
   for (const { fields } of refusals) {
     if (fields['reason'] !== 'rule') continue
     const hits = fields['hits']

@@ -4,9 +4,10 @@ import { SCOPE_WORDS } from '../admin/status.ts'
 import type { DatabaseState } from '../geo/country-lookup.ts'
 import type { Explanation } from '../policy/explain.ts'
 import { REASONS } from '../policy/reasons.ts'
-import { formatSourceLine } from '../policy/source-line.ts'
+import { formatSourceLine, type SourceLine } from '../policy/source-line.ts'
 import type { Refusal, Step } from '../policy/verdict.ts'
-import { formatAgo, formatTime } from './format.ts'
+import { databaseAge, databaseName } from './databases.ts'
+import { formatTime, shortRange } from './format.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Who the source is: address, countries with the age of each database, site, allow and ban. */
@@ -15,6 +16,7 @@ export function standingLines(
   databases: readonly DatabaseState[],
   nowMs: number,
   terminal: Terminal,
+  indent = '',
 ): readonly string[] {
   const { source, site, allow, ban, trusted } = standing
   const rows: string[][] = [
@@ -27,17 +29,20 @@ export function standingLines(
   if (resolved.kind === 'country' && resolved.override !== null) {
     rows.push(['Country', `${resolved.code} by override, ${formatSourceLine(resolved.override)}`])
   }
-  if (databases.length === 0) rows.push(['Country', terminal.tone('bad', 'no database is loaded')])
-  if (addressScope(source.address) === 'public') {
-    for (const { role, type, builtMs } of databases) {
-      const answer = (role === 'first' ? country.first : country.second) ?? 'no answer'
+  const isPublic = addressScope(source.address) === 'public'
+  if (isPublic && databases.length === 0)
+    rows.push(['Country', terminal.tone('bad', 'no database is loaded')])
+  if (isPublic) {
+    for (const database of databases) {
+      const isFirst = database.role === 'first'
+      const answer = (isFirst ? country.first : country.second) ?? 'no answer'
       rows.push([
-        role === 'first' ? 'Country' : '',
-        `${answer}  by ${type}, built ${formatAgo(builtMs, nowMs)}`,
+        isFirst ? 'Country' : '',
+        `${answer}, by ${databaseName(database)} (${databaseAge(database, nowMs)})`,
       ])
     }
     if (country.first !== null && country.second !== null && country.first !== country.second) {
-      rows.push(['', terminal.tone('warn', 'The databases disagree; the first one decides.')])
+      rows.push(['', terminal.tone('warn', 'The databases disagree: the first one decides.')])
     }
   }
   rows.push([
@@ -45,59 +50,82 @@ export function standingLines(
     site === null ? 'none recorded' : `${site.id}, ${site.name} (${formatSourceLine(site.at)})`,
   ])
   if (trusted !== null) rows.push(['Trusted', `${trusted.value} (${formatSourceLine(trusted.at)})`])
-  if (allow !== null)
-    rows.push([
-      'Allow',
-      `${allow.range.text}: ${allow.reason}, by ${allow.owner}${until(allow.expiresMs)} ${formatSourceLine(allow.at)}`,
-    ])
-  if (ban !== null)
-    rows.push([
-      'Ban',
-      terminal.tone(
-        'bad',
-        `${ban.range.text}: ${ban.reason}, by ${ban.owner}${until(ban.expiresMs)} ${formatSourceLine(ban.at)}`,
-      ),
-    ])
-  return [terminal.table(rows)]
+  if (allow !== null) rows.push(['Allow', entryWords(allow)])
+  if (ban !== null) rows.push(['Ban', terminal.tone('bad', entryWords(ban))])
+  return [terminal.table(rows, indent)]
 }
 
-function until(expiresMs: number | null): string {
-  return expiresMs === null ? '' : `, until ${formatTime(expiresMs)}`
+type Entry = NonNullable<Explanation['standing']['allow']>
+
+/** `203.0.113.7 for console: jo travels, until 2026-11-28 09:30:12 UTC (allow 3 set by jo)`. */
+function entryWords({ range, classes, reason, owner, expiresMs, at }: Entry): string {
+  const scope = classes === null ? '' : ` for ${[...classes].join(', ')}`
+  const end = expiresMs === null ? '' : `, until ${formatTime(expiresMs)}`
+  const who = at.line === 0 ? '' : `, by ${owner}`
+  return `${shortRange(range.text)}${scope}: ${reason}${who}${end} ${inParentheses(at)}`
 }
 
-/** What the source gets: connection, lowest TLS version, every class. */
+/** A place in parentheses; places outside files have theirs already. */
+function inParentheses(at: SourceLine): string {
+  const text = formatSourceLine(at)
+  return text.startsWith('(') ? text : `(${text})`
+}
+
+/** What the source gets: connection, lowest TLS version, every class; what holds for several classes is said once. */
 export function accessLines(explanation: Explanation, terminal: Terminal): readonly string[] {
-  const { accept, lowestTls, classes, host } = explanation
-  const rows: string[][] = []
+  const { accept, hello, lowestTls, classes, host } = explanation
   const { verdict } = accept
-  rows.push([
-    'connection',
-    verdict.allow ? terminal.tone('good', 'admitted') : terminal.tone('bad', 'refused'),
-    verdict.allow ? '' : refusalWords(verdict.refusal),
-  ])
-  if (verdict.allow) {
-    const lowest = lowestTls ?? 'none'
-    rows.push([
-      'TLS',
-      lowestTls === null ? terminal.tone('bad', 'refused') : terminal.tone('good', `${lowest} and up`),
-      host === null ? '' : `for ${host}`,
-    ])
+  const bad = terminal.tone('bad', 'refused')
+  if (!verdict.allow) return [terminal.table([['everything', bad, refusalWords(verdict.refusal)]], '  ')]
+  const rows: string[][] = [['connection', terminal.tone('good', 'admitted'), '']]
+  const tlsRefusal = hello.every(entry => !entry.verdict.allow) ? lastRefusal(explanation) : null
+  if (tlsRefusal !== null) {
+    rows.push(['TLS', bad, refusalWords(tlsRefusal)])
+    if (lowestTls !== null) rows.push(['', '', `${lowestTls} and up would get in`])
+    return [terminal.table(rows, '  ')]
   }
-  for (const entry of classes) {
-    const words = entry.refusal === null ? formatSourceLine(entry.line) : refusalWords(entry.refusal)
-    const key = entry.needsKey === null ? '' : `, with the key of ${formatSourceLine(entry.needsKey)}`
+  rows.push([
+    'TLS',
+    terminal.tone('good', `${lowestTls ?? ''} and up`),
+    host === null ? '' : `for clients of ${host}`,
+  ])
+  for (const group of groupClasses(classes)) {
+    const [first] = group
+    if (first === undefined) continue
+    const why =
+      first.refusal === null
+        ? formatSourceLine(first.line)
+        : group.length === 1
+          ? refusalWords(first.refusal)
+          : `${REASONS[first.refusal.reason].because} ${inParentheses(first.line)}`
+    const key = first.needsKey === null ? '' : `, with the key of ${formatSourceLine(first.needsKey)}`
     rows.push([
-      entry.class,
-      entry.allowed ? terminal.tone('good', 'open') : terminal.tone('bad', 'refused'),
-      words + key,
+      group.length === classes.length ? 'every class' : group.map(entry => entry.class).join(', '),
+      first.allowed ? terminal.tone('good', 'open') : bad,
+      why + key,
     ])
   }
   return [terminal.table(rows, '  ')]
 }
 
+/** The refusal of the strongest client that was asked about. */
+function lastRefusal({ hello }: Explanation): Refusal | null {
+  const verdict = hello.at(-1)?.verdict
+  return verdict === undefined || verdict.allow ? null : verdict.refusal
+}
+
+type ExplainedClass = Explanation['classes'][number]
+
+/** Classes with the same answer for the same reason at the same line. */
+function groupClasses(classes: readonly ExplainedClass[]): readonly (readonly ExplainedClass[])[] {
+  const answer = ({ allowed, refusal, line, needsKey }: ExplainedClass): string =>
+    [allowed, refusal?.reason, formatSourceLine(line), needsKey && formatSourceLine(needsKey)].join()
+  return [...Map.groupBy(classes, answer).values()]
+}
+
 /** `no part of the server is open to the country of the address: CN (policies/portcullis.yaml:3:7)`. */
 export function refusalWords({ reason, saw, line }: Refusal): string {
-  return `${REASONS[reason].because}: ${saw} (${formatSourceLine(line)})`
+  return `${REASONS[reason].because}: ${saw} ${inParentheses(line)}`
 }
 
 /** The steps of one decision. */
@@ -112,7 +140,14 @@ export function stepLines(steps: readonly Step[], terminal: Terminal): readonly 
     step.why,
     terminal.tone('dim', formatSourceLine(step.line)),
   ])
-  return [terminal.table(rows, '  ')]
+  const wide = terminal.table(rows, '  ')
+  if (terminal.fits(wide)) return [wide]
+  const narrow = rows.map(([outcome = '', stage = '', saw, why, line]) => [
+    outcome,
+    stage,
+    `${saw}: ${why} ${line}`,
+  ])
+  return [terminal.table(narrow, '  ')]
 }
 
 /** The explanation as plain data. */

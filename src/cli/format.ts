@@ -21,6 +21,37 @@ export function formatDuration(ms: number): string {
   return 'less than a second'
 }
 
+/** `24 hours`, `7 days`, `90 minutes`: a span as people say it, in the unit that loses nothing. */
+export function formatSpan(ms: number): string {
+  if (ms <= 2 * 86_400_000 && ms % 3_600_000 === 0) {
+    const hours = ms / 3_600_000
+    return hours === 1 ? 'hour' : `${hours} hours`
+  }
+  if (ms % 86_400_000 === 0) return `${ms / 86_400_000} days`
+  if (ms % 60_000 === 0) return ms === 60_000 ? 'minute' : `${ms / 60_000} minutes`
+  return formatDuration(ms)
+}
+
+/** `1 site`, `3 sites`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}
+
+/** `2026-06-17`. */
+export function formatDay(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 10)
+}
+
+/** A range as people write it: an address without its /32 or /128. */
+export function shortRange(text: string): string {
+  return text.replace(text.includes(':') ? /\/128$/ : /\/32$/, '')
+}
+
+/** A word as a shell takes it: in quotes where it needs them. */
+export function shellWord(text: string): string {
+  return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`
+}
+
 /** `5 minutes ago`, or `in 5 minutes`. */
 export function formatAgo(ms: number, nowMs: number): string {
   return ms > nowMs ? `in ${formatDuration(ms - nowMs)}` : `${formatDuration(nowMs - ms)} ago`

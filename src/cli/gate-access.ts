@@ -9,11 +9,18 @@ import { storeFile } from '../journal/store-file.ts'
 import { PortcullisError } from '../policy/error.ts'
 import type { Snapshot } from '../policy/snapshot.ts'
 import type { CommandArguments, CommandContext } from './command.ts'
+import { shellWord } from './format.ts'
 
 /** The policy directory that a command works on: `--policy`, else PORTCULLIS_POLICY, else policies/ of the checkout. */
 export function policyDirectory(args: CommandArguments, context: CommandContext): string {
   const given = args.text('policy') ?? context.env['PORTCULLIS_POLICY']
   return given === undefined ? join(context.root, 'policies') : resolve(context.cwd, given)
+}
+
+/** What a suggested command needs besides, so that it works on the same policy: empty, or ` --policy <dir>`. */
+export function commandOptions(args: CommandArguments): string {
+  const given = args.text('policy')
+  return given === undefined ? '' : ` --policy ${shellWord(given)}`
 }
 
 /** A policy that could be loaded, with its warnings. */
@@ -80,4 +87,9 @@ export function openStore(snapshot: Snapshot): StoreReader | undefined {
 export function shownDirectory(directory: string, cwd: string): string {
   const short = relative(cwd, directory)
   return short === '' ? '.' : short.startsWith('..') ? directory : short
+}
+
+/** How a gate names its policy directory: short for the one of the checkout, in full for any other. */
+export function policyLabel(directory: string, root: string): string {
+  return directory === join(root, 'policies') ? 'policies' : directory
 }

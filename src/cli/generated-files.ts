@@ -1,8 +1,8 @@
-// The files that are derived from the code: JSON Schemas, the policy reference, the list of reasons.
+// The files that are derived from the code: JSON Schemas, the policy reference, the list of events, the list of reasons.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { jsonSchemaFiles } from '../config/json-schema.ts'
-import { policyReference } from '../config/reference.ts'
+import { generatedFiles as schemaFiles } from '../config/generate.ts'
+import { eventsDocument } from '../journal/events-document.ts'
 import { REASON_NAMES, REASONS } from '../policy/reasons.ts'
 
 /** A derived file and what must be in it. */
@@ -12,8 +12,8 @@ export type GeneratedFile = { readonly path: string; readonly text: string }
 export function generatedFiles(root: string): readonly GeneratedFile[] {
   const troubleshooting = 'docs/troubleshooting.md'
   return [
-    ...jsonSchemaFiles().map(({ name, content }) => ({ path: `policies/schema/${name}`, text: content })),
-    { path: 'docs/policy-reference.md', text: policyReference() },
+    ...schemaFiles().map(({ path, content }) => ({ path, text: content })),
+    { path: 'docs/events.md', text: eventsDocument() },
     {
       path: troubleshooting,
       text: readFileSync(join(root, troubleshooting), 'utf8').replace(

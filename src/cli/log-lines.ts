@@ -4,10 +4,14 @@ import type { CommandContext } from './command.ts'
 
 const STANDARD_OUTPUT = 1
 
-/** Where log lines of a foreground gate go. */
-export function standardLines({ terminal, isTerminal }: CommandContext): LineSink {
+/** Where log lines of a foreground gate go: readable on a terminal, JSON into a pipe. */
+export function standardLines(context: CommandContext): LineSink {
+  return context.isTerminal ? readableLines(context) : createLineSink(descriptorWriter(STANDARD_OUTPUT))
+}
+
+/** Log lines for a person, wherever they go. */
+export function readableLines({ terminal }: CommandContext): LineSink {
   const sink = createLineSink(descriptorWriter(STANDARD_OUTPUT))
-  if (!isTerminal) return sink
   const tones = { debug: 'dim', info: 'dim', warn: 'warn', error: 'bad' } as const
   return {
     ...sink,

@@ -12,7 +12,7 @@ import type { SourceFacts } from '../policy/facts.ts'
 import type { Listener, Overlay, Snapshot } from '../policy/snapshot.ts'
 import { usageError, type CommandArguments } from './command.ts'
 import { openStore } from './gate-access.ts'
-import { nearest } from './nearest.ts'
+import { suggest } from '../config/spelling.ts'
 
 /** Reads an address argument. @throws PortcullisError `usage` */
 export function requireAddress(text: string | undefined, command: string): Address {
@@ -111,7 +111,7 @@ function tlsOf(text: string | undefined): readonly TlsVersion[] | null {
     const number = /^(?:tls)?v?\s*1\.?([0-3])$/i.exec(word.trim())?.[1]
     const version = TLS_VERSIONS[Number(number)]
     if (number !== undefined && version !== undefined) return version
-    const suggestion = nearest(word, TLS_VERSIONS)
+    const suggestion = suggest(word, TLS_VERSIONS)
     throw usageError(
       `"${word}" is not a TLS version`,
       suggestion === undefined ? 'Write 1.0, 1.1, 1.2 or 1.3.' : `Did you mean ${suggestion}?`,

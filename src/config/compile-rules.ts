@@ -35,15 +35,15 @@ export function ruleDocuments(file: RuleFile, nowMs: number): readonly RuleDocum
       methods: rule.methods,
       when: conditionOf(rule.when, [...path, 'when'], file.report),
       except: rule.except.map((entry, number): RuleException => {
-        const { because, owner, until, ...scope } = entry
+        const { reason, owner, expires, ...scope } = entry
         warnOfEnd(
-          [...path, 'except', number, 'until'],
+          [...path, 'except', number, 'expires'],
           `an exception of rule ${rule.id}`,
-          until,
+          expires,
           nowMs,
           file.report,
         )
-        return { ...defined(scope), reason: because, owner, expiresMs: until, at: at('except', number) }
+        return { ...defined(scope), reason, owner, expiresMs: expires, at: at('except', number) }
       }),
       tests: { fires: requests('fires'), quiet: requests('quiet') },
       at: at('id'),

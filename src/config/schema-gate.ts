@@ -222,7 +222,7 @@ export const journal = strict({
 export const admin = strict({
   address: endpoint
     .prefault('127.0.0.1:9090')
-    .describe('Where metrics and status are served. It has no TLS and no password: keep it on this machine.'),
+    .describe('Where metrics and status are served. It has no TLS, and metrics need no token: keep it on this machine.'),
 }).describe('The admin address.')
 
 const directory = z.string().min(1).max(400)

@@ -1,7 +1,6 @@
 // Schema of a rule file: one pack of rules with their conditions, exceptions and tests.
 import { z } from 'zod'
-import { HINT, id, method, note, oneOrMany, strict, trafficClass } from './scalars.ts'
-import { quoted } from './problems.ts'
+import { id, lastDay, method, note, oneOrMany, strict, trafficClass } from './scalars.ts'
 
 const text = z.string().min(1).max(2_000)
 
@@ -51,36 +50,14 @@ export const condition: z.ZodType<WrittenCondition> = z
   )
   .meta({ id: 'condition', description: 'A test of fields, or all, any, not of other conditions.' })
 
-/** The end of a day (UTC) or an exact moment, in milliseconds since the epoch. */
-const until = z
-  .string()
-  .meta({
-    description: 'Last day (UTC), or an exact moment.',
-    examples: ['2027-06-30', '2027-06-30T12:00:00Z'],
-  })
-  .transform((value, context) => {
-    const day = /^\d{4}-\d{2}-\d{2}$/.test(value)
-    const moment = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?Z$/.test(value)
-    const ms = day || moment ? Date.parse(value) : Number.NaN
-    if (!Number.isNaN(ms) && new Date(ms).toISOString().startsWith(value.slice(0, 10))) {
-      return day ? ms + 86_400_000 : ms
-    }
-    context.issues.push({
-      code: 'custom',
-      message: `${quoted(value)} is not a date${HINT}write year-month-day: 2027-06-30`,
-      input: value,
-    })
-    return z.NEVER
-  })
-
 const exception = strict({
   paths: oneOrMany(text).optional().describe('Only on these paths.'),
   fields: oneOrMany(field).optional().describe('Only in these fields.'),
   sources: oneOrMany(text).optional().describe('Only from these addresses.'),
   sites: oneOrMany(text).optional().describe('Only from these sites.'),
-  because: note('Why.'),
+  reason: note('Why, for the next admin.'),
   owner: note('Who answers for this.'),
-  until,
+  expires: lastDay,
 }).describe('A place where the rule does not act.')
 
 const testRequest = z.union([

@@ -21,7 +21,11 @@ export type WatchOptions = {
 }
 
 /** A running watch. */
-export type PolicyWatch = { readonly close: () => void }
+export type PolicyWatch = {
+  /** Looks for further files that a policy just loaded names; their directories are watched from then on. */
+  readonly refresh: () => void
+  readonly close: () => void
+}
 
 const DEFAULT_SETTLE_MS = 300
 const FOLDERS = ['profiles', 'rules']
@@ -82,7 +86,14 @@ export function watchPolicy(options: WatchOptions): PolicyWatch {
 
   arm()
   if (!watched.has(directory)) options.onProblem(`${directory} cannot be watched: there is no such directory`)
+  let extras = extraNames(options)
   return {
+    refresh() {
+      const now = extraNames(options)
+      if (now === extras) return
+      extras = now
+      touched()
+    },
     close() {
       closed = true
       clearTimeout(timer)
@@ -115,13 +126,18 @@ function watchedDirectories(options: WatchOptions): ReadonlyMap<string, (name: s
 // A digest of everything that a load may read; null while a file is being written. A missing file counts as content, too.
 function contentOf(options: WatchOptions): string | null {
   const files: { readonly name: string; readonly bytes: Uint8Array }[] = []
-  for (const name of [...policyFiles(options.directory, options.file), ...(options.extraFiles?.() ?? [])]) {
+  const names = new Set([...policyFiles(options.directory, options.file), ...(options.extraFiles?.() ?? [])])
+  for (const name of names) {
     const result = readWhole(name, MAX_FILE_BYTES)
     if (result.ok) files.push({ name, bytes: result.bytes })
     else if (result.problem.includes('keeps changing')) return null
     else files.push({ name: `${name} ${result.problem}`, bytes: new Uint8Array() })
   }
   return digestOf(files)
+}
+
+function extraNames({ extraFiles }: WatchOptions): string {
+  return [...(extraFiles?.() ?? [])].sort().join('\n')
 }
 
 function inodeOf(path: string): bigint | null {

@@ -16,6 +16,7 @@ export type OutcomeCount = {
   readonly ja4: readonly string[]
   readonly classes: readonly TrafficClass[]
   readonly hosts: readonly string[]
+  readonly listeners: readonly string[]
 }
 
 /** Traffic of one class that the policy let through. */
@@ -25,6 +26,7 @@ export type ClassActivity = {
   /** Let through, but cut short or answered with a server error. */
   readonly failures: number
   readonly lastMs: number
+  readonly lastPassedMs: number | null
 }
 
 /** Activity of a source since a moment. */
@@ -38,6 +40,8 @@ export type Activity = {
   readonly classes: readonly ClassActivity[]
   /** Refusals and other ends before a request, newest first. */
   readonly outcomes: readonly OutcomeCount[]
+  /** Fingerprints of clients that got through: they tell a healthy device from one that fails behind the same address. */
+  readonly passedJa4: readonly string[]
   /** Sets of TLS versions that were offered, weakest first, with counts. */
   readonly offered: readonly { readonly versions: readonly TlsVersion[]; readonly count: number }[]
 }
@@ -57,6 +61,10 @@ export function summariseActivity(rows: readonly LedgerRow[], sinceMs: number): 
     lastRefusedMs: refused[0]?.lastMs ?? null,
     classes: CLASSES.flatMap(trafficClass => classActivity(trafficClass, passed, failed)),
     outcomes: troubles,
+    passedJa4: distinct(
+      passed.flatMap(row => row.shape.ja4 ?? []),
+      String,
+    ),
     offered: offeredCounts(rows),
   }
 }
@@ -76,6 +84,7 @@ function classActivity(
       passed: sum(good, row => row.count),
       failures: sum(bad, row => row.count),
       lastMs,
+      lastPassedMs: latest(good),
     },
   ]
 }
@@ -103,6 +112,10 @@ function outcomeCounts(rows: readonly LedgerRow[]): readonly OutcomeCount[] {
     ),
     hosts: distinct(
       group.flatMap(row => row.shape.host ?? row.shape.serverName ?? []),
+      String,
+    ),
+    listeners: distinct(
+      group.map(row => row.shape.listener),
       String,
     ),
   }))

@@ -1,11 +1,23 @@
 // What to do about each cause: steps for a person, and YAML that can be pasted into the policy.
+import type { TlsVersion } from '../net/tls-version.ts'
+import type { TrafficClass } from '../policy/classes.ts'
 import type { Explanation } from '../policy/explain.ts'
 import { REASONS, type Reason } from '../policy/reasons.ts'
+import type { Site } from '../policy/snapshot.ts'
 import { formatSourceLine } from '../policy/source-line.ts'
 import type { Standing } from '../policy/standing.ts'
 
-/** A fix. `yaml` goes into portcullis.yaml. */
+/** A fix. `yaml` is valid policy: merged into portcullis.yaml it makes the situation pass. */
 export type Fix = { readonly steps: readonly string[]; readonly yaml: string | null }
+
+/** What every fix may need to know. */
+export type FixContext = {
+  readonly address: string
+  readonly site: Site | null
+  /** Options that a command needs to reach this policy, with a leading space; empty: none. */
+  readonly commandOptions: string
+  readonly nowMs: number
+}
 
 const DAY_MS = 86_400_000
 const EXCEPTION_DAYS = 90
@@ -18,92 +30,141 @@ export function remedyOf(reason: Reason): Fix {
 }
 
 /** Lift a ban. */
-export function unban(address: string, { ban }: Standing): Fix {
-  if (ban === null) return steps(`bin/portcullis unban ${address}`)
-  const range = ban.range.text.replace(/\/(?:32|128)$/, '')
-  if (ban.at.line > 0)
-    return steps(
-      `Remove the ban at ${formatSourceLine(ban.at)}, or: bin/portcullis allow ${address} --reason "..."`,
-    )
-  return steps(`bin/portcullis unban ${range}`)
+export function unban(context: FixContext, { bans }: Standing): Fix {
+  const { address, commandOptions } = context
+  return steps(
+    ...bans.map(ban =>
+      ban.at.line > 0
+        ? `Remove the ban at ${formatSourceLine(ban.at)}, or: bin/portcullis allow ${address} --reason "..."${commandOptions}`
+        : `bin/portcullis unban ${withoutFullPrefix(ban.range.text)}${commandOptions}`,
+    ),
+  )
 }
 
 /** Record the site with its country, or correct the database. */
-export function admitCountry(address: string, country: string, geo: Explanation['country']): Fix {
+export function admitCountry(context: FixContext, country: string, geo: Explanation['country']): Fix {
+  const { address, site, commandOptions } = context
   const isCode = /^[A-Z]{2}$/.test(country)
   const differs = geo.first !== null && geo.second !== null && geo.first !== geo.second
-  const lines = [
-    'If this is a customer, record the site:',
-    ...(differs
-      ? [
-          `The databases disagree (${geo.first} and ${geo.second}): if the first one is wrong, add a geo.overrides entry instead.`,
-        ]
-      : []),
-    `For now only: bin/portcullis allow ${address} --for 7d --reason "..."`,
-  ]
   return {
-    steps: lines,
-    yaml: `sites:\n  new-site:\n    name: Name of the customer\n    addresses: [${address}]\n${isCode ? `    countries: [${country}]\n` : ''}`,
+    steps: [
+      `For now: bin/portcullis allow ${address} --for 7d --reason "..."${commandOptions}`,
+      ...(differs
+        ? [
+            `The databases disagree (${geo.first} and ${geo.second}). If the first one is wrong, add a geo.overrides entry instead.`,
+          ]
+        : []),
+      site === null
+        ? 'If this is a customer, record the site in portcullis.yaml:'
+        : `If that is right for site ${site.id}, add the country to it in portcullis.yaml:`,
+    ],
+    yaml: siteYaml(context, isCode ? [`countries: [${country}]`] : []),
   }
 }
 
 /** Old TLS: fix the device first, an exception second. */
-export function oldTls(address: string, nowMs: number, { standing }: Explanation): Fix {
-  const expires = new Date(nowMs + EXCEPTION_DAYS * DAY_MS).toISOString().slice(0, 10)
-  const site = standing.site
+export function oldTls(context: FixContext, minimum: TlsVersion | null): Fix {
+  const { site } = context
+  const intro = site === null ? 'record its site with' : `add to site ${site.id}`
   return {
     steps: [
       'On the device (Windows), then restart the agent service:',
-      '  reg add "HKLM\\SOFTWARE\\Microsoft\\.NETFramework\\v4.0.30319" /v SchUseStrongCrypto /t REG_DWORD /d 1 /f',
-      '  reg add "HKLM\\SOFTWARE\\Microsoft\\.NETFramework\\v4.0.30319" /v SystemDefaultTlsVersions /t REG_DWORD /d 1 /f',
-      '  (the same two below HKLM\\SOFTWARE\\WOW6432Node\\Microsoft\\.NETFramework\\v4.0.30319)',
-      '  reg add "HKLM\\SYSTEM\\CurrentControlSet\\Control\\SecurityProviders\\SCHANNEL\\Protocols\\TLS 1.2\\Client" /v Enabled /t REG_DWORD /d 1 /f',
-      '  reg add "HKLM\\SYSTEM\\CurrentControlSet\\Control\\SecurityProviders\\SCHANNEL\\Protocols\\TLS 1.2\\Client" /v DisabledByDefault /t REG_DWORD /d 0 /f',
-      site === null
-        ? 'If the device cannot be changed, record its site with an exception that ends:'
-        : `If the device cannot be changed, add an exception that ends to site ${site.id}:`,
+      String.raw`  reg add "HKLM\SOFTWARE\Microsoft\.NETFramework\v4.0.30319" /v SchUseStrongCrypto /t REG_DWORD /d 1 /f`,
+      String.raw`  reg add "HKLM\SOFTWARE\Microsoft\.NETFramework\v4.0.30319" /v SystemDefaultTlsVersions /t REG_DWORD /d 1 /f`,
+      String.raw`  (the same two below HKLM\SOFTWARE\WOW6432Node\Microsoft\.NETFramework\v4.0.30319)`,
+      String.raw`  reg add "HKLM\SYSTEM\CurrentControlSet\Control\SecurityProviders\SCHANNEL\Protocols\TLS 1.2\Client" /v Enabled /t REG_DWORD /d 1 /f`,
+      String.raw`  reg add "HKLM\SYSTEM\CurrentControlSet\Control\SecurityProviders\SCHANNEL\Protocols\TLS 1.2\Client" /v DisabledByDefault /t REG_DWORD /d 0 /f`,
+      `If the device cannot be changed, ${intro} an exception that ends:`,
     ],
-    yaml: `sites:\n  ${site?.id ?? 'new-site'}:\n    name: ${site?.name ?? 'Name of the customer'}\n    addresses: [${site?.ranges.map(range => range.text).join(', ') ?? address}]\n    tlsException: { minimum: TLSv1, reason: why this device stays old, owner: your name, expires: ${expires} }\n`,
+    yaml: siteYaml(context, [
+      `tlsException: { minimum: ${minimum ?? 'TLSv1'}, reason: why this device stays old, owner: your name, expires: ${exceptionEnd(context.nowMs)} }`,
+    ]),
+  }
+}
+
+/** A class that demands newer TLS than the client has. */
+export function classTls(
+  context: FixContext,
+  classes: readonly TrafficClass[],
+  best: TlsVersion | null,
+): Fix {
+  if (best === null) return remedyOf('tls-version-class')
+  return {
+    steps: ['Use a current client. If it cannot be changed, lower the demand for this site:'],
+    yaml: siteYaml(context, ['classes:', ...classes.map(name => `  ${name}: { tls: ${best} }`)]),
   }
 }
 
 /** A scoped exception for one rule. */
 export function ruleException(
+  context: FixContext,
   hit: { readonly ruleId: string; readonly field: string; readonly path: string } | null,
-  address: string,
-  nowMs: number,
 ): Fix {
+  const { address, commandOptions, nowMs } = context
   if (hit === null)
     return steps(
-      `bin/portcullis events ${address} --name request.refused shows the rule; except it if the request is legitimate.`,
+      `bin/portcullis events ${address} --name request.refused${commandOptions} shows the rule; except it if the request is legitimate.`,
     )
-  const expires = new Date(nowMs + EXCEPTION_DAYS * DAY_MS).toISOString().slice(0, 10)
+  const lines = [
+    `rule: ${hit.ruleId}`,
+    ...(PLAIN_PATH.test(hit.path) ? [`paths: [${JSON.stringify(hit.path.toLowerCase())}]`] : []),
+    ...(PLAIN_FIELD.test(hit.field) ? [`fields: [${JSON.stringify(hit.field)}]`] : []),
+    `sources: [${yamlAddress(address)}]`,
+    'reason: why this is legitimate',
+    'owner: your name',
+    `expires: ${exceptionEnd(nowMs)}`,
+  ]
   return {
     steps: ['If the request is legitimate, except exactly it:'],
-    yaml: `rules:\n  exceptions:\n    - rule: ${hit.ruleId}\n      paths: [${JSON.stringify(hit.path)}]\n      fields: [${hit.field}]\n      reason: why this is legitimate\n      owner: your name\n      expires: ${expires}\n`,
+    yaml: `rules:\n  exceptions:\n    - ${lines.join('\n      ')}\n`,
   }
 }
+
+// Path and field come from the client: what is not plain is left out, and the source alone narrows the exception.
+const PLAIN_PATH = /^\/[\w~@+-][\w.~@+-]*(?:\/[\w~@+-][\w.~@+-]*)*$/
+const PLAIN_FIELD = /^[a-z]+(?:\.[a-z0-9_.-]+)*$/
 
 /** Open a class to the source, in the narrowest way. */
-export function openClass(reason: Reason, classes: readonly string[], address: string): Fix {
+export function openClass(context: FixContext, reason: Reason, classes: readonly TrafficClass[]): Fix {
+  const { address, site, commandOptions } = context
+  const named = classes.map(entry => ` --class ${entry}`).join('')
+  const temporary = `For now: bin/portcullis allow ${address}${named} --for 7d --reason "..."${commandOptions}`
   if (reason === 'class-source') {
     return {
-      steps: ['If people at this address may use it, trust the address:'],
-      yaml: `trusted:\n  - ${address}\n`,
+      steps: [temporary, 'For good, if technicians sit at this address, trust it:'],
+      yaml: site === null ? `trusted:\n  - ${yamlAddress(address)}\n` : siteYaml(context, ['trusted: true']),
     }
   }
-  return steps(
-    REASONS[reason].remedy,
-    `For now only: bin/portcullis allow ${address} ${classes.map(entry => `--class ${entry} `).join('')}--for 7d --reason "..."`,
-  )
+  if (reason === 'class-closed') {
+    return {
+      steps: [temporary, 'For good, open it for this site only:'],
+      yaml: siteYaml(context, ['classes:', ...classes.map(name => `  ${name}: { access: open }`)]),
+    }
+  }
+  return steps(REASONS[reason].remedy, temporary)
 }
 
-/** The client uses another name. */
-export function wrongName(publicHost: string | null): Fix {
-  return steps(
-    `Set the server address at the client to https://${publicHost ?? 'the name of the gate'} (no path, no port, no trailing slash).`,
-    'If the other name is right, add it to names in portcullis.yaml.',
-  )
+/** The client uses a name that the gate does not serve, or none. */
+export function wrongName(
+  publicHost: string | null,
+  unknown: { readonly host: string; readonly upstream: string } | null,
+): Fix {
+  const set = `Set the server address at the client to https://${publicHost ?? 'the name of the gate'} (no path, no port, no trailing slash).`
+  if (unknown === null) return steps(set)
+  return {
+    steps: [set, 'If the other name is right, serve it too, with a certificate for it in certs/:'],
+    yaml: `names:\n  ${JSON.stringify(unknown.host)}: { upstream: ${JSON.stringify(unknown.upstream)} }\n`,
+  }
+}
+
+/** The client names no host. */
+export function noName(publicHost: string | null, listener: string): Fix {
+  const set = `Set the server address at the client to https://${publicHost ?? 'the name of the gate'}: a name, not an address.`
+  if (publicHost === null) return steps(set)
+  return {
+    steps: [set, 'If the client cannot send a name (very old ones cannot), say which one it means:'],
+    yaml: `listeners:\n  ${JSON.stringify(listener)}: { withoutName: ${JSON.stringify(publicHost)} }\n`,
+  }
 }
 
 /** The client speaks plain text. */
@@ -122,8 +183,9 @@ export function handshake(publicHost: string | null): Fix {
 }
 
 /** Nothing arrives. */
-export function neverArrived(publicHost: string | null): Fix {
+export function neverArrived(context: FixContext, publicHost: string | null, gateRuns: boolean): Fix {
   return steps(
+    ...(gateRuns ? [] : [`First start the gate: bin/portcullis run${context.commandOptions}`]),
     `From a machine at the site: Test-NetConnection -ComputerName ${publicHost ?? 'the gate'} -Port 443`,
     'If it fails: the outbound firewall there has the old address hard-coded, or DNS is old.',
     'If it succeeds: diagnose again; the test shows up here as "connected and sent nothing".',
@@ -136,15 +198,66 @@ export function neverTried(): Fix {
 }
 
 /** The upstream does not answer. */
-export function upstream(): Fix {
+export function upstream({ commandOptions }: FixContext): Fix {
   return steps(
-    'bin/portcullis status shows since when and why; bring the RMM server back. Agents return by themselves.',
+    `bin/portcullis status${commandOptions} shows since when and why; bring the RMM server back. Agents return by themselves.`,
   )
 }
 
 /** A certificate that nobody can accept. */
-export function renewCertificate(): Fix {
+export function renewCertificate({ commandOptions }: FixContext): Fix {
   return steps(
-    'Put the renewed certificate and key into certs/; they are taken up by themselves. bin/portcullis cert shows the result.',
+    `Put the renewed certificate and key into certs/; they are taken up by themselves. bin/portcullis cert${commandOptions} shows the result.`,
   )
+}
+
+/** A limit that was reached: twice as much room. */
+export function capacity(
+  context: FixContext,
+  kind: Reason,
+  classes: readonly TrafficClass[],
+  standing: Standing,
+): Fix {
+  const { limits, classes: general } = standing.snapshot
+  const { site } = context
+  const find = `See who holds them first: bin/portcullis status --connections${context.commandOptions}`
+  const room = 'If so many devices stand behind this address, give it more room:'
+  if (kind === 'connection-limit-source') {
+    const now = site?.connectionsPerSource ?? limits.connectionsPerSource
+    return { steps: [find, room], yaml: siteYaml(context, [`connectionsPerSource: ${2 * now}`]) }
+  }
+  if (kind === 'connection-limit-total') {
+    return {
+      steps: [find, 'If they are all yours, allow more (and as many open files in the service):'],
+      yaml: `limits:\n  connections: ${2 * limits.connections}\n`,
+    }
+  }
+  if (kind === 'requests-limit') {
+    const lines = classes.map(name => {
+      const now = (site?.classes.get(name) ?? general.get(name))?.limits.concurrentPerSource ?? 1
+      return `  ${name}: { limits: { concurrentPerSource: ${2 * now} } }`
+    })
+    return { steps: [find, room], yaml: siteYaml(context, ['classes:', ...lines]) }
+  }
+  return remedyOf(kind)
+}
+
+/** Lines below a site: the recorded one of the address, else a new one that holds the address. */
+function siteYaml({ address, site }: FixContext, lines: readonly string[]): string {
+  const id = site?.id ?? `site-${address.replaceAll(/[^0-9a-f]+/g, '-').replaceAll(/^-|-$/g, '')}`
+  const head = site === null ? ['name: Name of the customer', `addresses: [${yamlAddress(address)}]`] : []
+  return `sites:\n  ${id}:\n${[...head, ...lines].map(line => `    ${line}\n`).join('')}`
+}
+
+// The colons of IPv6 mean something to YAML.
+function yamlAddress(address: string): string {
+  return address.includes(':') ? JSON.stringify(address) : address
+}
+
+function exceptionEnd(nowMs: number): string {
+  return new Date(nowMs + EXCEPTION_DAYS * DAY_MS).toISOString().slice(0, 10)
+}
+
+function withoutFullPrefix(range: string): string {
+  return range.replace(range.includes(':') ? /\/128$/ : /\/32$/, '')
 }

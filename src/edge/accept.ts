@@ -50,7 +50,7 @@ export function createAdmission({ current, lookup, nowMs, maxLingering }: Admiss
       return decideAccept(snapshot, overlay, {
         source: sourceOf(address),
         listener,
-        openFromSource: bySource.get(address.text) ?? 0,
+        openFromSource: bySource.get(sourceKey(address)) ?? 0,
         openTotal: open,
         nowMs: nowMs(),
       })
@@ -64,15 +64,17 @@ export function createAdmission({ current, lookup, nowMs, maxLingering }: Admiss
       const { snapshot, overlay } = current()
       return standingOf(snapshot, overlay, sourceOf(address), nowMs())
     },
-    enter: ({ text }) => {
+    enter: address => {
       open++
-      bySource.set(text, (bySource.get(text) ?? 0) + 1)
+      const key = sourceKey(address)
+      bySource.set(key, (bySource.get(key) ?? 0) + 1)
     },
-    leave: ({ text }) => {
+    leave: address => {
       open--
-      const left = (bySource.get(text) ?? 1) - 1
-      if (left > 0) bySource.set(text, left)
-      else bySource.delete(text)
+      const key = sourceKey(address)
+      const left = (bySource.get(key) ?? 1) - 1
+      if (left > 0) bySource.set(key, left)
+      else bySource.delete(key)
     },
     linger: () => {
       if (lingering >= maxLingering) return false
@@ -83,8 +85,13 @@ export function createAdmission({ current, lookup, nowMs, maxLingering }: Admiss
       lingering--
     },
     open: () => open,
-    openFrom: ({ text }) => bySource.get(text) ?? 0,
+    openFrom: address => bySource.get(sourceKey(address)) ?? 0,
     sources: () => bySource.size,
     lingering: () => lingering,
   }
+}
+
+/** What connections are counted by: one IPv4 address, or the /64 that one IPv6 customer has whole and can roam in. */
+function sourceKey({ family, text, words }: Address): string {
+  return family === 4 ? text : `${words[0]}:${words[1]}`
 }

@@ -1,4 +1,5 @@
 // PURE parser of the first TLS flight: finds the ClientHello across TCP segments and TLS records, bounded, never throws.
+import type { HelloFacts } from '../policy/facts.ts'
 import { tlsRank, tlsVersionFromCode, type TlsVersion } from '../net/tls-version.ts'
 
 /** The parts of a ClientHello that decisions, alerts and JA4 need; codes as sent, GREASE included. */
@@ -305,4 +306,15 @@ function invalid(problem: string): HelloRead {
 
 function tooLarge(problem: string): HelloRead {
   return { kind: 'too-large', problem }
+}
+
+/** The facts of a hello, as decisions and events want them. */
+export function helloFacts(hello: ParsedHello, ja4: string): HelloFacts {
+  return {
+    serverName: hello.serverName,
+    versions: offeredVersions(hello),
+    alpn: hello.alpn,
+    ja4,
+    cipherCount: hello.cipherSuites.length,
+  }
 }

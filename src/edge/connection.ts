@@ -28,6 +28,9 @@ export type SecureConnection = {
   readonly reset?: () => void
 }
 
+/** What is kept of a connection while it is open: not the standing, which would keep the policy of its beginning in memory. */
+export type OpenConnection = Omit<SecureConnection, 'standing'>
+
 /** Handles a secure connection until it closes, and counts what passed. The gate reports the closing event from it. */
 export type ConnectionHandler = (connection: SecureConnection) => ConnectionActivity
 
@@ -39,6 +42,8 @@ export type ConnectionActivity = {
   readonly ending: () => Ending
   /** What it is doing now, for status: idle, the class of the request, or websocket. */
   readonly state: () => string
+  /** Another policy is in force: let go of the old one. What runs goes on. */
+  readonly policyChanged: () => void
   /** Stop taking requests; finish what runs; close when idle. */
   readonly drain: () => void
 }

@@ -5,17 +5,15 @@ import { cidrContains } from '../net/cidr.ts'
 import type { Address } from '../net/address.ts'
 import { decideHello } from '../policy/decide-hello.ts'
 import type { TlsFacts } from '../policy/facts.ts'
-import { REASONS } from '../policy/reasons.ts'
 import type { Name, Snapshot, TlsProfileName } from '../policy/snapshot.ts'
 import { BUILT_IN } from '../policy/source-line.ts'
 import type { Refusal } from '../policy/verdict.ts'
-import { offeredVersions, type ParsedHello } from './client-hello.ts'
+import { helloFacts, type ParsedHello } from './client-hello.ts'
 import { ConnectionReport, refusal } from './connection-report.ts'
 import type { ConnectionActivity } from './connection.ts'
 import { FirstBytes } from './first-bytes.ts'
 import { LINGER_MS, tupleOf, type GateContext, type OpenEndpoint } from './gate-context.ts'
-import { readOpening, type AnswerForm } from './opening.ts'
-import { plainHttpAnswer } from './plaintext.ts'
+import { lastWordsOf, readOpening, type AnswerForm } from './opening.ts'
 import { readProxyHeader } from './proxy-protocol.ts'
 import type { ConnectionPhase, LiveConnection } from './live-connection.ts'
 import { tlsAlertRecord } from './tls-alert.ts'
@@ -100,6 +98,15 @@ export class GateConnection {
     this.#guard(() => this.#opened?.activity?.drain())
   }
 
+  /** Another policy is in force: what is kept of the old one is let go, or long-lived connections would pile policies up. */
+  policyChanged(): void {
+    this.#guard(() => {
+      if (this.#opened === null) return
+      this.#report.standing = this.#gate.admission.standing(this.#report.address)
+      this.#opened.activity?.policyChanged()
+    })
+  }
+
   /** Closes at once. */
   cut(): void {
     this.#opened?.socket.destroy()
@@ -138,6 +145,7 @@ export class GateConnection {
         tlsProfile: chosen.tlsProfile,
         name: chosen.name,
         openedMs: this.#report.openedMs,
+        reset: () => this.#raw.resetAndDestroy(),
       })
     })
   }
@@ -233,13 +241,7 @@ export class GateConnection {
   #heard(parsed: ParsedHello): void {
     const { isUpstreamUp, nowMs, isDraining } = this.#gate
     const standing = this.#report.whoever()
-    const hello = {
-      serverName: parsed.serverName,
-      versions: offeredVersions(parsed),
-      alpn: parsed.alpn,
-      ja4: this.#gate.ja4(parsed),
-      cipherCount: parsed.cipherSuites.length,
-    }
+    const hello = helloFacts(parsed, this.#gate.ja4(parsed))
     this.#report.hello = hello
     const answer: AnswerForm = { kind: 'alert', version: parsed.legacyVersion }
     if (this.#pending !== null) {
@@ -277,6 +279,7 @@ export class GateConnection {
     raw.allowHalfOpen = false
     this.#tuple = tupleOf(raw)
     this.#gate.handshakes.set(this.#tuple, this)
+    this.#gate.wrapped.set(raw, this)
     this.#setTimer(snapshot.limits.handshakeMs, () => {
       this.handshakeFailed('handshake-timeout', 'the client did not finish the handshake in time')
       raw.destroy()
@@ -295,12 +298,7 @@ export class GateConnection {
       this.#raw.resetAndDestroy()
       return
     }
-    const { alert, status, because } = REASONS[verdict.reason]
-    if (answer.kind === 'http') {
-      this.#endWith(plainHttpAnswer(verdict.reason, status ?? 403, because, reference))
-    } else if (answer.kind === 'alert' && alert !== undefined) {
-      this.#endWith(tlsAlertRecord(alert, answer.version))
-    } else this.#endWith(null)
+    this.#endWith(lastWordsOf(verdict.reason, answer, reference))
   }
 
   /** Sends the last words and keeps reading for a moment: unread bytes would turn FIN into RST and the words be lost (trap 8). */

@@ -24,6 +24,8 @@ export type GateContext = {
   readonly connections: Set<GateConnection>
   /** Connections in their handshake by `tupleOf` (trap 11: the TLS socket does not say publicly which socket it wraps). */
   readonly handshakes: Map<string, GateConnection>
+  /** The same by the socket below, for handshakes whose client is already gone. */
+  readonly wrapped: WeakMap<object, GateConnection>
   /** Connections of load balancers that have not named their client yet. */
   readonly awaitingHeader: { count: number }
   readonly isDraining: () => boolean

@@ -87,7 +87,10 @@ export function createGate(options: GateOptions): Gate {
   let lastId = 0
   const idStart = nowMs().toString(36)
 
-  const ownerOf = (socket: TLSSocket): GateConnection | undefined => context.handshakes.get(tupleOf(socket))
+  // A client that sends its alert and hangs up leaves a TLS socket without a tuple; the socket that it wraps still says
+  // whose it was. That is private to Node (trap 11): should it go away, only the words for such a failure get poorer.
+  const ownerOf = (socket: TLSSocket): GateConnection | undefined =>
+    context.handshakes.get(tupleOf(socket)) ?? context.wrapped.get(Reflect.get(socket, '_parent') ?? socket)
   const context: GateContext = {
     admission: createAdmission({
       current,
@@ -117,6 +120,7 @@ export function createGate(options: GateOptions): Gate {
     nowMs,
     connections: new Set(),
     handshakes: new Map(),
+    wrapped: new WeakMap(),
     awaitingHeader: { count: 0 },
     isDraining: () => isDraining,
   }
@@ -222,6 +226,7 @@ export function createGate(options: GateOptions): Gate {
         for (const key of failures.keys()) if (!wanted.has(key)) failures.delete(key)
         context.servers.retain(snapshot)
         prepareServers(context, snapshot)
+        for (const connection of context.connections) connection.policyChanged()
         const opened = await openWanted()
         return { opened, closed, failed: wanted.size - bound.size }
       }),

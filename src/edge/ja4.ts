@@ -32,23 +32,29 @@ export function createJa4(sha256Hex: Sha256Hex, maxRemembered: number): (hello: 
 
 /** Equal for hellos with equal fingerprints in equal order; one character per code, lists kept apart by their lengths. */
 function keyOf(hello: ParsedHello): string {
-  const { cipherSuites, extensions, signatureAlgorithms, supportedVersions } = hello
-  const lengths = `${cipherSuites.length},${extensions.length},${signatureAlgorithms.length},${supportedVersions?.length ?? -1},${hello.legacyVersion},`
-  return (
-    lengths +
-    characters(cipherSuites) +
-    characters(extensions) +
-    characters(signatureAlgorithms) +
-    (supportedVersions === null ? '' : characters(supportedVersions)) +
-    (hello.alpn[0] ?? '')
-  )
+  const { cipherSuites, extensions, signatureAlgorithms, supportedVersions, alpn } = hello
+  const codes = [
+    cipherSuites.length,
+    extensions.length,
+    signatureAlgorithms.length,
+    supportedVersions?.length ?? NO_LIST,
+    hello.legacyVersion,
+  ]
+  addCodes(codes, cipherSuites)
+  addCodes(codes, extensions)
+  addCodes(codes, signatureAlgorithms)
+  if (supportedVersions !== null) addCodes(codes, supportedVersions)
+  const protocol = alpn[0] ?? ''
+  for (let at = 0; at < protocol.length; at++) codes.push(protocol.charCodeAt(at))
+  // Made in one go: a text that grows by characters would have to be put together again before it can be looked up.
+  return String.fromCharCode(...codes)
 }
 
-function characters(codes: readonly number[]): string {
-  let text = ''
+const NO_LIST = 0xffff
+
+function addCodes(codes: number[], list: readonly number[]): void {
   // GREASE is drawn anew for each connection and counts for nothing, so that one value stands for all.
-  for (const code of codes) text += String.fromCharCode(isGrease(code) ? 0x0a0a : code)
-  return text
+  for (const code of list) codes.push(isGrease(code) ? 0x0a0a : code)
 }
 
 /** Computes the fingerprint, for example `t13d1516h2_8daaf6152771_e5627efa2ab1`. */

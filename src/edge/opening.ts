@@ -1,7 +1,8 @@
 // PURE: what the first bytes of a client amount to: a ClientHello, a reason to refuse, or not enough yet.
-import type { Reason } from '../policy/reasons.ts'
+import { REASONS, type Reason } from '../policy/reasons.ts'
 import { readClientHello, type ParsedHello } from './client-hello.ts'
-import { namePlaintext } from './plaintext.ts'
+import { namePlaintext, plainHttpAnswer } from './plaintext.ts'
+import { tlsAlertRecord } from './tls-alert.ts'
 
 /** How a refusal can be put to the client: an alert in this TLS version, plain HTTP, or not at all. */
 export type AnswerForm =
@@ -40,3 +41,14 @@ export function readOpening(bytes: Uint8Array, maxHelloBytes: number): Opening {
 }
 
 const TLS_1_2: AnswerForm = { kind: 'alert', version: 0x0303 }
+
+/** What the client is told of a refusal before its handshake: an alert, plain HTTP, or nothing. */
+export function lastWordsOf(
+  reason: Reason,
+  answer: AnswerForm,
+  reference: string,
+): Uint8Array | string | null {
+  const { alert, status, because } = REASONS[reason]
+  if (answer.kind === 'http') return plainHttpAnswer(reason, status ?? 403, because, reference)
+  return answer.kind === 'alert' && alert !== undefined ? tlsAlertRecord(alert, answer.version) : null
+}

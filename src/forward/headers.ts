@@ -38,6 +38,10 @@ const CLIENT_FAMILY = new Set([
   'client-ip',
   'real-ip',
   'remote-addr',
+  'remote-user',
+  'remote-groups',
+  'remote-email',
+  'remote-name',
   'remote-ip',
   'cf-connecting-ip',
   'cf-connecting-ipv6',
@@ -57,11 +61,19 @@ const CLIENT_FAMILY = new Set([
   'x-remote-ip',
   'x-remote-addr',
   'x-remote-user',
+  'x-webauth-user',
+  'x-authenticated-user',
+  'x-authenticated-userid',
+  'x-auth-request-user',
+  'x-auth-request-email',
   'x-originating-ip',
   'x-proxyuser-ip',
   'x-envoy-external-address',
   'x-azure-clientip',
   'x-azure-socketip',
+  'x-azure-fdid',
+  'x-ms-forwarded-client-ip',
+  'x-ms-proxy',
   'x-appengine-user-ip',
   'x-nginx-proxy',
   'x-host',
@@ -75,7 +87,15 @@ const CLIENT_FAMILY = new Set([
   'front-end-https',
 ])
 
-const CLIENT_FAMILY_PREFIXES = ['x-forwarded', 'x-original', 'x-ssl-client', 'ssl-client']
+const CLIENT_FAMILY_PREFIXES = [
+  'x-forwarded',
+  'x-original',
+  'x-ssl-client',
+  'ssl-client',
+  'x-ms-client-principal',
+  'x-goog-authenticated-user',
+  'x-goog-iap',
+]
 
 /** A Connection header cannot remove these: servers and rules must agree on what a request says. */
 const END_TO_END = new Set([
@@ -212,7 +232,11 @@ function kindOf(name: string): NameKind {
   const known = kinds.get(name)
   if (known !== undefined) return known
   const kind = classifyName(name)
-  if (kinds.size < MAX_REMEMBERED && name.length <= 64) kinds.set(name, kind)
+  if (name.length > 64) return kind
+  // Started anew rather than left full: otherwise one client with made-up names would slow everybody down for good.
+  if (kinds.size >= MAX_REMEMBERED) kinds.clear()
+  // A text of its own: the part of a head would keep the whole head in memory.
+  kinds.set(` ${name}`.slice(1), kind)
   return kind
 }
 

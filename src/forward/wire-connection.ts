@@ -5,6 +5,7 @@ import type { PortcullisError } from '../policy/error.ts'
 import type { UpstreamMember } from '../policy/snapshot.ts'
 import { formatLastChunk } from './request-head.ts'
 import { ResponseParser, type ParsedHead, type ParserLimits, type ResponseSink } from './response-parser.ts'
+import type { Flushable, TurnEnd } from './turn-end.ts'
 import { closing, invalid, late, reset } from './upstream-error.ts'
 import { openUpstreamSocket } from './upstream-socket.ts'
 import type { Carrier, WireExchange } from './wire-exchange.ts'
@@ -13,6 +14,7 @@ import type { Carrier, WireExchange } from './wire-exchange.ts'
 export type ConnectionOwner = {
   /** The forwarder's coarse clock, milliseconds. */
   readonly now: () => number
+  readonly turnEnd: TurnEnd
   /** Finished cleanly: may carry another exchange. */
   readonly free: (connection: WireConnection, keepAliveMs: number | null) => void
   /** Closed or handed away: counts no more. */
@@ -21,10 +23,13 @@ export type ConnectionOwner = {
   readonly repeat: (exchange: WireExchange) => void
 }
 
+/** Up to here a body is copied into one string with its head: cheaper than a vectored write. */
+const JOIN_BYTES = 8_192
+
 const WEBSOCKET_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
 /** A pooled upstream connection. */
-export class WireConnection implements Carrier, ResponseSink {
+export class WireConnection implements Carrier, Flushable, ResponseSink {
   /** When the current wait must end, on the owner's clock. */
   deadlineMs = Infinity
   readonly #member: UpstreamMember
@@ -36,7 +41,8 @@ export class WireConnection implements Carrier, ResponseSink {
   #kept = false
   #headSeen = false
   #paused = false
-  #heldHead: string | null = null
+  /** Head of the request, and as much of a small body as came in the same turn; null: sent. */
+  #held: string | null = null
   #problem: Error | null = null
   #gone = false
   #keepAliveMs: number | null = null
@@ -76,8 +82,12 @@ export class WireConnection implements Carrier, ResponseSink {
   sendBody(chunk: Buffer): boolean {
     const socket = this.#socket
     const chunked = this.#exchange?.request.framing.kind === 'chunked'
+    if (this.#held !== null && !chunked && this.#held.length + chunk.length <= JOIN_BYTES) {
+      this.#held += chunk.toString('latin1')
+      return true
+    }
     socket.cork()
-    this.#flushHead()
+    this.#flushHeld()
     if (chunked) socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
     let room = socket.write(chunk)
     if (chunked) room = socket.write('\r\n', 'latin1')
@@ -88,12 +98,12 @@ export class WireConnection implements Carrier, ResponseSink {
   }
 
   sendEnd(trailers: readonly string[]): void {
-    this.#socket.cork()
-    this.#flushHead()
     if (this.#exchange?.request.framing.kind === 'chunked') {
+      this.#socket.cork()
+      this.#flushHeld()
       this.#socket.write(formatLastChunk(trailers), 'latin1')
+      this.#socket.uncork()
     }
-    this.#socket.uncork()
     this.deadlineMs = this.#until(this.#headSeen ? 'responseIdleMs' : 'responseMs')
   }
 
@@ -138,7 +148,7 @@ export class WireConnection implements Carrier, ResponseSink {
     if (exchange === null) return
     this.#exchange = null
     this.deadlineMs = Infinity
-    if (reusable && exchange.bodyDone && this.#heldHead === null && this.#problem === null) {
+    if (reusable && exchange.bodyDone && this.#held === null && this.#problem === null) {
       this.#kept = true
       if (this.#paused) this.#socket.resume()
       this.#paused = false
@@ -182,35 +192,34 @@ export class WireConnection implements Carrier, ResponseSink {
   #send(exchange: WireExchange): void {
     const { request } = exchange
     this.#parser.begin(request.method === 'HEAD', exchange.upgradeHandler !== null)
+    // Head and first piece of the body go out in one write when the body is already here.
+    this.#held = exchange.head
+    this.#owner.turnEnd.soon(this)
     if (request.framing.kind === 'none') {
-      this.#socket.write(exchange.head, 'latin1')
       this.deadlineMs = this.#until('responseMs')
       return
     }
-    // Head and first piece of the body go out in one write when the body is already here.
-    this.#heldHead = exchange.head
     this.deadlineMs = Infinity
-    if (!exchange.hasUnsent) setImmediate(flushHeldHead, this)
     exchange.flush(this)
   }
 
-  /** The edge's body took longer than this turn of the event loop: the head goes alone. */
-  flushLoneHead(): void {
-    if (this.#exchange !== null) this.#flushHead()
+  /** The turn of the event loop is over: what was held goes now. */
+  flush(): void {
+    if (this.#exchange !== null) this.#flushHeld()
   }
 
-  #flushHead(): void {
-    if (this.#heldHead === null) return
-    const head = this.#heldHead
-    this.#heldHead = null
-    this.#socket.write(head, 'latin1')
+  #flushHeld(): void {
+    if (this.#held === null) return
+    const text = this.#held
+    this.#held = null
+    this.#socket.write(text, 'latin1')
   }
 
   readonly #onData = (chunk: Buffer): void => {
     const exchange = this.#exchange
     // Bytes on an idle connection answer no request: whoever came next would get them.
     if (exchange === null) return this.drop()
-    if (this.#heldHead !== null) return this.#fail(invalid(this.#member, 'an answer before it was asked'))
+    if (this.#held !== null) return this.#fail(invalid(this.#member, 'an answer before it was asked'))
     if (exchange.bodyDone) this.deadlineMs = this.#until('responseIdleMs')
     const problem = this.#parser.execute(chunk)
     if (problem !== null) this.#fail(invalid(this.#member, problem))
@@ -270,10 +279,6 @@ export class WireConnection implements Carrier, ResponseSink {
 }
 
 function ignore(): void {}
-
-function flushHeldHead(connection: WireConnection): void {
-  connection.flushLoneHead()
-}
 
 /** RFC 6455, section 4.1: what makes a 101 the answer to this very handshake. */
 function isWebSocketAccepted(sent: readonly string[], received: readonly string[]): boolean {

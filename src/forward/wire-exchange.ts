@@ -87,11 +87,6 @@ export class WireExchange implements Exchange {
     this.repeated = true
   }
 
-  /** True while body chunks wait for the connection. */
-  get hasUnsent(): boolean {
-    return this.#unsent.length > 0 || (this.bodyDone && this.request.framing.kind !== 'none')
-  }
-
   drained(): void {
     if (!this.#wantsDrain || this.over) return
     this.#wantsDrain = false

@@ -2,6 +2,7 @@
 import type { UpstreamMember } from '../policy/snapshot.ts'
 import type { Exchange, ExchangeHandler, Forwarder, UpgradeHandler, UpstreamRequest } from './forwarder.ts'
 import { formatRequestHead } from './request-head.ts'
+import { TurnEnd } from './turn-end.ts'
 import { closing, misuse } from './upstream-error.ts'
 import { WireExchange } from './wire-exchange.ts'
 import { WirePool, type PoolLimits } from './wire-pool.ts'
@@ -29,6 +30,7 @@ export function createForwarder(options: ForwarderOptions = {}): Forwarder {
   const limits: PoolLimits = { ...DEFAULTS, ...overrides }
   const pools = new Map<string, WirePool>()
   const poolOf = new WeakMap<UpstreamMember, WirePool>()
+  const turnEnd = new TurnEnd()
   let now = clock()
   let timer: NodeJS.Timeout | null = null
   let closed = false
@@ -52,7 +54,7 @@ export function createForwarder(options: ForwarderOptions = {}): Forwarder {
     const known = poolOf.get(member)
     if (known !== undefined) return known
     const key = poolKey(member)
-    const pool = pools.get(key) ?? new WirePool(limits, () => now)
+    const pool = pools.get(key) ?? new WirePool(limits, () => now, turnEnd)
     pool.revive()
     pools.set(key, pool)
     poolOf.set(member, pool)

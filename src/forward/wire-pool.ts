@@ -1,6 +1,7 @@
 // The connections to one upstream member: the last used is used first, idle ones close early, waiting is bounded.
 import type { UpstreamMember } from '../policy/snapshot.ts'
 import type { ParserLimits } from './response-parser.ts'
+import type { TurnEnd } from './turn-end.ts'
 import { busy, closing } from './upstream-error.ts'
 import { WireConnection, type ConnectionOwner } from './wire-connection.ts'
 import type { WireExchange } from './wire-exchange.ts'
@@ -18,15 +19,17 @@ export type PoolLimits = ParserLimits & {
 /** The pool of one member. */
 export class WirePool implements ConnectionOwner {
   readonly now: () => number
+  readonly turnEnd: TurnEnd
   readonly #limits: PoolLimits
   readonly #all = new Set<WireConnection>()
   readonly #idle: WireConnection[] = []
   readonly #waiting = new Set<WireExchange>()
   #retired = false
 
-  constructor(limits: PoolLimits, now: () => number) {
+  constructor(limits: PoolLimits, now: () => number, turnEnd: TurnEnd) {
     this.#limits = limits
     this.now = now
+    this.turnEnd = turnEnd
   }
 
   /** Gives the exchange a connection: a kept one, a new one, or the next that becomes free. */

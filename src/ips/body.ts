@@ -8,14 +8,23 @@ const MAX_VALUES = 1000
 const MAX_DEPTH = 64
 const MAX_BASE64 = 131_072
 
-/** The body as text. UTF-16 is read as such, because XML parsers do so and it would hide everything else. */
+/** The body as text. UTF-16 is read as such, announced or not: servers do so, and it would hide everything else. */
 export function bodyText(body: Uint8Array): string {
   const [a = 0, b = 0, c = 0, d = 0] = body
-  if ((a === 0xff && b === 0xfe) || (a === 0x3c && b === 0 && c !== 0 && d === 0))
-    return new TextDecoder('utf-16le').decode(body)
-  if ((a === 0xfe && b === 0xff) || (a === 0 && b === 0x3c && c === 0))
-    return new TextDecoder('utf-16be').decode(body)
+  if ((a === 0xff && b === 0xfe) || (isText(a) && b === 0 && isText(c) && d === 0))
+    return bothReadings('utf-16le', body)
+  if ((a === 0xfe && b === 0xff) || (a === 0 && isText(b) && c === 0 && isText(d)))
+    return bothReadings('utf-16be', body)
   return new TextDecoder('utf-8').decode(body)
+}
+
+/** A few NUL bytes in front must not hide from rules what a server reads as UTF-8 all the same. */
+function bothReadings(wide: string, body: Uint8Array): string {
+  return `${new TextDecoder(wide).decode(body)}\n${new TextDecoder('utf-8').decode(body)}`
+}
+
+function isText(byte: number): boolean {
+  return (byte >= 0x20 && byte < 0x7f) || byte === 9 || byte === 10 || byte === 13
 }
 
 /** The decoded, lower-case view of body text: percent, `\uXXXX` and XML character references. */
@@ -60,7 +69,7 @@ export function formValues(text: string): NamedValue[] {
       const name = split === end ? '' : text.slice(at, split)
       const value = split === end ? text.slice(at, end) : text.slice(split + 1, end)
       values.push({
-        name: decodeLeniently(name, true).toLowerCase(),
+        name: parameterName(decodeLeniently(name, true)),
         value: decodeLeniently(value, true).toLowerCase(),
       })
     }
@@ -69,13 +78,34 @@ export function formValues(text: string): NamedValue[] {
   return values
 }
 
-/** Leaves of a JSON document by the name of their key. When it cannot be read whole, its text is one value: never unseen. */
+/** A name as lenient servers take it: without blanks around it, and up to a NUL. */
+function parameterName(name: string): string {
+  const end = name.indexOf('\0')
+  return (end < 0 ? name : name.slice(0, end)).trim().toLowerCase()
+}
+
+// `"name": value` as lenient parsers read it: quotes of either kind or none, comments between.
+const LOOSE_PAIR =
+  /(?:"([^"\\]{0,200}(?:\\.[^"\\]{0,200}){0,20})"|'([^'\\]{0,200})'|(?<![\w$])([\w$]{1,200}))(?:\s|\/\*[^*]{0,80}\*\/){0,8}:(?:\s|\/\*[^*]{0,80}\*\/){0,8}(?:"([^"\\]*(?:\\.[^"\\]*)*)"?|'([^'\\]*(?:\\.[^'\\]*)*)'?|([^\s,}\]"']{1,400}))/gs
+
+/** Pairs of text that is nearly JSON, or the beginning of JSON; lenient servers read comments, single quotes and late commas. */
+function looseJsonValues(text: string): NamedValue[] {
+  const values: NamedValue[] = [{ name: '', value: decodeBodyText(text, false) }]
+  for (const [, double, single, bare, inDouble, inSingle, plain] of text.matchAll(LOOSE_PAIR)) {
+    if (values.length > MAX_VALUES * 4) break
+    const name = decodeBodyText(double ?? single ?? bare ?? '', false)
+    values.push({ name, value: decodeBodyText(inDouble ?? inSingle ?? plain ?? '', false) })
+  }
+  return values
+}
+
+/** Leaves of a JSON document by the name of their key. When it cannot be read whole, its text is a value as well: never unseen. */
 export function jsonValues(text: string): NamedValue[] {
   let root: unknown
   try {
     root = JSON.parse(text)
   } catch {
-    return [{ name: '', value: decodeBodyText(text, false) }]
+    return looseJsonValues(text)
   }
   const values: NamedValue[] = []
   const pending: { name: string; value: unknown; depth: number }[] = [{ name: '', value: root, depth: 0 }]
@@ -101,40 +131,57 @@ export function jsonValues(text: string): NamedValue[] {
   return values
 }
 
-/** Fields and file names of a multipart body. */
+/** Fields and file names of a multipart body. What servers could read in several ways is read in all of them. */
 export function multipartValues(
   text: string,
   contentType: string,
 ): { readonly values: NamedValue[]; readonly files: string[] } {
-  const boundary = /boundary=(?:"([^"]{1,200})"|([^;,\s]{1,200}))/i.exec(contentType)
-  const delimiter = boundary?.[1] ?? boundary?.[2]
+  const delimiters = new Set(
+    [...contentType.matchAll(BOUNDARY)].map(([, quoted, plain]) => quoted ?? plain ?? ''),
+  )
   const values: NamedValue[] = []
   const files: string[] = []
-  if (delimiter === undefined) return { values: [{ name: '', value: decodeBodyText(text, false) }], files }
-  for (const part of text.split(`--${delimiter}`).slice(1, MAX_VALUES)) {
-    const end = part.search(/\r?\n\r?\n/)
-    const head = end < 0 ? part : part.slice(0, end)
-    const name = dispositionParameter(head, 'name') ?? ''
-    const file = dispositionParameter(head, 'filename')
-    if (file === undefined) {
-      values.push({
-        name: name.toLowerCase(),
-        value: decodeBodyText(end < 0 ? '' : part.slice(end).trim(), false),
-      })
-    } else {
-      values.push({ name: name.toLowerCase(), value: '' })
-      files.push(decodeLeniently(file, false).toLowerCase())
-    }
+  if (delimiters.size !== 1) values.push({ name: '', value: decodeBodyText(text, false) })
+  for (const delimiter of delimiters) {
+    const parts = text.split(`--${delimiter}`)
+    const rest = parts.splice(MAX_VALUES)
+    for (const part of parts.slice(1)) readPart(part, values, files)
+    if (rest.length > 0) values.push({ name: '', value: decodeBodyText(rest.join('\n'), false) })
   }
   return { values, files }
 }
 
-function dispositionParameter(head: string, name: string): string | undefined {
-  const found = new RegExp(
-    `[;\\s]${name}\\*?\\s{0,8}=\\s{0,8}(?:"((?:[^"\\\\]|\\\\.){0,2000})"|([^;\\r\\n]{0,2000}))`,
-    'i',
-  ).exec(head)
-  return found?.[1] ?? found?.[2]
+const BOUNDARY = /boundary\s{0,8}=\s{0,8}(?:"([^"]{1,200})"|([^;,\s]{1,200}))/gi
+
+function readPart(part: string, values: NamedValue[], files: string[]): void {
+  const end = part.search(/\r?\n\r?\n/)
+  const { names, file } = readDisposition(end < 0 ? part : part.slice(0, end))
+  if (file !== undefined) files.push(decodeLeniently(file, false).toLowerCase())
+  // A part with a file name that is empty is a field to some servers.
+  const isFile = file !== undefined && file !== ''
+  const value = isFile || end < 0 ? '' : decodeBodyText(part.slice(end).trim(), false)
+  for (const name of names) values.push({ name, value })
+}
+
+// A quoted text is taken whole: `x="; name=a"` names nothing.
+const PARAMETER =
+  /;\s{0,20}([^\s=;"*]{1,40})\*?\s{0,8}=\s{0,8}(?:"([^"\\]*(?:\\.[^"\\]*)*)"?|([^;\r\n]{0,2000}))|"[^"\\]*(?:\\.[^"\\]*)*"?/gs
+
+/** The names that a part may have, and its file name when it is one. Only the Content-Disposition line says so. */
+function readDisposition(head: string): { readonly names: ReadonlySet<string>; readonly file?: string } {
+  const line = /(?:^|\n)content-disposition[ \t]*:((?:[^\r\n]|\r?\n[ \t])*)/i.exec(head)?.[1] ?? ''
+  const names = new Set<string>()
+  let file: string | undefined
+  for (const [, key, quoted, plain] of line.matchAll(PARAMETER)) {
+    const value = quoted ?? plain?.trim() ?? ''
+    if (key?.toLowerCase() === 'filename') file ??= value
+    if (key?.toLowerCase() !== 'name') continue
+    names.add(parameterName(decodeLeniently(value, false)))
+    // Some servers take a backslash for an escape, others for itself.
+    if (value.includes('\\')) names.add(parameterName(value.replaceAll(/\\(.)/g, '$1')))
+  }
+  if (names.size === 0) names.add('')
+  return file === undefined ? { names } : { names, file }
 }
 
 /** What the base64 runs of a text decode to, lower-case, NULs dropped so that UTF-16 inside reads as text. */

@@ -5,10 +5,11 @@ import { AGENT_CLASSES, type TrafficClass } from '../policy/classes.ts'
 import type { RequestFacts } from '../policy/facts.ts'
 import { matchesPath } from '../policy/path-pattern.ts'
 import { compileCondition, Gates, type Condition, type Judgement, type Match } from './condition.ts'
-import { readField, RequestView } from './fields.ts'
+import { contentTypes, readField, RequestView } from './fields.ts'
 import { showValue } from './redact.ts'
 import type { RuleCondition, RuleDocument, RuleException, RuleProblem } from './rule-document.ts'
 import type { RuleHit, RuleInfo, RuleScope, RuleSet } from './rule-set.ts'
+import { NEVER, type SourceBits, type Sources } from './sources.ts'
 
 type Exception = {
   readonly document: RuleException
@@ -50,7 +51,7 @@ export function compileRules(documents: readonly RuleDocument[]): {
     if (rule !== null && problems.length === before) rules.push(rule)
   }
   gates.close()
-  return { ruleSet: makeRuleSet(rules), problems }
+  return { ruleSet: makeRuleSet(rules, gates.bits), problems }
 }
 
 function compileRule(document: RuleDocument, gates: Gates, problems: RuleProblem[]): Rule | null {
@@ -106,7 +107,7 @@ function compileException(ruleId: string, document: RuleException, problems: Rul
   }
 }
 
-function makeRuleSet(rules: readonly Rule[]): RuleSet {
+function makeRuleSet(rules: readonly Rule[], bits: SourceBits): RuleSet {
   const active = rules.filter(rule => rule.document.mode !== 'off')
   const candidates = pathIndex(active)
   return {
@@ -114,9 +115,10 @@ function makeRuleSet(rules: readonly Rule[]): RuleSet {
     rules: rules.map(rule => infoOf(rule.document)),
     matchHead: (facts, scope) => {
       const judgement = judge(facts, null)
+      const present = bits.present(facts.query, facts.headers, false)
       const hits: RuleHit[] = []
-      for (const rule of candidates(facts, judgement).all) {
-        if (!applies(rule, facts, scope)) continue
+      for (const { rule, needs } of candidates(facts, judgement).all) {
+        if ((needs & present) === 0 || !applies(rule, facts, scope)) continue
         const match = rule.condition.test(judgement)
         if (match === null || isDecidedByBody(rule, facts, scope, judgement)) continue
         if (report(rule, match, judgement, facts, scope, hits)) break
@@ -127,15 +129,17 @@ function makeRuleSet(rules: readonly Rule[]): RuleSet {
       if (!announcesBody(facts)) return false
       const judgement = judge(facts, null)
       return candidates(facts, judgement).body.some(
-        rule => applies(rule, facts, scope) && readsBodyOf(rule, facts, scope, judgement),
+        ({ rule }) => applies(rule, facts, scope) && readsBodyOf(rule, facts, scope, judgement),
       )
     },
     matchBody: (facts, scope, body) => {
       const head = judge(facts, null)
       const whole = judge(facts, body)
+      const present = bits.present(facts.query, facts.headers, true)
       const hits: RuleHit[] = []
-      for (const rule of candidates(facts, head).body) {
-        if (!applies(rule, facts, scope) || !readsBodyOf(rule, facts, scope, head)) continue
+      for (const { rule, needs } of candidates(facts, head).body) {
+        if ((needs & present) === 0 || !applies(rule, facts, scope) || !readsBodyOf(rule, facts, scope, head))
+          continue
         const match = rule.condition.test(whole)
         if (match === null) continue
         // What the head alone showed has been reported already.
@@ -147,8 +151,10 @@ function makeRuleSet(rules: readonly Rule[]): RuleSet {
   }
 }
 
-/** Rules that can still fire for a path. */
-type Candidates = { readonly all: readonly Rule[]; readonly body: readonly Rule[] }
+/** A rule that can still fire for a path, and without which parts of the request it cannot. */
+type Candidate = { readonly rule: Rule; readonly needs: Sources }
+
+type Candidates = { readonly all: readonly Candidate[]; readonly body: readonly Candidate[] }
 
 const MAX_PATHS = 1024
 const MAX_PATH_LENGTH = 256
@@ -164,10 +170,13 @@ function pathIndex(rules: readonly Rule[]): (facts: RequestFacts, judgement: Jud
     const path = mark < 0 ? target : target.slice(0, mark)
     let found = known.get(path)
     if (found === undefined) {
-      const all = rules.filter(rule => rule.condition.mayHold(judgement))
-      found = { all, body: all.filter(rule => !rule.condition.headOnly) }
+      const all = rules
+        .map(rule => ({ rule, needs: rule.condition.needs(judgement) }))
+        .filter(({ needs }) => needs !== NEVER)
+      found = { all, body: all.filter(({ rule }) => !rule.condition.headOnly) }
       if (known.size >= MAX_PATHS) known.clear()
-      if (path.length <= MAX_PATH_LENGTH) known.set(path, found)
+      // A text of its own: the part of a head would keep the whole head in memory.
+      if (path.length <= MAX_PATH_LENGTH) known.set(` ${path}`.slice(1), found)
     }
     return found
   }
@@ -196,14 +205,15 @@ function announcesBody({ headers }: RequestFacts): boolean {
 
 // Bodies without text to attack with; a rule that names the path sees them all the same.
 const OPAQUE_TYPE =
-  /^(?:application\/(?:octet-stream|zip|x-zip|gzip|x-gzip|x-7z|pdf|x-msdownload|vnd\.ms-cab)|image\/|audio\/|video\/|font\/)/
+  /^(?:application\/(?:octet-stream|zip|x-zip|gzip|x-gzip|x-7z|pdf|x-msdownload|vnd\.ms-cab)|image\/|audio\/|video\/|font\/)[^,;]*(?:;[^,/]*)?$/i
 
 function readsBodyOf(rule: Rule, facts: RequestFacts, scope: RuleScope, judgement: Judgement): boolean {
   for (const condition of rule.headConditions) if (condition.test(judgement) === null) return false
   if (rule.headConditions.some(condition => condition.namesPath)) return true
   // Agents post all day: their bodies are held only where a rule names the very path.
   if (AGENT_CLASSES.includes(scope.class)) return false
-  return !OPAQUE_TYPE.test((facts.headers.get('content-type') ?? '').trim().toLowerCase())
+  const types = contentTypes(facts)
+  return types.length === 0 || !types.every(type => OPAQUE_TYPE.test(type))
 }
 
 /** Adds the hit; true when it ends the judgement. */
@@ -264,6 +274,7 @@ function makeHit(rule: Rule, match: Match, exception: RuleException | null): Rul
   }
 }
 
-function infoOf({ id, title, severity, mode, pack, refs, at }: RuleDocument): RuleInfo {
-  return { id, title, severity, mode, pack, refs, at }
+function infoOf({ id, title, severity, mode, pack, refs, except, at }: RuleDocument): RuleInfo {
+  const exceptions = except.map(({ reason, expiresMs, at: line }) => ({ reason, expiresMs, at: line }))
+  return { id, title, severity, mode, pack, refs, exceptions, at }
 }

@@ -2,6 +2,7 @@
 import { readField, readsBody, readsPath, type Field, type RequestView } from './fields.ts'
 import { readPattern } from './pattern.ts'
 import type { RuleCondition, RuleProblem } from './rule-document.ts'
+import { ALWAYS, neededByAll, neededByAny, NEVER, SourceBits, type Sources } from './sources.ts'
 
 /** Where a condition held. `length` 0: the value as a whole. */
 export type Match = {
@@ -23,8 +24,11 @@ export type Judgement = {
 /** A compiled condition. */
 export type Condition = {
   readonly test: (judgement: Judgement) => Match | null
-  /** Whether it can hold for any request with this path; the same for all requests with the same raw path. */
-  readonly mayHold: (judgement: Judgement) => boolean
+  /**
+   * Without which parts it cannot hold for a request with this path: one of them must be there. NEVER: the path alone rules
+   * it out. The same for all requests with the same raw path.
+   */
+  readonly needs: (judgement: Judgement) => Sources
   /** Whether it needs nothing but the head. */
   readonly headOnly: boolean
   /** Whether a body can make it false. */
@@ -37,6 +41,7 @@ type FieldTest = Extract<RuleCondition, { readonly in: readonly string[] }>
 
 /** Collects what must be in a field before any pattern over it can match; one scan then answers for all rules. */
 export class Gates {
+  readonly bits = new SourceBits()
   readonly #literals = new Map<string, { number: number; texts: Set<string>; open: boolean }>()
   #compiled: (RegExp | null)[] = []
 
@@ -55,7 +60,7 @@ export class Gates {
   /** Call once after the last `add`. */
   close(): void {
     this.#compiled = [...this.#literals.values()].map(gate =>
-      gate.open || gate.texts.size === 0 ? null : new RegExp([...gate.texts].map(escape).join('|')),
+      gate.open || gate.texts.size === 0 ? null : anyText(gate.texts),
     )
   }
 
@@ -63,9 +68,11 @@ export class Gates {
   isOpen(number: number, field: Field, judgement: Judgement): boolean {
     let open = judgement.gates[number]
     if (open === undefined) {
-      const values = judgement.view.values(field)
       const expression = this.#compiled[number] ?? null
-      open = values.length > 0 && (expression === null || values.some(({ value }) => expression.test(value)))
+      open =
+        expression === null
+          ? judgement.view.values(field).length > 0
+          : judgement.view.mayContain(field, expression)
       judgement.gates[number] = open
     }
     return open
@@ -105,7 +112,7 @@ function allOf(parts: readonly Condition[]): Condition {
       }
       return best
     },
-    mayHold: judgement => parts.every(part => part.mayHold(judgement)),
+    needs: judgement => neededByAll(parts.map(part => part.needs(judgement))),
     headOnly: parts.every(part => part.headOnly),
     negatesBody: parts.some(part => part.negatesBody),
     namesPath: parts.some(part => part.namesPath),
@@ -121,7 +128,7 @@ function anyOf(parts: readonly Condition[]): Condition {
       }
       return null
     },
-    mayHold: judgement => parts.some(part => part.mayHold(judgement)),
+    needs: judgement => neededByAny(parts.map(part => part.needs(judgement))),
     headOnly: parts.every(part => part.headOnly),
     negatesBody: parts.some(part => part.negatesBody),
     namesPath: parts.every(part => part.namesPath),
@@ -133,7 +140,7 @@ const ABSENCE: Match = { field: 'request', value: '', at: 0, length: 0, secret: 
 function negate(inner: Condition): Condition {
   return {
     test: judgement => (inner.test(judgement) === null ? ABSENCE : null),
-    mayHold: () => true,
+    needs: () => ALWAYS,
     headOnly: inner.headOnly,
     negatesBody: !inner.headOnly,
     namesPath: false,
@@ -178,14 +185,24 @@ function compileFieldTest(
           return found === undefined ? null : { ...found, at: 0, length: 0 }
         }
   const body = fields.some(readsBody)
-  const pathOnly = fields.every(field => field.family === 'path' || field.family === 'path.raw')
+  const needs = fields.map((field, index) => {
+    const check = checks[index]
+    if (missing === true) return () => ALWAYS
+    const source = gates.bits.of(field)
+    if (check === undefined || !isPath(field)) return () => source
+    return (judgement: Judgement) => (check(judgement) === null ? NEVER : ALWAYS)
+  })
   return {
     test,
-    mayHold: pathOnly ? judgement => test(judgement) !== null : () => true,
+    needs: judgement => neededByAny(needs.map(need => need(judgement))),
     headOnly: !body,
     negatesBody: body && missing === true,
     namesPath: missing === undefined && fields.every(readsPath),
   }
+}
+
+function isPath(field: Field): boolean {
+  return field.family === 'path' || field.family === 'path.raw'
 }
 
 type Check = (judgement: Judgement) => Match | null
@@ -260,7 +277,10 @@ function compileMatches(
     ? null
     : patterns.flatMap(pattern => pattern.required ?? [])
   const gate = gates.add(field, required)
+  // The gate is shared by all rules over the field; what this rule needs is looked for once, not pattern by pattern.
+  const own = required === null || required.length === 0 ? null : anyText(new Set(required))
   const find = (value: string): Place | null => {
+    if (own !== null && !own.test(value)) return null
     for (const { expression, required } of patterns) {
       if (required !== null && !required.some(text => value.includes(text))) continue
       const found = expression.exec(value)
@@ -287,6 +307,10 @@ function isRaw(field: Field): boolean {
 
 function folded(field: Field, text: string): string {
   return isRaw(field) ? text : text.toLowerCase()
+}
+
+function anyText(texts: ReadonlySet<string>): RegExp {
+  return new RegExp([...texts].map(escape).join('|'))
 }
 
 function escape(text: string): string {

@@ -105,6 +105,27 @@ export class RequestView {
     return values
   }
 
+  /**
+   * Whether a value of the field could contain one of the texts that the expression lists. Never says no wrongly; it says so
+   * without taking the request apart where it can.
+   */
+  mayContain(field: Field, texts: RegExp): boolean {
+    const { family, name } = field
+    const { headers, query } = this.#facts
+    if (family === 'headers') {
+      const { raw } = headers
+      for (let at = 0; at + 1 < raw.length; at += 2) {
+        if (name !== null && !isNamed(raw[at] ?? '', name)) continue
+        if (texts.test(headerText(raw[at + 1] ?? ''))) return true
+      }
+      return false
+    }
+    // Every argument of a query without escapes is a part of it.
+    if (family === 'args' && this.#body === null && !query.includes('%') && !query.includes('+'))
+      return texts.test(query.toLowerCase())
+    return this.values(field).some(({ value }) => texts.test(value))
+  }
+
   #family(family: Family): readonly FieldValue[] {
     let values = this.#families.get(family)
     if (values === undefined) {
@@ -170,30 +191,28 @@ export class RequestView {
   }
 
   #bodyValues(): readonly NamedValue[] {
-    const type = this.#contentType()
+    const types = contentTypes(this.#facts)
     const text = this.#bodyText()
-    if (type.startsWith('multipart/')) return this.#multipart().values
-    if (this.#isForm()) return formValues(text)
+    const found: NamedValue[] = []
+    if (types.some(isMultipart)) found.push(...this.#multipart().values)
+    if (this.#isForm()) found.push(...formValues(text))
     // Servers that parse JSON often do not ask what the content type says.
-    if (type.includes('json') || /^\s{0,64}[{[]/.test(text)) return jsonValues(text)
-    return NONE
+    if (types.some(type => type.includes('json')) || (found.length === 0 && /^\s{0,64}[{[]/.test(text)))
+      found.push(...jsonValues(text))
+    return found
   }
 
   #multipart(): { readonly values: NamedValue[]; readonly files: string[] } {
-    if (this.#body === null || !this.#contentType().startsWith('multipart/')) return { values: [], files: [] }
-    return multipartValues(this.#bodyText(), this.#facts.headers.get('content-type') ?? '')
+    const type = this.#body === null ? undefined : contentTypes(this.#facts).find(isMultipart)
+    return type === undefined ? { values: [], files: [] } : multipartValues(this.#bodyText(), type)
   }
 
   #bodyText(): string {
     return (this.#text ??= this.#body === null ? '' : bodyText(this.#body))
   }
 
-  #contentType(): string {
-    return (this.#facts.headers.get('content-type') ?? '').trim().toLowerCase()
-  }
-
   #isForm(): boolean {
-    return this.#contentType().startsWith('application/x-www-form-urlencoded')
+    return contentTypes(this.#facts).some(type => /^application\/x-www-form-urlencoded/i.test(type))
   }
 
   #cookies(): readonly FieldValue[] {
@@ -211,9 +230,7 @@ export class RequestView {
     const found: FieldValue[] = []
     const { raw } = this.#facts.headers
     for (let at = 0; at + 1 < raw.length; at += 2) {
-      const received = raw[at] ?? ''
-      if (received.length === name.length && received.toLowerCase() === name)
-        found.push(header(name, raw[at + 1] ?? ''))
+      if (isNamed(raw[at] ?? '', name)) found.push(header(name, raw[at + 1] ?? ''))
     }
     return found
   }
@@ -236,6 +253,21 @@ export class RequestView {
 
 const NONE: readonly never[] = []
 
+/** Every content type that a request claims: with two of them nobody knows which one the server believes. */
+export function contentTypes({ headers }: Pick<RequestFacts, 'headers'>): readonly string[] {
+  const { raw } = headers
+  const types: string[] = []
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = raw[at] ?? ''
+    if (name.length === 12 && name.toLowerCase() === 'content-type') types.push((raw[at + 1] ?? '').trim())
+  }
+  return types
+}
+
+function isMultipart(type: string): boolean {
+  return /^multipart\//i.test(type)
+}
+
 function one(field: string, value: string, secret = false): readonly FieldValue[] {
   return [{ field, value, secret }]
 }
@@ -247,10 +279,15 @@ function toArgument({ name, value }: NamedValue): FieldValue {
 }
 
 function header(name: string, value: string): FieldValue {
+  return { field: `header.${name}`, value: headerText(value), secret: isSecretName(name) }
+}
+
+function headerText(value: string): string {
   const lower = value.toLowerCase()
-  return {
-    field: `header.${name}`,
-    value: lower.includes('%') ? decodeLeniently(lower, false).toLowerCase() : lower,
-    secret: isSecretName(name),
-  }
+  return lower.includes('%') ? decodeLeniently(lower, false).toLowerCase() : lower
+}
+
+/** @param name in lower case */
+function isNamed(received: string, name: string): boolean {
+  return received.length === name.length && received.toLowerCase() === name
 }

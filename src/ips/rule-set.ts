@@ -55,7 +55,7 @@ export type RuleInfo = {
   readonly pack: string
   readonly refs: readonly string[]
   /** Exceptions with their ends. */
-  readonly exceptions?: readonly {
+  readonly exceptions: readonly {
     readonly reason: string
     readonly at: SourceLine
     readonly expiresMs: number

@@ -47,14 +47,15 @@ export function createReporter(options: ReporterOptions): JournalReporter {
     const definition = CATALOGUE[name]
     const severity = severityOf(name, fields)
     const logged = isLogged(policy.requests, name, severity, fields)
-    if (!logged && !definition.stored) return
+    const stored = definition.stored || (name === 'request.closed' && isAnsweredByGate(fields as Closed))
+    if (!logged && !stored) return
     if (definition.fromClients && !mayRecord(name, addressOf(fields) ?? '', nowMs)) {
       limited++
       return
     }
     const safe = redactFields(fields)
     if (logged) log.write(name, severity, safe, sentenceOf(name, safe as EventFields[K]), nowMs)
-    if (definition.stored && store !== null) {
+    if (stored && store !== null) {
       store.add({
         timeMs: nowMs,
         name,
@@ -74,9 +75,8 @@ export function createReporter(options: ReporterOptions): JournalReporter {
       const nowMs = clock()
       metrics.count(name, fields)
       ledger?.record(name, fields, nowMs)
-      // The hottest event of all: most deployments log no line for it, and it is never stored.
-      if (name === 'request.closed' && !wantsClosed(policy.requests, fields as EventFields['request.closed']))
-        return
+      // The hottest event of all: most deployments log no line for it, and few are stored.
+      if (name === 'request.closed' && !isRecorded(policy.requests, fields as Closed)) return
       record(name, fields, nowMs)
     } catch {
       // Reporting must never be what breaks a connection; the count shows that there is a defect.
@@ -122,14 +122,26 @@ function isLogged<K extends EventName>(
   severity: Severity,
   fields: EventFields[K],
 ): boolean {
-  if (name === 'request.closed') return wantsClosed(requests, fields as EventFields['request.closed'])
+  if (name === 'request.closed') return wantsClosed(requests, fields as Closed)
   if (name === 'request.refused') return requests !== 'none'
   return severity !== 'debug'
 }
 
-function wantsClosed(requests: JournalPolicy['requests'], fields: EventFields['request.closed']): boolean {
+type Closed = EventFields['request.closed']
+
+function isRecorded(requests: JournalPolicy['requests'], fields: Closed): boolean {
+  return wantsClosed(requests, fields) || isAnsweredByGate(fields)
+}
+
+function wantsClosed(requests: JournalPolicy['requests'], fields: Closed): boolean {
   if (requests === 'all') return true
-  return requests === 'refused' && (fields.ending === 'refused' || fields.ending === 'limit')
+  if (requests === 'none') return false
+  return fields.ending === 'refused' || fields.ending === 'limit' || isAnsweredByGate(fields)
+}
+
+/** The upstream failed and the gate answered in its place: the client has a reference, which must lead somewhere. */
+function isAnsweredByGate(fields: Closed): boolean {
+  return typeof fields.reference === 'string'
 }
 
 function addressOf(fields: object): string | null {

@@ -19,7 +19,7 @@ export function expiringEntries(snapshot: Snapshot, overlay: Overlay, nowMs: num
     found.push({ what: `TLS exception of site ${id} down to ${minimum} (${reason})`, at, expiresMs })
   }
   for (const rule of snapshot.rules.rules) {
-    for (const { reason, at, expiresMs } of rule.exceptions ?? []) {
+    for (const { reason, at, expiresMs } of rule.exceptions) {
       found.push({ what: `exception of rule ${rule.id} (${reason})`, at, expiresMs })
     }
   }

@@ -19,6 +19,7 @@ type Watching = {
   readonly changed: () => Promise<void>
   readonly count: () => number
   readonly problems: readonly string[]
+  readonly refresh: () => void
 }
 
 function watching(t: ExecutionContext, directory: string, extraFiles: readonly string[] = []): Watching {
@@ -40,6 +41,7 @@ function watching(t: ExecutionContext, directory: string, extraFiles: readonly s
   t.teardown(() => watch.close())
   return {
     problems,
+    refresh: watch.refresh,
     count: () => count,
     async changed() {
       if (count === seen) {
@@ -148,4 +150,19 @@ test('a link that is swapped, as mounted configurations do it, is noticed', asyn
 test('a directory that is not there is told', t => {
   const watch = watching(t, join(policyDirectory(t), 'nowhere'))
   t.regex(watch.problems.join(), /no such directory/)
+})
+
+test('a file that the policy names only after a reload is watched from then on', async t => {
+  const directory = policyDirectory(t)
+  const authority = join(dirname(directory), 'authorities', 'private.crt')
+  mkdirSync(dirname(authority))
+  writeFileSync(authority, 'one')
+  const extra: string[] = []
+  const watch = watching(t, directory, extra)
+  extra.push(authority)
+  watch.refresh()
+  await watch.changed()
+  writeFileSync(authority, 'two')
+  await watch.changed()
+  t.pass()
 })

@@ -150,6 +150,7 @@ export const answerOneLine: ConnectionHandler = ({ socket }) => {
     bytesOut: () => socket.bytesWritten,
     ending: () => (requests > 0 ? 'complete' : 'client-abort'),
     state: () => 'idle',
+    policyChanged: () => undefined,
     drain: () => socket.end(),
   }
 }

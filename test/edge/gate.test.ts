@@ -220,6 +220,7 @@ test('drain lets connections finish, takes no new ones, and cuts what is left', 
         bytesOut: () => 0,
         ending: () => 'drain',
         state: () => 'idle',
+        policyChanged: () => undefined,
         drain: () => {
           if (connection.hello.alpn.length > 0) connection.socket.end()
         },

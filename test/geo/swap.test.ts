@@ -77,7 +77,12 @@ test('an IPv6 address does not borrow the country of the IPv4 address in its las
   const b = await bench(t)
   const lookup = await b.start(bundledDatabases())
   t.is(country(lookup, '::ffff:81.2.69.142'), 'GB')
-  t.deepEqual(ask(lookup, '::81.2.69.142'), { scope: 'public', country: null, second: null, available: true })
+  t.deepEqual(ask(lookup, '::81.2.69.142'), {
+    scope: 'reserved',
+    country: null,
+    second: null,
+    available: true,
+  })
 })
 
 test('with no database at all, answers say so', async t => {

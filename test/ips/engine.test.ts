@@ -120,7 +120,7 @@ test('trap 26: detect records and goes on, enforce ends the judgement, off is ne
 const exception = (parts: string): string =>
   rule(
     '{ in: [args.q, args.p], has: evil }',
-    `except: [{ ${parts}, because: b, owner: o, until: 2026-01-01T00:00:00Z }]`,
+    `except: [{ ${parts}, reason: b, owner: o, expires: 2026-01-01T00:00:00Z }]`,
   )
 
 test('trap 15: an exception for a path cannot be had through the query, an encoded path or a longer name', t => {

@@ -38,8 +38,7 @@ function toDocument(rule: Loose, pack: string, at: SourceLine): RuleDocument {
     when: toCondition(rule['when'] as Loose, at),
     except: ((rule['except'] ?? []) as Loose[]).map(entry => ({
       ...entry,
-      reason: entry['because'],
-      expiresMs: Date.parse(String(entry['until'])),
+      expiresMs: Date.parse(String(entry['expires'])),
       at,
     })),
     tests: {

@@ -360,3 +360,22 @@ test('metrics: labels beyond their bound become other, gauges are read when aske
   t.regex(text, /nodejs_eventloop_lag_seconds/)
   t.regex(text, /process_cpu_seconds_total/)
 })
+
+test('a failure that the gate answered itself is logged and stored, so that its reference can be explained', async t => {
+  const { reporter, lines, rows } = setUp(t)
+  const { reference: _none, ...served } = { reference: null, ...EVENT_SAMPLES['request.closed'] }
+  reporter.report('request.closed', served)
+  reporter.report('request.closed', {
+    ...served,
+    status: 502,
+    ending: 'upstream-refused',
+    reference: 'P7F3-K9QX-M2A',
+  })
+  t.deepEqual(
+    rows.map(row => [row.name, row.reference]),
+    [['request.closed', 'P7F3-K9QX-M2A']],
+  )
+  const logged = await lines()
+  t.is(logged.length, 1)
+  t.regex(String(logged[0]?.['msg']), /Reference P7F3-K9QX-M2A\.$/)
+})

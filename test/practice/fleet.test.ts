@@ -122,7 +122,10 @@ test('a failing primary sends the agent to the secondary, and the next check-in 
   const agent = await agentOf(t, `${named(first)}|${named(second)}`)
   t.deepEqual(await outcome(agent), ['primary ok'])
   await first.fail('refuse')
-  t.deepEqual(await outcome(agent), ['primary refused', 'secondary ok'])
+  const [failed, served] = await outcome(agent)
+  // A connection that the kernel took just before the port closed is reset instead of refused.
+  t.regex(failed ?? '', /^primary (?:refused|reset)$/)
+  t.is(served, 'secondary ok')
   await first.fail('none')
   t.deepEqual(await outcome(agent), ['primary ok'])
 })

@@ -9,11 +9,12 @@ const read = (path: string): string => readFileSync(join(root, path), 'utf8')
 type Manifest = Readonly<
   Record<'dependencies' | 'devDependencies' | 'optionalDependencies', Readonly<Record<string, string>>>
 >
-type Lock = {
-  readonly packages: Readonly<
-    Record<string, { readonly resolved?: string; readonly hasInstallScript?: boolean }>
-  >
+type Locked = {
+  readonly resolved?: string
+  readonly hasInstallScript?: boolean
+  readonly optionalDependencies?: Readonly<Record<string, string>>
 }
+type Lock = { readonly packages: Readonly<Record<string, Locked>> }
 
 const manifest = JSON.parse(read('package.json')) as Manifest
 const lock = JSON.parse(read('package-lock.json')) as Lock
@@ -54,6 +55,13 @@ test('every dependency has its line in ADR 0002', t => {
   const adr = read('docs/adr/0002-dependencies.md')
   const missing = Object.keys(declared).filter(
     name => !name.startsWith('@types/') && !adr.includes(`\`${name}\``),
+  )
+  t.deepEqual(missing, [])
+})
+
+test('npm ci works on every platform: no optional package of another one is missing in the lock file', t => {
+  const missing = Object.entries(lock.packages).flatMap(([, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies).filter(name => lock.packages[`node_modules/${name}`] === undefined),
   )
   t.deepEqual(missing, [])
 })

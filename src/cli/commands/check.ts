@@ -3,6 +3,7 @@ import { effectiveJson, effectiveText } from '../../config/effective.ts'
 import { loadPolicy } from '../../config/load.ts'
 import { renderProblem, type Problem } from '../../config/problems.ts'
 import type { Command } from '../command.ts'
+import { counted } from '../format.ts'
 import { policyDirectory, shownDirectory } from '../gate-access.ts'
 import type { Terminal } from '../terminal.ts'
 
@@ -37,7 +38,7 @@ export const checkCommand: Command = {
     }
     if (!result.ok) {
       for (const problem of result.problems) terminal.print(paint(problem, 'bad', terminal), '')
-      terminal.print(terminal.tone('bad', `✗ ${count(result.problems.length, 'problem')} in ${directory}`))
+      terminal.print(terminal.tone('bad', `✗ ${counted(result.problems.length, 'problem')} in ${directory}`))
       return Promise.resolve(1)
     }
     for (const warning of result.warnings) terminal.print(paint(warning, 'warn', terminal), '')
@@ -46,13 +47,13 @@ export const checkCommand: Command = {
     const parts = [
       `model ${snapshot.model.value}`,
       `home ${[...snapshot.home.value].join(', ')}`,
-      count(snapshot.names.length, 'name'),
-      count(snapshot.sites.length, 'site'),
-      count(snapshot.rules.size, 'rule'),
+      counted(snapshot.names.length, 'name'),
+      counted(snapshot.sites.length, 'site'),
+      counted(snapshot.rules.size, 'rule'),
     ]
     terminal.print(
       `${terminal.tone('good', '✓')} ${directory} is valid: ${parts.join(', ')}.` +
-        (result.warnings.length === 0 ? '' : ` ${count(result.warnings.length, 'warning')}.`),
+        (result.warnings.length === 0 ? '' : ` ${counted(result.warnings.length, 'warning')}.`),
     )
     return Promise.resolve(0)
   },
@@ -61,8 +62,4 @@ export const checkCommand: Command = {
 function paint(problem: Problem, tone: 'bad' | 'warn', terminal: Terminal): string {
   const [first = '', ...rest] = renderProblem(problem).split('\n')
   return [terminal.tone(tone, first), ...rest].join('\n')
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`
 }

@@ -6,10 +6,11 @@ import { startPracticeRmm, type PracticeRmm } from '../../practice/rmm.ts'
 import { PortcullisError } from '../../policy/error.ts'
 import type { Snapshot } from '../../policy/snapshot.ts'
 import { readFileSync } from 'node:fs'
-import type { Command, CommandContext } from '../command.ts'
-import { requirePolicy } from '../gate-access.ts'
-import { standardLines } from '../log-lines.ts'
-import { VERSION } from '../version.ts'
+import type { Command, CommandArguments, CommandContext } from '../command.ts'
+import { shellWord } from '../format.ts'
+import { commandOptions, requirePolicy } from '../gate-access.ts'
+import { readableLines } from '../log-lines.ts'
+import { startOptions } from '../start-options.ts'
 import { refuseUnsafeRuntime } from './run.ts'
 
 const AGENTS = 20
@@ -30,18 +31,11 @@ export const demoCommand: Command = {
     const practice = await startPractice(snapshot)
     try {
       terminal.print(`Practice RMM server on ${practice.url} (a stand-in, not a product)`)
-      const portcullis = await startPortcullis({
-        policyDirectory: snapshot.directories.policy,
-        version: VERSION,
-        platform: context.platform,
-        pid: context.pid,
-        standardLines: standardLines(context),
-        clock: context.nowMs,
-        memory: context.memory,
-        watch: true,
-      })
+      const portcullis = await startPortcullis(
+        startOptions(snapshot.directories.policy, readableLines(context), true, context),
+      )
       try {
-        await walk(portcullis, args.flag('once'), context)
+        await walk(portcullis, args, context)
       } finally {
         await portcullis.stop()
       }
@@ -73,7 +67,7 @@ async function startPractice(snapshot: Snapshot): Promise<PracticeRmm> {
   }
 }
 
-async function walk(portcullis: Portcullis, once: boolean, context: CommandContext): Promise<void> {
+async function walk(portcullis: Portcullis, args: CommandArguments, context: CommandContext): Promise<void> {
   const { terminal } = context
   const port = portcullis.gate.addresses()[0]?.port ?? 0
   const authority = join(portcullis.snapshot().directories.certs, 'development/authority.crt')
@@ -90,8 +84,8 @@ async function walk(portcullis: Portcullis, once: boolean, context: CommandConte
   })
   try {
     await fleet.checkInAll()
-    tellStory(fleet, port, authority, context)
-    if (once) return
+    tellStory(fleet, port, authority, args, context)
+    if (args.flag('once')) return
     fleet.start()
     terminal.print('', 'The agents go on checking in. Stop with Ctrl-C.', '')
     await new Promise<void>(resolve => {
@@ -108,33 +102,33 @@ async function walk(portcullis: Portcullis, once: boolean, context: CommandConte
   }
 }
 
-function tellStory(fleet: Fleet, port: number, authority: string, { terminal }: CommandContext): void {
+function tellStory(
+  fleet: Fleet,
+  port: number,
+  authority: string,
+  args: CommandArguments,
+  { terminal }: CommandContext,
+): void {
   const { ok, failed } = fleet.stats()
   const old = fleet.agents.find(agent => agent.group === 'old')?.sourceAddress ?? '127.0.0.1'
-  const ca = authority.includes(' ') ? `'${authority}'` : authority
+  const curl = `curl --cacert ${shellWord(authority)}`
+  const policy = commandOptions(args)
+  const tries: readonly (readonly [string, string])[] = [
+    [`bin/diagnose ${old}${policy}`, 'why one of them is refused, and the fix'],
+    [`bin/portcullis status${policy}`, 'what the gate does now'],
+    [`bin/portcullis explain 81.2.69.142${policy}`, 'what an address in Great Britain would get'],
+    [`${curl} https://${HOST}:${port}/automate`, 'the practice console'],
+    [
+      `${curl} 'https://${HOST}:${port}/automate?file=../../windows/win.ini'`,
+      'an attack, refused; the answer has a reference for bin/diagnose',
+    ],
+  ]
   terminal.print(
     '',
     `${terminal.tone('good', `✓ ${ok} agents checked in through the gate`)}, ${terminal.tone('bad', `${failed} were refused`)}: they offer only TLS 1.0.`,
-    '',
-    'Try in another terminal:',
-    terminal.table(
-      [
-        [`bin/diagnose ${old}`, terminal.tone('dim', 'why one of them is refused, and the fix')],
-        ['bin/portcullis status', terminal.tone('dim', 'what the gate does now')],
-        [
-          'bin/portcullis explain 81.2.69.142',
-          terminal.tone('dim', 'what an address in Great Britain would get'),
-        ],
-        [
-          `curl --cacert ${ca} https://${HOST}:${port}/automate`,
-          terminal.tone('dim', 'the practice console'),
-        ],
-        [
-          `curl --cacert ${ca} 'https://${HOST}:${port}/automate?file=../../windows/win.ini'`,
-          terminal.tone('dim', 'an attack, refused'),
-        ],
-      ],
-      '  ',
-    ),
+    ...(args.flag('once') ? [] : ['', 'Try in another terminal:']),
+    ...(args.flag('once')
+      ? []
+      : tries.flatMap(([command, what]) => [`  ${terminal.tone('dim', `# ${what}`)}`, `  ${command}`])),
   )
 }

@@ -8,10 +8,10 @@ import { parseAddress } from '../../net/address.ts'
 import { REASONS } from '../../policy/reasons.ts'
 import type { Snapshot } from '../../policy/snapshot.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
-import { gather, LOOK_BACK_MS, type Gathered } from '../evidence.ts'
+import { gather, LOOK_BACK_MS, ruleHitOf, type Gathered } from '../evidence.ts'
 import { accessLines, explanationJson, standingLines } from '../explanation.ts'
-import { formatAgo, formatDuration, formatTime } from '../format.ts'
-import { askGate, openStore, requirePolicy } from '../gate-access.ts'
+import { formatAgo, formatDay, formatSpan, formatTime } from '../format.ts'
+import { askGate, commandOptions, openStore, requirePolicy } from '../gate-access.ts'
 import type { Terminal } from '../terminal.ts'
 
 export const diagnoseCommand: Command = {
@@ -31,7 +31,7 @@ export const diagnoseCommand: Command = {
     const { snapshot } = requirePolicy(args, context)
     const address = parseAddress(subject.replace(/^\[|\]$/g, ''))
     if (address !== undefined) {
-      const gathered = await gather(snapshot, address, context)
+      const gathered = await gather(snapshot, address, args, context)
       return args.flag('json') ? showJson(gathered, context) : show(gathered, context)
     }
     const reference = parseReference(subject)
@@ -60,23 +60,25 @@ function show(gathered: Gathered, context: CommandContext): number {
   terminal.print(
     '',
     terminal.tone('strong', 'Who it is'),
-    ...standingLines(evidence.explanation, databases, nowMs, terminal).map(indent),
+    ...standingLines(evidence.explanation, databases, nowMs, terminal, '  '),
     '',
     terminal.tone('strong', 'What it would get now'),
     ...accessLines(evidence.explanation, terminal),
     '',
-    terminal.tone('strong', `What it did in the last ${formatDuration(LOOK_BACK_MS)}`),
-    ...activityLines(gathered, terminal).map(indent),
+    terminal.tone('strong', `What it did in the last ${formatSpan(LOOK_BACK_MS)}`),
+    ...activityLines(gathered, terminal),
     '',
     terminal.tone('strong', 'The gate'),
-    ...gateLines(gathered, terminal).map(indent),
+    ...gateLines(gathered, terminal),
   )
   if (status === undefined) {
     terminal.print(
       '',
-      terminal.tone(
-        'warn',
-        'No gate runs with this policy. Everything above comes from the files; upstream state is not known.',
+      terminal.wrap(
+        terminal.tone(
+          'warn',
+          'No gate runs with this policy. Everything above comes from the files; upstream state is not known.',
+        ),
       ),
     )
   }
@@ -98,53 +100,80 @@ function showJson(gathered: Gathered, { terminal }: CommandContext): number {
   return diagnosis.healthy ? 0 : 1
 }
 
+// A command must stay in one piece: it is there to be copied.
+const HAS_COMMAND = /\b(?:bin\/portcullis|openssl|reg add|Test-NetConnection) /
+
 function printFix(fix: Fix, terminal: Terminal): void {
-  terminal.print('', terminal.tone('strong', 'What to do'), ...fix.steps.map(step => `  ${step}`))
+  const lines = fix.steps.map(step => {
+    const before = /^ */.exec(step)?.[0] ?? ''
+    return HAS_COMMAND.test(step) ? `  ${step}` : terminal.wrap(step, `  ${before}`)
+  })
+  terminal.print('', terminal.tone('strong', 'What to do'), ...lines)
   if (fix.yaml !== null) {
     terminal.print(
       '',
       ...fix.yaml
         .trimEnd()
         .split('\n')
-        .map(line => terminal.tone('accent', `    ${line}`)),
+        .map(line => `    ${terminal.tone('accent', line)}`),
     )
   }
 }
 
 function activityLines({ activity, refusals, evidence }: Gathered, terminal: Terminal): readonly string[] {
   const { nowMs } = evidence
-  if (activity === null) return ['Nothing has ever been recorded in this state directory.']
-  if (activity.passed === 0 && activity.outcomes.length === 0) return ['Nothing arrived.']
+  if (activity === null) return ['  Nothing has ever been recorded in this state directory.']
+  if (activity.passed + activity.failures === 0 && activity.outcomes.length === 0)
+    return ['  Nothing arrived.']
   const rows: string[][] = []
   for (const entry of activity.classes) {
     const failures = entry.failures === 0 ? '' : terminal.tone('warn', `, ${entry.failures} ended badly`)
     rows.push([
       entry.class,
-      terminal.tone('good', `${entry.passed} passed`) + failures,
       `last ${formatAgo(entry.lastMs, nowMs)}`,
+      terminal.tone('good', `${entry.passed} passed`) + failures,
     ])
   }
   for (const entry of activity.outcomes) {
     rows.push([
       entry.classes.join(', ') || 'connection',
+      `last ${formatAgo(entry.lastMs, nowMs)}`,
       terminal.tone(
         entry.outcome === 'silent' ? 'dim' : 'bad',
         `${entry.count} ${outcomeWord(entry.outcome)}`,
       ),
-      `last ${formatAgo(entry.lastMs, nowMs)}`,
     ])
   }
   const offered = activity.offered.map(({ versions, count }) => `${versions.join(', ')} (${count})`)
-  return [
-    ...terminal.table(rows).split('\n'),
-    ...(offered.length === 0 ? [] : [`offered ${offered.join('; ')}`]),
-    ...refusals
-      .slice(0, 3)
-      .map(
-        event =>
-          `${formatTime(event.timeMs)}  ${event.reference ?? ''}  ${sentenceOfRow(event.name, event.fields) ?? event.name}`,
-      ),
-  ]
+  const lines = [terminal.table(rows, '  ')]
+  if (offered.length > 0) lines.push(terminal.wrap(`TLS offered: ${offered.join('; ')}`, '  ', '  '))
+  if (refusals.length > 0) lines.push('', terminal.tone('strong', 'Newest refusals'))
+  for (const event of distinctRefusals(refusals).slice(0, MAX_REFUSALS))
+    lines.push(terminal.wrap(refusalLine(event), '  ', '  '))
+  return lines
+}
+
+const MAX_REFUSALS = 5
+
+/** The newest refusal of each kind: the same device is refused the same way every few seconds. */
+function distinctRefusals(refusals: readonly StoredEvent[]): readonly StoredEvent[] {
+  const kinds = new Map<string, StoredEvent>()
+  for (const event of refusals) {
+    const { reason, saw, host, path } = event.fields
+    const kind = JSON.stringify([event.name, reason, saw, host, path])
+    if (!kinds.has(kind)) kinds.set(kind, event)
+  }
+  return [...kinds.values()]
+}
+
+/** `2026-11-21 10:33:27 UTC  ZF39-HQWM-8N2  GET https://rmm.example.com/automate: ... (...)`. */
+function refusalLine({ timeMs, reference, reason, fields }: StoredEvent): string {
+  const what =
+    typeof fields['method'] === 'string'
+      ? `${fields['method']} https://${String(fields['host'])}${String(fields['path'])}`
+      : 'connection'
+  const because = reason !== null && isReason(reason) ? REASONS[reason].because : (reason ?? '')
+  return `${formatTime(timeMs)}, ${reference ?? ''}, ${what}: ${because} (${String(fields['saw'])})`
 }
 
 function outcomeWord(outcome: string): string {
@@ -159,18 +188,23 @@ function isReason(outcome: string): outcome is keyof typeof REASONS {
 
 function gateLines({ status, certificates, evidence }: Gathered, terminal: Terminal): readonly string[] {
   const { nowMs } = evidence
-  const upstreams = (status?.upstreams ?? []).map(member => {
+  const rows: string[][] = (status?.upstreams ?? []).map(member => {
     const down = member.state === 'down'
-    return `upstream ${member.member} ${member.origin}: ${terminal.tone(down ? 'bad' : 'good', member.state)}${member.serving ? ', serving' : ''}${member.lastProblem !== null && down ? ` (${member.lastProblem})` : ''}`
+    const problem = down && member.lastProblem !== null ? ` (${member.lastProblem})` : ''
+    const state = terminal.tone(down ? 'bad' : 'good', member.state) + (member.serving ? ', serving' : '')
+    return ['upstream', member.member, `${state}, ${member.origin}${problem}`]
   })
-  const seen = certificates.map(
-    entry => `certificate ${entry.name} (${entry.keyType}): ends ${formatAgo(entry.validToMs, nowMs)}`,
-  )
-  return [...upstreams, ...seen, ...(upstreams.length + seen.length === 0 ? ['no certificate found'] : [])]
-}
-
-function indent(text: string): string {
-  return text.replaceAll(/^/gm, '  ')
+  for (const [name, own] of Map.groupBy(certificates, entry => entry.name)) {
+    const first = Math.min(...own.map(entry => entry.validToMs))
+    const kinds = own.map(entry => entry.keyType).join(', ')
+    const ended = first <= nowMs
+    const words = `${ended ? 'ended' : 'ends'} ${formatDay(first)}, ${formatAgo(first, nowMs)}`
+    const kind = own.some(entry => entry.development) ? `${kinds}; development` : kinds
+    rows.push(['certificate', name, `${terminal.tone(ended ? 'bad' : 'good', words)} (${kind})`])
+  }
+  if (certificates.length === 0)
+    rows.push(['certificate', terminal.tone('warn', 'none in certs/: a development one is made at start')])
+  return [terminal.table(rows, '  ')]
 }
 
 async function diagnoseReference(
@@ -196,7 +230,8 @@ async function diagnoseReference(
     return 1
   }
   const address = event.address === null ? undefined : parseAddress(event.address)
-  const gathered = address === undefined ? undefined : await gather(snapshot, address, context)
+  const gathered =
+    address === undefined ? undefined : about(event, await gather(snapshot, address, args, context))
   if (args.flag('json')) {
     terminal.json({
       reference,
@@ -211,21 +246,35 @@ async function diagnoseReference(
     const now = diagnose(gathered.evidence)
     terminal.print('', terminal.tone('strong', 'The address today'), terminal.wrap(now.sentence, '  '))
     if (now.fix !== null) printFix(now.fix, terminal)
-    terminal.print('', terminal.tone('dim', `All about it: bin/diagnose ${event.address ?? ''}`))
+    terminal.print(
+      '',
+      terminal.tone('dim', `All about it: bin/diagnose ${event.address ?? ''}${commandOptions(args)}`),
+    )
   }
   return 0
 }
 
+/** The same evidence, but where a rule refused it is about the rule of this event, not of a newer one. */
+function about(event: StoredEvent, gathered: Gathered): Gathered {
+  const ruleHit = ruleHitOf([event]) ?? gathered.evidence.ruleHit
+  return { ...gathered, evidence: { ...gathered.evidence, ruleHit } }
+}
+
+/** A field of a stored event as a word. */
+function wordOf(value: unknown): string {
+  return typeof value === 'string' ? value : 'unknown'
+}
+
 function showEvent(event: StoredEvent, { terminal, nowMs }: CommandContext): void {
   const { fields } = event
-  const reason = String(fields['reason'] ?? event.reason ?? '')
+  const reason = event.reason ?? ''
   terminal.print(terminal.wrap(terminal.tone('strong', sentenceOfRow(event.name, fields) ?? event.name)), '')
   const rows: string[][] = [
     ['Reference', event.reference ?? ''],
     ['When', `${formatTime(event.timeMs)}, ${formatAgo(event.timeMs, nowMs())}`],
     [
       'Client',
-      `${event.address ?? 'unknown'}, country ${String(fields['country'] ?? 'unknown')}, site ${event.site ?? 'none'}`,
+      `${event.address ?? 'unknown'}, country ${wordOf(fields['country'])}, site ${event.site ?? 'none'}`,
     ],
   ]
   if (typeof fields['method'] === 'string')

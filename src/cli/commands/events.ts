@@ -4,7 +4,7 @@ import { sentenceOfRow } from '../../journal/catalogue.ts'
 import { parseCidr } from '../../net/cidr.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
 import { formatTime, parseDuration } from '../format.ts'
-import { openStore, requirePolicy } from '../gate-access.ts'
+import { askGate, openStore, requirePolicy } from '../gate-access.ts'
 import type { Terminal } from '../terminal.ts'
 
 const SEVERITIES = ['debug', 'info', 'warning', 'error'] as const
@@ -32,23 +32,26 @@ export const eventsCommand: Command = {
       help: 'at most this many (default: 50, at most 1000)',
     },
   },
-  run: (args, context) => {
+  run: async (args, context) => {
+    const query = queryOf(args, context)
     const { snapshot } = requirePolicy(args, context)
+    await askGate(snapshot, 'POST', '/v1/flush')
     const store = openStore(snapshot)
     const { terminal } = context
     if (store === undefined) {
-      terminal.complain(
-        `Nothing has been recorded yet in ${snapshot.directories.state}.`,
-        '  Start the gate with: portcullis run',
-      )
-      return Promise.resolve(1)
+      if (args.flag('json')) terminal.json([])
+      else
+        terminal.print(
+          `Nothing has been recorded yet in ${snapshot.directories.state}: no gate has run with this policy.`,
+        )
+      return 0
     }
     try {
-      const found = store.events.find(queryOf(args, context)).toReversed()
+      const found = store.events.find(query).toReversed()
       if (args.flag('json')) terminal.json(found)
       else if (found.length === 0) terminal.print('Nothing matches.')
       else terminal.print(terminal.table(found.map(event => rowOf(event, terminal))))
-      return Promise.resolve(0)
+      return 0
     } finally {
       store.close()
     }

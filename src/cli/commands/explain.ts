@@ -53,20 +53,27 @@ export const explainCommand: Command = {
       ...stepLines(answer.accept.steps, terminal),
     )
     const hello = answer.hello.find(entry => entry.verdict.allow) ?? answer.hello[0]
-    if (args.text('tls') !== undefined && hello !== undefined) {
+    const connected = answer.accept.verdict.allow
+    if (connected && args.text('tls') !== undefined && hello !== undefined) {
       terminal.print('', `TLS, offering ${hello.offered.join(', ')}`, ...stepLines(hello.steps, terminal))
     }
     terminal.print('', 'What it gets', ...accessLines(answer, terminal))
     if (answer.request !== null) {
       const { verdict, steps } = answer.request
+      const early = !verdict.allow && steps.length === 0
       const words = verdict.allow
         ? terminal.tone('good', `✓ passes as class ${verdict.class}`)
-        : terminal.tone('bad', `✗ refused: ${refusalWords(verdict.refusal)}`)
+        : terminal.tone(
+            'bad',
+            early
+              ? '✗ never asked: the client is refused before'
+              : `✗ refused: ${refusalWords(verdict.refusal)}`,
+          )
       terminal.print(
         '',
         `${args.text('method')?.toUpperCase() ?? 'GET'} ${args.text('path') ?? ''}`,
         ...stepLines(steps, terminal),
-        `  ${words}`,
+        terminal.wrap(words, '  ', '  '),
       )
     }
     if (status === undefined)

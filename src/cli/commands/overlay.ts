@@ -7,9 +7,9 @@ import { PortcullisError } from '../../policy/error.ts'
 import { CLASSES, type TrafficClass } from '../../policy/classes.ts'
 import type { Snapshot } from '../../policy/snapshot.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
-import { formatTime, parseDuration } from '../format.ts'
+import { formatTime, parseDuration, shortRange } from '../format.ts'
 import { askGate, requirePolicy } from '../gate-access.ts'
-import { nearest } from '../nearest.ts'
+import { suggest } from '../../config/spelling.ts'
 
 const DEFAULT_FOR = { ban: '1d', allow: '7d' } as const
 const OPTIONS = {
@@ -19,11 +19,20 @@ const OPTIONS = {
     value: '<time>',
     help: 'how long: 30m, 4h, 7d (default: 1d for a ban, 7d for an allow)',
   },
-  class: { type: 'string', multiple: true, value: '<class>', help: 'only for this class; may be repeated' },
   owner: { type: 'string', value: '<name>', help: 'who answers for it (default: you)' },
+} as const
+const ALLOW_OPTIONS = {
+  ...OPTIONS,
+  class: {
+    type: 'string',
+    multiple: true,
+    value: '<class>',
+    help: 'only this class, and open it even where the policy closes it, keeps it for trusted addresses or asks a key; may be repeated. Without it: bans and countries are lifted, closed classes stay closed',
+  },
 } as const
 const BAN_OPTIONS = {
   ...OPTIONS,
+  class: { type: 'string', multiple: true, value: '<class>', help: 'only for this class; may be repeated' },
   yes: { type: 'boolean', short: 'y', help: 'ban even where customer sites are behind the address' },
 } as const
 
@@ -41,7 +50,7 @@ export const allowCommand: Command = {
   usage: 'allow <address or range> --reason <text> [--for 7d] [--class agent]',
   summary: 'Admit an address for a time, whatever bans and countries say',
   examples: ['portcullis allow 198.51.100.7 --reason "jo travels" --for 7d --class console'],
-  options: OPTIONS,
+  options: ALLOW_OPTIONS,
   run: (args, context) => add('allow', args, context),
 }
 
@@ -96,7 +105,7 @@ function classesOf(args: CommandArguments): readonly TrafficClass[] | null {
   return given.map(word => {
     const known = CLASSES.find(entry => entry === word)
     if (known !== undefined) return known
-    const suggestion = nearest(word, CLASSES)
+    const suggestion = suggest(word, CLASSES)
     throw usageError(
       `there is no class "${word}"`,
       suggestion === undefined ? `Classes are ${CLASSES.join(', ')}.` : `Did you mean ${suggestion}?`,
@@ -145,12 +154,23 @@ async function add(kind: OverlayKind, args: CommandArguments, context: CommandCo
   const scope = entry.classes === null ? '' : ` for ${entry.classes.join(', ')}`
   const word = kind === 'ban' ? 'Banned' : 'Allowed'
   terminal.print(
-    `${terminal.tone('good', '✓')} ${word} ${shorten(range)}${scope} until ${formatTime(createdMs + durationMs)}.`,
+    `${terminal.tone('good', '✓')} ${word} ${shortRange(range)}${scope} until ${formatTime(createdMs + durationMs)}.`,
   )
-  if (kind === 'allow')
-    terminal.print(terminal.tone('dim', '  Rules still apply to it; bans and countries do not.'))
+  terminal.print(terminal.wrap(terminal.tone('dim', meaning(kind, entry.classes, range)), '  '))
   if (!added.running) sayNotRunning(context)
   return 0
+}
+
+/** What the entry does and does not do: an allow for everything opens less than one that names a class. */
+function meaning(kind: OverlayKind, classes: readonly TrafficClass[] | null, range: string): string {
+  if (kind === 'ban') {
+    return classes === null
+      ? 'Every connection from there is refused; open ones go on until they end.'
+      : 'Other classes stay as they are.'
+  }
+  if (classes !== null)
+    return `Bans, countries, keys and hours no longer count for ${classes.join(', ')} there, and what is closed or only for trusted addresses is open. Rules, limits and TLS versions still hold.`
+  return `Bans and countries no longer count there. What the policy closes or keeps for trusted addresses stays so: name the class to open it too (allow ${shortRange(range)} --class console). Rules, limits and TLS versions still hold.`
 }
 
 async function remove(kind: OverlayKind, args: CommandArguments, context: CommandContext): Promise<number> {
@@ -168,12 +188,12 @@ async function remove(kind: OverlayKind, args: CommandArguments, context: Comman
   if (args.flag('json')) terminal.json({ entries: removed.entries, gateRunning: removed.running })
   else if (removed.entries.length > 0) {
     terminal.print(
-      `${terminal.tone('good', '✓')} ${shorten(range)} is no longer ${kind === 'ban' ? 'banned' : 'allowed'}.`,
+      `${terminal.tone('good', '✓')} ${shortRange(range)} is no longer ${kind === 'ban' ? 'banned' : 'allowed'}.`,
     )
     if (!removed.running) sayNotRunning(context)
   } else {
     terminal.complain(
-      `No ${kind} of exactly ${shorten(range)} has been set by an operator.`,
+      `No ${kind} of exactly ${shortRange(range)} has been set by an operator.`,
       ...elsewhere(kind, range, snapshot),
     )
   }
@@ -212,7 +232,7 @@ function refuseToLoseSites(range: string, snapshot: Snapshot): void {
   if (hit.length === 0) return
   const names = hit.slice(0, 5).map(site => site.id)
   throw new PortcullisError(
-    `${shorten(range)} is an address of ${hit.length === 1 ? 'site' : `${hit.length} sites:`} ${names.join(', ')}${hit.length > 5 ? ', ...' : ''}; every agent there would be refused`,
+    `${shortRange(range)} is an address of ${hit.length === 1 ? 'site' : `${hit.length} sites:`} ${names.join(', ')}${hit.length > 5 ? ', ...' : ''}; every agent there would be refused`,
     {
       code: 'ban-loses-sites',
       side: 'configuration',
@@ -223,8 +243,4 @@ function refuseToLoseSites(range: string, snapshot: Snapshot): void {
 
 function sayNotRunning({ terminal }: CommandContext): void {
   terminal.print(terminal.tone('dim', '  No gate runs with this policy; it holds from the next start.'))
-}
-
-function shorten(range: string): string {
-  return range.replace(/\/(?:32|128)$/, '')
 }

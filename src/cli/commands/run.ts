@@ -5,7 +5,7 @@ import { startPortcullis } from '../../compose.ts'
 import type { Command } from '../command.ts'
 import { policyDirectory } from '../gate-access.ts'
 import { standardLines } from '../log-lines.ts'
-import { VERSION } from '../version.ts'
+import { startOptions } from '../start-options.ts'
 
 export const runCommand: Command = {
   name: 'run',
@@ -15,16 +15,9 @@ export const runCommand: Command = {
   options: { 'no-watch': { type: 'boolean', help: 'do not take up changed policy files by themselves' } },
   run: async (args, context) => {
     refuseUnsafeRuntime(context.env, context.execArgv)
-    const portcullis = await startPortcullis({
-      policyDirectory: policyDirectory(args, context),
-      version: VERSION,
-      platform: context.platform,
-      pid: context.pid,
-      standardLines: standardLines(context),
-      clock: context.nowMs,
-      memory: context.memory,
-      watch: !args.flag('no-watch'),
-    })
+    const portcullis = await startPortcullis(
+      startOptions(policyDirectory(args, context), standardLines(context), !args.flag('no-watch'), context),
+    )
     await new Promise<void>(resolve => {
       const remove = context.onSignal(signal => {
         if (signal === 'reload') void portcullis.reload('signal')

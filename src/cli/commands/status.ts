@@ -1,11 +1,11 @@
 // portcullis status: what the running gate does now.
 import type { GateStatus, MemberState } from '../../admin/status.ts'
+import { daysLeft } from '../certificate-report.ts'
 import type { Command, CommandContext } from '../command.ts'
-import { formatAgo, formatBytes, formatDuration, formatTime } from '../format.ts'
+import { databaseAge, databaseName } from '../databases.ts'
+import { counted, formatAgo, formatBytes, formatDuration, formatTime } from '../format.ts'
 import { requireGate, requirePolicy } from '../gate-access.ts'
 import type { Terminal } from '../terminal.ts'
-
-const DAY_MS = 86_400_000
 
 export const statusCommand: Command = {
   name: 'status',
@@ -28,7 +28,7 @@ function show(status: GateStatus, withConnections: boolean, { terminal }: Comman
     `Portcullis ${status.version}, process ${status.pid}, up ${formatDuration(nowMs - status.startedMs)}, ${formatBytes(status.memory.rssBytes)} of memory`,
     '',
     `Policy      ${policy.directory}`,
-    `            ${policy.model}, home ${policy.home.join(', ')}, ${policy.sites} sites, ${policy.rules} rules; loaded ${formatAgo(policy.loadedMs, nowMs)}`,
+    `            ${policy.model}, home ${policy.home.join(', ')}, ${counted(policy.sites, 'site')}, ${counted(policy.rules, 'rule')}; loaded ${formatAgo(policy.loadedMs, nowMs)}`,
   )
   if (policy.rejected !== null) {
     terminal.print(
@@ -36,13 +36,15 @@ function show(status: GateStatus, withConnections: boolean, { terminal }: Comman
         'bad',
         `            A newer policy was refused ${formatAgo(policy.rejected.atMs, nowMs)}; this one stays in force:`,
       ),
-      ...policy.rejected.problems.map(problem => `              ${problem.split('\n')[0]}`),
+      ...policy.rejected.problems.map(problem =>
+        terminal.wrap(problem.split('\n')[0] ?? '', '              ', '  '),
+      ),
     )
   }
   const listeners = status.listeners.map(entry => `${entry.listener} on ${entry.host}:${entry.port}`)
   terminal.print(
     `Listeners   ${listeners.length === 0 ? terminal.tone('bad', 'none') : listeners.join(', ')}`,
-    `Open        ${status.open.connections} of ${status.open.max} connections, ${status.open.webSockets} WebSockets`,
+    `Open        ${status.open.connections} of ${status.open.max} connections, ${counted(status.open.webSockets, 'WebSocket')}`,
     '',
     'Upstream',
     terminal.table(
@@ -57,16 +59,12 @@ function show(status: GateStatus, withConnections: boolean, { terminal }: Comman
     '',
     'Certificates',
     terminal.table(
-      status.certificates.map(entry => {
-        const days = Math.floor((entry.validToMs - nowMs) / DAY_MS)
-        const left = terminal.tone(days < 14 ? 'bad' : days < 30 ? 'warn' : 'good', `${days} days left`)
-        return [
-          entry.name,
-          entry.keyType,
-          left,
-          entry.development ? terminal.tone('warn', 'development, not for production') : entry.subject,
-        ]
-      }),
+      status.certificates.map(entry => [
+        entry.name,
+        entry.keyType,
+        daysLeft(entry, nowMs, terminal),
+        entry.development ? terminal.tone('warn', 'development, not for production') : entry.subject,
+      ]),
       '  ',
     ),
     '',
@@ -76,16 +74,17 @@ function show(status: GateStatus, withConnections: boolean, { terminal }: Comman
       : terminal.table(
           status.databases.map(entry => [
             entry.role,
-            entry.type,
-            `built ${formatAgo(entry.builtMs, nowMs)}`,
-            entry.file,
+            databaseName(entry),
+            `${databaseAge(entry, nowMs)}, ${entry.file}`,
           ]),
           '  ',
         ),
   )
   for (const warning of policy.warnings)
-    terminal.print('', terminal.tone('warn', `Warning: ${warning.split('\n')[0]}`))
-  if (withConnections) {
+    terminal.print('', terminal.wrap(terminal.tone('warn', `Warning: ${warning.split('\n')[0]}`), '', '  '))
+  if (withConnections && status.connections.length === 0)
+    terminal.print('', 'Connections', '  none open at this moment (agents open one for each check-in)')
+  else if (withConnections) {
     terminal.print(
       '',
       'Connections',

@@ -3,7 +3,7 @@ import type { BodyFraming } from '../../forward/forwarder.ts'
 import type { HeadProblem } from './request-head.ts'
 import { isToken } from './request-head.ts'
 
-/** Takes decoded portions of a body. They are views of the bytes given to `feed`. */
+/** Takes decoded portions of a body. They are views of the bytes given to `feed`, or small chunks gathered into one. */
 export type BodySink = { readonly onBody: (portion: Buffer) => void }
 
 const MAX_SIZE_DIGITS = 12
@@ -11,6 +11,8 @@ const MAX_SIZE_DIGITS = 12
 const MAX_EXTENSION_BYTES = 1024
 const MAX_TRAILER_BYTES = 4096
 const MAX_TRAILERS = 32
+/** Chunks below this are handed on together: one for each byte would cost a write, and a chunk upstream, for each byte. */
+const SMALL_CHUNK = 1024
 
 type State =
   | 'data'
@@ -40,6 +42,7 @@ export class BodyDecoder {
   #extensionBytes = 0
   #trailerBytes = 0
   #trailers = 0
+  readonly #gather = new Gather()
 
   /** @param maxBytes largest decoded body; 0: no limit */
   constructor(framing: BodyFraming, maxBytes: number) {
@@ -65,6 +68,7 @@ export class BodyDecoder {
       at =
         this.#state === 'data' ? this.#takeData(bytes, at, sink) : this.#takeFraming(bytes[at] as number, at)
     }
+    this.#gather.handOver(sink)
     return at
   }
 
@@ -73,7 +77,13 @@ export class BodyDecoder {
     this.#remaining -= end - at
     this.received += end - at
     if (this.#remaining === 0) this.#state = this.#chunked ? 'data-cr' : 'done'
-    sink.onBody(at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end))
+    const portion = at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end)
+    if (this.#chunked && portion.length < SMALL_CHUNK) {
+      this.#gather.add(portion, bytes.length - at)
+    } else {
+      this.#gather.handOver(sink)
+      sink.onBody(portion)
+    }
     return end
   }
 
@@ -147,6 +157,36 @@ export class BodyDecoder {
 
   #refuse(saw: string): void {
     this.problem = { reason: 'framing-invalid', saw }
+  }
+}
+
+/** Small portions of one `feed`, made into one. A single one stays the view that it is. */
+class Gather {
+  #single: Buffer | null = null
+  #joined: Buffer | null = null
+  #used = 0
+
+  /** @param atMost bytes that can still be added in this `feed`, these included */
+  add(portion: Buffer, atMost: number): void {
+    if (this.#joined === null) {
+      if (this.#single === null) {
+        this.#single = portion
+        return
+      }
+      this.#joined = Buffer.allocUnsafeSlow(this.#single.length + atMost)
+      this.#used = this.#single.copy(this.#joined)
+      this.#single = null
+    }
+    this.#used += portion.copy(this.#joined, this.#used)
+  }
+
+  handOver(sink: BodySink): void {
+    const portion = this.#joined?.subarray(0, this.#used) ?? this.#single
+    if (portion === null) return
+    this.#single = null
+    this.#joined = null
+    this.#used = 0
+    sink.onBody(portion)
   }
 }
 

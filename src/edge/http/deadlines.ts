@@ -29,6 +29,7 @@ export class Deadlines {
   readonly #clock: HttpClock
   readonly #watched = new Set<Watched>()
   #stop: (() => void) | null = null
+  #stalled = false
 
   constructor(clock: HttpClock) {
     this.#clock = clock
@@ -55,8 +56,10 @@ export class Deadlines {
   #tick(): void {
     const lastMs = this.nowMs
     this.nowMs = this.#clock.monotonicMs()
-    // The process itself was held up: what clients sent meanwhile is read before anybody is called late.
-    if (this.nowMs - lastMs > STALL_MS) return
+    // The process itself was held up: what clients sent meanwhile is read before anybody is called late. Only once in a
+    // row: a gate that is kept busy all the time must get rid of those who do nothing.
+    this.#stalled = this.nowMs - lastMs > STALL_MS && !this.#stalled
+    if (this.#stalled) return
     for (const entry of this.#watched) if (entry.deadlineMs <= this.nowMs) entry.onDeadline()
   }
 }

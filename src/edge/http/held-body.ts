@@ -3,12 +3,19 @@
 /** A body that was not judged is kept up to here, so that a dead member does not lose a check-in. */
 const REPLAY_BYTES = 65_536
 
-/** Portions kept in the order received; they are views, nothing is copied. */
+/** Later portions below this are copied together: kept one by one, single bytes would cost hundreds of bytes each. */
+const SMALL_PORTION = 1024
+const FIRST_TAIL_BYTES = 4_096
+const MAX_TAIL_BYTES = 65_536
+
+/** Portions kept in the order received: large ones as the views that they are, small ones copied together. */
 export class HeldBody {
   /** Rules have not judged yet: everything is kept and nothing is sent. */
   judging: boolean
   bytes = 0
   private kept: Buffer[] | null = []
+  /** Where small portions go; the last entry of `kept` is its used part. Null: the last entry is a view. */
+  private tail: Buffer | null = null
 
   constructor(judging: boolean) {
     this.judging = judging
@@ -26,7 +33,22 @@ export class HeldBody {
       return
     }
     this.bytes += portion.length
-    this.kept.push(portion)
+    if (portion.length >= SMALL_PORTION || this.kept.length === 0) {
+      this.tail = null
+      this.kept.push(portion)
+    } else this.addSmall(portion, this.kept)
+  }
+
+  private addSmall(portion: Buffer, kept: Buffer[]): void {
+    const used = this.tail === null ? 0 : (kept.pop()?.length ?? 0)
+    if (this.tail !== null && used + portion.length > this.tail.length) {
+      kept.push(this.tail.subarray(0, used))
+      this.tail = null
+    }
+    const at = this.tail === null ? 0 : used
+    this.tail ??= Buffer.allocUnsafeSlow(Math.min(Math.max(FIRST_TAIL_BYTES, this.bytes), MAX_TAIL_BYTES))
+    portion.copy(this.tail, at)
+    kept.push(this.tail.subarray(0, at + portion.length))
   }
 
   portions(): readonly Buffer[] {
@@ -40,5 +62,6 @@ export class HeldBody {
 
   forget(): void {
     this.kept = null
+    this.tail = null
   }
 }

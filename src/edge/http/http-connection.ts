@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { Ending } from '../../journal/events.ts'
 import type { ConnectionFacts } from '../../policy/standing.ts'
 import type { Refusal } from '../../policy/verdict.ts'
-import type { ConnectionActivity, SecureConnection } from '../connection.ts'
+import type { ConnectionActivity, OpenConnection, SecureConnection } from '../connection.ts'
 import type { BodyDecoder } from './body-decoder.ts'
 import type { Watched } from './deadlines.ts'
 import { HeadBytes } from './head-bytes.ts'
@@ -33,9 +33,9 @@ const LINGER_MS = 2_000
 
 /** State of one connection. */
 export class HttpConnection implements Watched {
-  deadlineMs: number
+  deadlineMs = Infinity
   facts: ConnectionFacts
-  readonly connection: SecureConnection
+  readonly connection: OpenConnection
   readonly services: HttpServices
   readonly socket: Socket
   readonly out: ResponseOut
@@ -52,19 +52,19 @@ export class HttpConnection implements Watched {
   private unflushed = 0
 
   constructor(connection: SecureConnection, services: HttpServices) {
-    this.connection = connection
+    const { standing, ...kept } = connection
+    this.connection = kept
     this.services = services
     this.socket = connection.socket
-    this.source = services.sources.enter(connection.standing.source.address.text)
-    this.out = new ResponseOut(this.socket, services.flusher)
+    this.source = services.sources.enter(standing.source.address.text)
+    this.out = new ResponseOut(this.socket, services.turnEnd)
     this.facts = {
-      standing: connection.standing,
+      standing,
       listener: connection.listener,
       name: connection.name,
       serverName: connection.hello.serverName,
       tlsVersion: connection.tls.version,
     }
-    this.deadlineMs = Infinity
     services.deadlines.add(this)
     this.rest()
     attach(this.socket, this)
@@ -79,6 +79,8 @@ export class HttpConnection implements Watched {
       ending: () => this.splice?.ending ?? this.ending,
       state: () =>
         this.splice !== null ? `websocket ${this.splice.class}` : (this.run?.record.class ?? 'idle'),
+      // A WebSocket has no next request at which to ask.
+      policyChanged: () => void (this.splice !== null && this.renew(this.services.clock.nowMs())),
       drain: () => this.drain(),
     }
   }
@@ -147,10 +149,7 @@ export class HttpConnection implements Watched {
     this.run = null
     this.ending = ending
     if (this.phase === 'closed' || this.phase === 'linger') return
-    if (!keep || this.phase === 'body') {
-      this.hangUp(ending)
-      return
-    }
+    if (!keep || this.phase === 'body') return this.hangUp(ending)
     this.rest()
     this.socket.resume()
     this.pump()
@@ -236,8 +235,10 @@ export class HttpConnection implements Watched {
     this.run?.giveUp('client-abort')
     if (this.phase === 'closed') return
     if (this.phase === 'head') this.ending = 'client-abort'
-    if (this.phase === 'linger' || this.phase === 'idle' || this.phase === 'head') this.socket.end()
-    else this.socket.destroy()
+    if (this.phase === 'idle' || this.phase === 'head') {
+      this.out.flush()
+      this.socket.end()
+    } else if (this.phase !== 'linger') this.socket.destroy()
   }
 
   closed(): void {
@@ -319,9 +320,11 @@ export class HttpConnection implements Watched {
     return this.phase === 'idle' || this.phase === 'head'
   }
 
-  /** A client may send ahead, but not without bound. */
+  /** A client may send ahead, but not without bound; while nothing is read, nobody would notice that it is gone. */
   private boundPending(): void {
-    if ((this.pending?.length ?? 0) > this.facts.standing.snapshot.limits.headBytes) this.socket.pause()
+    if ((this.pending?.length ?? 0) <= this.facts.standing.snapshot.limits.headBytes) return
+    this.socket.pause()
+    if (this.phase === 'running') this.limitSilence(this.run?.bodyIdleMs() ?? 0)
   }
 
   /** Takes one head from the pending bytes. Returns false when it is not complete. */

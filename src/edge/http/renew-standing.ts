@@ -6,7 +6,7 @@ import type { SourceFacts } from '../../policy/facts.ts'
 import type { ConnectionFacts } from '../../policy/standing.ts'
 import type { Refusal } from '../../policy/verdict.ts'
 import { standingOf } from '../../policy/who.ts'
-import type { PolicyInForce, SecureConnection } from '../connection.ts'
+import type { PolicyInForce, OpenConnection } from '../connection.ts'
 
 /** A connection under another policy: its new facts, and why it may not go on (null: it may). */
 export type Renewal = { readonly facts: ConnectionFacts; readonly refusal: Refusal | null }
@@ -18,7 +18,7 @@ const NO_LOAD = { openFromSource: 0, openTotal: 0 }
  * @param source the source with its country as known now
  */
 export function renewStanding(
-  connection: SecureConnection,
+  connection: OpenConnection,
   old: ConnectionFacts,
   policy: PolicyInForce,
   source: SourceFacts,

@@ -5,7 +5,7 @@ import type { TrafficClass } from '../../policy/classes.ts'
 import type { ConnectionFacts } from '../../policy/standing.ts'
 import type { Refusal } from '../../policy/verdict.ts'
 import { countryWord } from '../../policy/who.ts'
-import type { SecureConnection } from '../connection.ts'
+import type { OpenConnection } from '../connection.ts'
 
 /** Facts of one request for its events. Small, because an open WebSocket keeps it for days. */
 export type RequestRecord = {
@@ -49,7 +49,7 @@ export function detachedRecord(record: RequestRecord): RequestRecord {
 }
 
 /** Fields about the client. */
-export function clientFields(connection: SecureConnection, facts: ConnectionFacts): ClientFields {
+export function clientFields(connection: OpenConnection, facts: ConnectionFacts): ClientFields {
   const { standing } = facts
   return {
     address: standing.source.address.text,
@@ -60,14 +60,14 @@ export function clientFields(connection: SecureConnection, facts: ConnectionFact
   }
 }
 
-function helloFields(connection: SecureConnection): HelloFields {
+function helloFields(connection: OpenConnection): HelloFields {
   const { hello } = connection
   return { serverName: hello.serverName, offered: hello.versions, ja4: hello.ja4 }
 }
 
 /** Fields of the event that closes a served request. */
 export function closedFields(
-  connection: SecureConnection,
+  connection: OpenConnection,
   facts: ConnectionFacts,
   record: RequestRecord,
   ending: Ending,
@@ -106,7 +106,7 @@ export function closedFields(
 /** Reports a refusal. */
 export function reportRefusal(
   reporter: Reporter,
-  connection: SecureConnection,
+  connection: OpenConnection,
   facts: ConnectionFacts,
   record: Pick<RequestRecord, 'host' | 'method' | 'path' | 'class'>,
   refusal: Refusal,

@@ -176,6 +176,14 @@ export class RequestRun implements BodySink {
   onSilence(): void {
     if (this.upstream?.isBlocked === true) {
       this.giveUp('client-timeout')
+    } else if (this.bodyOver) {
+      this.close = true
+      this.fail(
+        'client-timeout',
+        408,
+        'sent-ahead',
+        'more was sent ahead than is kept, and the answer did not come',
+      )
     } else if (this.conn.socket.isPaused()) {
       this.fail('upstream-timeout', 504, 'upstream-stalled', 'the server took no more of the request in time')
     } else {

@@ -1,7 +1,7 @@
 // Writes responses to the client: head and first bytes leave in one write, bodies keep the framing that was announced.
 import type { Socket } from 'node:net'
+import type { Flushable, TurnEnd } from '../../forward/turn-end.ts'
 import type { ResponseFraming } from './response-head.ts'
-import type { Flushable, Flusher } from './services.ts'
 
 /** Up to here bytes are copied into one string with the head: cheaper than a vectored write. */
 const JOIN_BYTES = 4096
@@ -13,18 +13,18 @@ export class ResponseOut implements Flushable {
   /** Body bytes of the running response. */
   bodyBytes = 0
   private readonly socket: Socket
-  private readonly flusher: Flusher
+  private readonly turnEnd: TurnEnd
   private text = ''
   private scheduled = false
   private framing: ResponseFraming = { kind: 'none' }
   private carriesBody = false
 
-  constructor(socket: Socket, flusher: Flusher) {
+  constructor(socket: Socket, turnEnd: TurnEnd) {
     this.socket = socket
-    this.flusher = flusher
+    this.turnEnd = turnEnd
   }
 
-  /** Begins a response. The head leaves with the first bytes, or when the running callback is over. */
+  /** Begins a response. The head leaves with the first bytes, or when the turn of the event loop is over. */
   begin(head: string, framing: ResponseFraming, carriesBody: boolean): void {
     this.framing = framing
     this.carriesBody = carriesBody
@@ -70,10 +70,9 @@ export class ResponseOut implements Flushable {
     return more
   }
 
-  /** Ends the body. */
+  /** Ends the body. What is left of it leaves when the turn is over; whoever ends the connection calls `flush` before. */
   finish(): void {
     if (this.carriesBody && this.framing.kind === 'chunked') this.append('0\r\n\r\n')
-    this.flush()
   }
 
   /** Writes text of the gate's own: interim and own answers. */
@@ -95,6 +94,6 @@ export class ResponseOut implements Flushable {
     this.text = this.text === '' ? text : this.text + text
     if (this.scheduled) return
     this.scheduled = true
-    this.flusher.soon(this)
+    this.turnEnd.soon(this)
   }
 }

@@ -1,5 +1,6 @@
 // What HTTP connections share: the dependencies given in by the composition root, and per-gate state.
 import type { Forwarder } from '../../forward/forwarder.ts'
+import { TurnEnd } from '../../forward/turn-end.ts'
 import type { UpstreamSelection } from '../../forward/upstream-selection.ts'
 import type { Reporter } from '../../journal/events.ts'
 import type { Address } from '../../net/address.ts'
@@ -27,7 +28,7 @@ export type HttpDependencies = {
 export type HttpServices = HttpDependencies & {
   readonly deadlines: Deadlines
   readonly sources: Sources
-  readonly flusher: Flusher
+  readonly turnEnd: TurnEnd
 }
 
 /** Builds the shared part. */
@@ -36,7 +37,7 @@ export function httpServices(dependencies: HttpDependencies): HttpServices {
     ...dependencies,
     deadlines: new Deadlines(dependencies.clock),
     sources: new Sources(),
-    flusher: new Flusher(),
+    turnEnd: new TurnEnd(),
   }
 }
 
@@ -83,22 +84,5 @@ export class Sources {
   done(use: SourceUse, trafficClass: TrafficClass): void {
     const index = CLASS_INDEX[trafficClass] ?? 0
     use.open[index] = (use.open[index] ?? 1) - 1
-  }
-}
-
-/** Something that holds back bytes until the running callback is over, so that head and first bytes leave in one write. */
-export type Flushable = { readonly flush: () => void }
-
-/** Flushes at the end of the running callback; one microtask serves all. */
-export class Flusher {
-  #waiting: Flushable[] = []
-  readonly #run = (): void => {
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const entry of waiting) entry.flush()
-  }
-
-  soon(entry: Flushable): void {
-    if (this.#waiting.push(entry) === 1) queueMicrotask(this.#run)
   }
 }

@@ -131,9 +131,9 @@ export const GATE_EVENTS: Definitions<Names> = {
     severity: f => (f.warnings.length > 0 ? 'warning' : 'info'),
     when: 'A policy was read, found valid and put in force.',
     sentence: f => {
-      const changes = f.changes.length === 0 ? 'nothing changed' : f.changes.slice(0, 8).join('; ')
+      const changes = f.changes.length === 0 ? '' : ` Changed: ${stop(f.changes.slice(0, 8).join('; '))}`
       const warnings = f.warnings.length === 0 ? '' : ` Look at: ${stop(f.warnings.slice(0, 8).join('; '))}`
-      return `Policy ${f.id.slice(0, 12)} from ${plural(f.files, 'file')} is in force: ${stop(changes)}${warnings}`
+      return `Policy ${f.id.slice(0, 12)} from ${plural(f.files, 'file')} is in force.${changes}${warnings}`
     },
     counter: {
       name: 'portcullis_policy_loads_total',

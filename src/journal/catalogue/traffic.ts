@@ -105,7 +105,7 @@ export const TRAFFIC_EVENTS: Definitions<Names> = {
     severity: f => (f.ending === 'internal-error' ? 'error' : 'info'),
     when: 'A request that was let through has ended. `journal.requests` says which of them are logged.',
     sentence: f =>
-      `${f.method} ${f.host}${f.path} of ${who(f)}, class ${f.class}: ${f.status} by ${f.upstream} (${f.ending}) in ${formatDuration(f.durationMs)}, ${f.bytesIn} bytes in, ${f.bytesOut} bytes out.`,
+      `${f.method} ${f.host}${f.path} of ${who(f)}, class ${f.class}: ${f.status} by ${f.upstream} (${f.ending}) in ${formatDuration(f.durationMs)}, ${f.bytesIn} bytes in, ${f.bytesOut} bytes out.${typeof f.reference === 'string' ? ` Reference ${f.reference}.` : ''}`,
     counter: {
       name: 'portcullis_requests_total',
       help: 'Requests let through, by how they ended',

@@ -32,7 +32,7 @@ test('ws client and ws server talk through TLS, text and 5 MB binary both ways',
     perMessageDeflate: true,
   })
   await once(client, 'open')
-  t.is(gate.activities[0]?.state(), 'websocket')
+  t.is(gate.activities[0]?.state(), 'websocket console')
   client.send('hello')
   t.is(String((await once(client, 'message'))[0]), 'hello')
   const big = Buffer.alloc(5_000_000, 'ab')

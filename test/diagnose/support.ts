@@ -1,0 +1,32 @@
+// Words that situations share: addresses with well-known countries, a check-in, and what a diagnosis says.
+import type { Ask, ClientResult, RunningBench } from '../cli/support.ts'
+
+/** Every database knows it in the United States. */
+export const US = '216.160.83.56'
+/** Every database knows it in Great Britain. */
+export const GB = '81.2.69.142'
+/** What an agent asks. */
+export const AGENT: Ask = { path: '/LabTech/Agent.aspx' }
+
+/** A fix as `--json` prints it. */
+export type Fix = { readonly steps: readonly string[]; readonly yaml: string | null }
+
+/** A diagnosis as `--json` prints it, with the exit code. */
+export type Found = {
+  readonly cause: string
+  readonly healthy: boolean
+  readonly sentence: string
+  readonly fix: Fix | null
+  readonly code: number
+}
+
+/** Whether the RMM server answered. */
+export function isThrough(result: ClientResult): boolean {
+  return 'status' in result && result.status === 200
+}
+
+/** Diagnoses an address. */
+export async function diagnose(bench: RunningBench, address: string): Promise<Found> {
+  const { code, value } = await bench.json(['diagnose', address])
+  return { ...(value['diagnosis'] as Omit<Found, 'code'>), code }
+}
