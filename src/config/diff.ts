@@ -47,7 +47,11 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
   for (const part of ['limits', 'journal', 'directories'] as const) {
     const a: Readonly<Record<string, unknown>> = before[part]
     const b: Readonly<Record<string, unknown>> = after[part]
-    for (const key of Object.keys(b)) value(`${part}.${key}`, String(a[key]), String(b[key]))
+    for (const key of Object.keys(b)) {
+      const late =
+        part === 'directories' && OPEN_DIRECTORIES.has(key) ? ' (takes effect at the next start)' : ''
+      value(`${part}.${key}${late}`, String(a[key]), String(b[key]))
+    }
   }
   value('admin address', endpointText(before.admin.endpoint), endpointText(after.admin.endpoint))
   if (out.length === 0 && before.id !== after.id) {
@@ -55,6 +59,9 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
   }
   return out
 }
+
+/** What lies in these is open for as long as the gate runs. */
+const OPEN_DIRECTORIES: ReadonlySet<string> = new Set(['geoip', 'state'])
 
 function lines(name: Name): readonly string[] {
   return name.profile.rules.map(rule => {

@@ -112,6 +112,15 @@ const OWN_TEXT = new Set(
   ),
 )
 
+/** Lists of problems of the policy: each begins with a place in a file, whose path may be as long as a token. */
+const LOCATED = new Set(['problems', 'warnings'])
+const PLACE = /^.{1,400}?\.ya?ml:\d+(?::\d+)?: /
+
+function redactLocated(text: string): string {
+  const place = PLACE.exec(text)?.[0] ?? ''
+  return escapeControls(place) + redactText(text.slice(place.length))
+}
+
 /** Any event's fields, made safe to record. Depth, list length and text length are bounded. */
 export function redactFields(fields: object): Record<string, unknown> {
   return redactRecord(fields, 0)
@@ -127,6 +136,7 @@ function redactValue(key: string, value: unknown, depth: number): unknown {
   if (typeof value === 'string') {
     if (OWN_TEXT.has(key)) return escapeControls(cut(value))
     if (key === 'path') return redactPath(value)
+    if (LOCATED.has(key)) return redactLocated(value)
     if (key === 'query') return redactQuery(value)
     return isSecretName(key) ? REDACTED : redactText(value)
   }

@@ -91,6 +91,16 @@ const CHANGES: readonly (readonly [string, string, string, readonly string[]])[]
     `${GOOD_POLICY}rules: { modes: { no-secrets: detect } }\n`,
     ['rule no-secrets, mode: enforce -> detect'],
   ],
+  [
+    'directories that stay open',
+    GOOD_POLICY,
+    `${GOOD_POLICY}directories: { geoip: ../other, state: ../elsewhere }\n`,
+    [
+      'directories.geoip (takes effect at the next start): ',
+      'directories.state (takes effect at the next start): ',
+      'journal.logDir: ',
+    ],
+  ],
 ]
 
 for (const [name, before, after, expected] of CHANGES) {

@@ -1,6 +1,7 @@
 // Every reason for a refusal, reached through the whole gate by a real client; and references that explain it afterwards.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import test from 'ava'
@@ -15,6 +16,7 @@ import {
   GB,
   openTcp,
   openTls,
+  ROOT,
   SE,
   startWholeGate,
   until,
@@ -156,6 +158,17 @@ test('every reason for a refusal is reached by a real client, with reference, st
     }),
   )
   t.is(gate.lines.of('gate.internal-error').length, 0)
+})
+
+test('reasons that this table cannot reach are reached by the test that it names', t => {
+  const own = readFileSync(import.meta.filename, 'utf8')
+  const others = readFileSync(join(import.meta.dirname, 'upstreams.test.ts'), 'utf8')
+  for (const reason of REASON_NAMES) {
+    const how = HOW[reason]
+    if (typeof how !== 'string') continue
+    if (how.endsWith('.ts')) t.true(readFileSync(join(ROOT, how), 'utf8').includes(`'${reason}'`), reason)
+    else t.regex(own + others, new RegExp(`test\\('(?:trap \\d+: )?${how}'`), reason)
+  }
 })
 
 test('a gate that is full refuses the next connection and takes it again afterwards', async t => {

@@ -190,3 +190,11 @@ test('property: recorded text stays bounded, also for texts made to make a searc
   loop['self'] = loop
   t.notThrows(() => JSON.stringify(redactFields(loop)))
 })
+
+test('a problem of the policy keeps its place, however long the path is, and loses the secret that it quotes', t => {
+  const place = '/srv/portcullis-2026/rmm7-gate-of-acme-dental/policies/portcullis.yaml:3:1: '
+  const { problems } = redactFields({
+    problems: [`${place}"sha256/47DEQpj8HBSa0TImW5JCeuQeRkm5NMpJWZG3hSuFU1" is no pin`],
+  })
+  t.deepEqual(problems, [`${place}"[redacted]" is no pin`])
+})
