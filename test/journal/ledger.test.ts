@@ -7,7 +7,6 @@ import type { EventFields } from '../../src/journal/events.ts'
 import { CELL_WIDTH, HOUR_MS, type LedgerRow } from '../../src/journal/ledger-facts.ts'
 import { createLedger, type Ledger } from '../../src/journal/ledger.ts'
 import { LEDGER_LIMITS } from '../../src/journal/ledger-hour.ts'
-import { summarise } from '../../src/journal/ledger-summary.ts'
 import { openStoreCore, openStoreReader, type StoreCore } from '../../src/journal/store-core.ts'
 import { openStore } from '../../src/journal/store.ts'
 import { EVENT_SAMPLES } from '../support/event-samples.ts'
@@ -80,33 +79,6 @@ test("a source's last day: classes, outcomes, TLS offered, last check-in", t => 
     firstMs: NOW,
     lastMs: NOW,
   })
-  const summary = summarise(rows)
-  t.like(summary, {
-    sources: 1,
-    firstMs: NOW,
-    lastMs: NOW + 12_000,
-    lastCheckInMs: NOW,
-    userAgents: ['automate', 'chrome'],
-    offered: [{ versions: ['TLSv1.2', 'TLSv1.3'], count: 7 }],
-  })
-  t.deepEqual(
-    summary.classes.map(entry => [entry.class, entry.passed, entry.failed, entry.refused]),
-    [
-      ['agent', 1, 2, 0],
-      ['console', 0, 0, 1],
-    ],
-  )
-  t.deepEqual(
-    summary.outcomes.map(entry => [entry.outcome, entry.count, entry.names]),
-    [
-      ['failed', 2, ['rmm.example.test']],
-      ['handshake-failed', 1, ['rmm.example.test']],
-      ['silent', 1, []],
-      ['tls-version-too-low', 1, ['rmm.example.test']],
-      ['class-country', 1, ['rmm.example.test']],
-    ],
-  )
-  t.like(summarise([]), { sources: 0, firstMs: null, lastCheckInMs: null, classes: [] })
   t.deepEqual(rows.map(row => `${row.shape.phase} ${row.shape.outcome}`).toSorted(), [
     'accept silent',
     'hello handshake-failed',

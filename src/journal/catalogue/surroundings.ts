@@ -23,6 +23,9 @@ type Names =
 const scope = (classes: readonly string[] | null): string =>
   classes === null ? 'every class' : `class ${classes.join(', ')}`
 
+/** The last part of a path; the fields of the event have all of it. */
+const nameOf = (file: string): string => file.slice(file.lastIndexOf('/') + 1)
+
 const until = (expiresMs: number | null): string =>
   expiresMs === null ? 'for good' : `until ${formatTime(expiresMs)}`
 
@@ -135,7 +138,7 @@ export const SURROUNDING_EVENTS: Definitions<Names> = {
     severity: 'info',
     when: 'A country database was loaded or replaced.',
     sentence: f =>
-      `Country database ${f.file} (${f.type}, built ${formatTime(f.builtMs)}) is the ${f.role} opinion.`,
+      `Country database ${nameOf(f.file)} of ${formatTime(f.builtMs).slice(0, 10)} is the ${f.role} opinion.`,
     counter: null,
     stored: true,
     fromClients: false,
@@ -160,7 +163,7 @@ export const SURROUNDING_EVENTS: Definitions<Names> = {
     severity: 'warning',
     when: 'A country database is old.',
     sentence: f =>
-      `Country database ${f.file} is ${plural(Math.floor(f.ageDays), 'day')} old: addresses move between countries. Put a newer one into geoip/.`,
+      `Country database ${nameOf(f.file)} is ${plural(Math.floor(f.ageDays), 'day')} old: addresses move between countries. Put a newer one into geoip/.`,
     counter: null,
     stored: true,
     fromClients: false,

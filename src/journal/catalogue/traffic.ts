@@ -90,7 +90,10 @@ export const TRAFFIC_EVENTS: Definitions<Names> = {
     code: 'R01',
     severity: f => (f.reason === 'rule' ? 'warning' : 'info'),
     when: 'A request was refused.',
-    sentence: f => `Refused ${f.method} ${f.host}${f.path} of ${who(f)}: ${why(f)}`,
+    sentence: f =>
+      f.method === ''
+        ? `Refused a request of ${who(f)} that could not be read: ${why(f)}`
+        : `Refused ${f.method} ${f.host}${f.path} of ${who(f)}: ${why(f)}`,
     counter: {
       name: 'portcullis_requests_refused_total',
       help: 'Requests refused',
