@@ -123,7 +123,7 @@ test('a failing primary sends the agent to the secondary, and the next check-in 
   t.deepEqual(await outcome(agent), ['primary ok'])
   await first.fail('refuse')
   const [failed, served] = await outcome(agent)
-  // A connection that the kernel took just before the port closed is reset instead of refused.
+  // Another test may have got the freed port in the meantime, and resets what it does not understand.
   t.regex(failed ?? '', /^primary (?:refused|reset)$/)
   t.is(served, 'secondary ok')
   await first.fail('none')
@@ -224,7 +224,8 @@ test('the WebSocket of an agent sends, receives and closes; a refusal is named',
   await rmm.fail('error')
   await t.throwsAsync(agent.openWebSocket(), { message: 'http:500' })
   await rmm.fail('refuse')
-  await t.throwsAsync(agent.openWebSocket(), { message: 'refused' })
+  // Another test may have got the freed port in the meantime, and resets what it does not understand.
+  await t.throwsAsync(agent.openWebSocket(), { message: /^(?:refused|reset)$/ })
 })
 
 test('an open WebSocket ends with 1006 when the server dies', async t => {
