@@ -80,7 +80,10 @@ const leftHandles = await settledHandles(running.pid)
 const tolerance = values.short ? SHORT_TOLERANCE : TOLERANCE
 const growths = [
   ...(inspector === null ? [] : [judgeGrowth('heap after collection, kB', kilo(series.heap), { tolerance })]),
-  judgeGrowth('resident, kB', kilo(series.resident), { tolerance }),
+  // In 20 s a process has not yet got the memory that it will keep; the heap says what matters, where there is one to read.
+  ...(values.short && inspector !== null
+    ? []
+    : [judgeGrowth('resident, kB', kilo(series.resident), { tolerance })]),
   judgeGrowth('handles', series.handles, { tolerance }),
 ]
 const { counts } = traffic
