@@ -148,6 +148,9 @@ function makeRuleSet(rules: readonly Rule[], bits: SourceBits): RuleSet {
       }
       return hits
     },
+    messagesWanted: () => 0,
+    matchMessage: () => [],
+    matchHello: () => [],
   }
 }
 

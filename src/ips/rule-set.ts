@@ -1,7 +1,8 @@
 // The shape of a compiled rule set and of what it finds. The engine behind it can change without policy or edge noticing.
-import type { RequestFacts } from '../policy/facts.ts'
+import type { HelloFacts, RequestFacts } from '../policy/facts.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { SourceLine } from '../policy/source-line.ts'
+import type { MessageFacts } from './parts/inspected.ts'
 
 /** What a rule does when it fires. `detect` records and lets pass. */
 export type RuleMode = 'enforce' | 'detect' | 'off'
@@ -29,6 +30,9 @@ export type RuleScope = {
   readonly nowMs: number
 }
 
+/** Where a ClientHello stands: no class is known yet. */
+export type HelloScope = Omit<RuleScope, 'class'> & { readonly listener: string }
+
 /** A compiled rule set. Pure: the same facts give the same hits. */
 export type RuleSet = {
   readonly size: number
@@ -44,6 +48,12 @@ export type RuleSet = {
     body: Uint8Array,
     complete: boolean,
   ) => readonly RuleHit[]
+  /** How many of the client's first WebSocket messages rules want to see; 0: none, join the sockets at once. */
+  readonly messagesWanted: (facts: RequestFacts, scope: RuleScope) => number
+  /** Judges a message of the client before it is forwarded; `facts` are those of the upgrade request. */
+  readonly matchMessage: (facts: RequestFacts, scope: RuleScope, message: MessageFacts) => readonly RuleHit[]
+  /** Judges a ClientHello. */
+  readonly matchHello: (hello: HelloFacts, scope: HelloScope) => readonly RuleHit[]
 }
 
 /** What lists and explanations show of a rule. */

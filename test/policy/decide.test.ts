@@ -3,7 +3,7 @@ import test from 'ava'
 import { CidrTrie } from '../../src/net/cidr.ts'
 import type { TrafficClass } from '../../src/policy/classes.ts'
 import type { AllowEntry, BanEntry, ClassPolicy, GeoAnswer, Snapshot } from '../../src/policy/snapshot.ts'
-import { at, cidr, classPolicy, site, snapshot, source, stated } from '../support/snapshot.ts'
+import { at, cidr, classPolicy, noRules, site, snapshot, source, stated } from '../support/snapshot.ts'
 import { accept, classes, reasonOf, trie } from './policies.ts'
 import { ask, outcome, requestFacts, testDigest } from './request.ts'
 
@@ -41,7 +41,7 @@ test('trap 25: an explicit allow does not come before limits or rules', t => {
     exception: null,
     at: at(90),
   } as const
-  const rules = { size: 1, rules: [], matchHead: () => [hit], wantsBody: () => false, matchBody: () => [] }
+  const rules = { ...noRules, size: 1, matchHead: () => [hit] }
   t.like(ask(snapshot({ allow, rules }), requestFacts('GET', '/agent')), {
     allow: false,
     refusal: { reason: 'rule', stage: 'rules', line: { line: 90 } },

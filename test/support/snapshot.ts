@@ -50,6 +50,9 @@ export const noRules: RuleSet = {
   matchHead: () => [],
   wantsBody: () => false,
   matchBody: () => [],
+  messagesWanted: () => 0,
+  matchMessage: () => [],
+  matchHello: () => [],
 }
 
 /** Class limits with short times, fit for tests. */
