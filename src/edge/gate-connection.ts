@@ -253,6 +253,7 @@ export class GateConnection {
       return
     }
     const verdict = decideHello(standing, this.#endpoint.listener, hello, isUpstreamUp, nowMs())
+    this.#report.detected(verdict.hits)
     if (verdict.allow) this.#handOver(verdict, standing.snapshot, answer)
     else this.#refuse(verdict.refusal, 'hello', answer)
   }
