@@ -119,6 +119,38 @@ test('a rule on the ClientHello refuses by an alert, or records; both name the r
   t.is(harness.events.of('connection.refused').length, 1)
 })
 
+test('time limits do not count while the gate was held up: a ClientHello that came in time is read', async t => {
+  const harness = await startGate(t, { limits: { ...snapshot().limits, helloMs: 100 } })
+  const hello = await captureHello({ servername: 'rmm.example.test' })
+  const client = await connectTcp(harness.port)
+  await until(() => harness.gate.counts().connections === 1)
+  client.write(hello)
+  // Nothing of this process runs meanwhile: the bytes lie in the kernel when the timer is due.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150)
+  const [answer] = (await once(client, 'data')) as [Buffer]
+  t.is(answer[0], 22, 'a handshake record, no alert and no reset')
+  client.destroy()
+  await untilIdle(harness)
+  t.is(harness.events.of('connection.refused').length, 0)
+})
+
+test('time limits do not count while the gate was held up: a client that was about to speak gets its time again', async t => {
+  const harness = await startGate(t, { limits: { ...snapshot().limits, helloMs: 400 } })
+  const hello = await captureHello({ servername: 'rmm.example.test' })
+  const client = await connectTcp(harness.port)
+  await until(() => harness.gate.counts().connections === 1)
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 700)
+  // The timer is due now, and the client speaks after it.
+  await new Promise(resolve => setTimeout(resolve, 1))
+  await new Promise(resolve => setImmediate(resolve))
+  await new Promise(resolve => setImmediate(resolve))
+  client.write(hello)
+  const [answer] = (await once(client, 'data')) as [Buffer]
+  t.is(answer[0], 22)
+  client.destroy()
+  await untilIdle(harness)
+})
+
 test('trap 8: an alert arrives although the client goes on sending', async t => {
   const harness = await startGate(t)
   const hello = await captureHello({ servername: 'other.example.test' })
