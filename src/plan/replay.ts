@@ -1,5 +1,5 @@
 // Replays recorded traffic through two policies and says who changes: sources and sites lost or gained, per class and reason.
-import type { LedgerRow, LedgerShape } from '../journal/ledger-facts.ts'
+import type { LedgerShape, LedgerSum } from '../journal/ledger-facts.ts'
 import { parseAddress, type Address } from '../net/address.ts'
 import { AGENT_CLASSES, type TrafficClass } from '../policy/classes.ts'
 import type { GeoFacts } from '../policy/facts.ts'
@@ -23,7 +23,8 @@ export type ReplayQuestion = {
   readonly candidate: Snapshot
   readonly overlay: Overlay
   readonly lookup: (address: Address) => GeoFacts
-  readonly rows: Iterable<LedgerRow>
+  /** Hour by hour when `timed`: see `needsHours`. */
+  readonly rows: Iterable<LedgerSum>
   readonly nowMs: number
   /** Called now and then with the number of rows read. */
   readonly onProgress?: (rows: number) => void
@@ -68,7 +69,7 @@ export type Replay = {
 /** Without a sign of life for so long, an agent is not counted as active. */
 export const ACTIVE_MS = 3 * 86_400_000
 const WEEK_MS = 7 * 86_400_000
-const PROGRESS_ROWS = 100_000
+const PROGRESS_ROWS = 1_000_000
 const MAX_REMEMBERED_SOURCES = 200_000
 
 type Pair = { readonly before: Judgement; readonly after: Judgement }
@@ -85,12 +86,13 @@ export function replay(question: ReplayQuestion): Replay {
   const { current, candidate, overlay, lookup, nowMs } = question
   const before = makeJudge(current, overlay, current)
   const after = makeJudge(candidate, overlay, current)
-  const timed = hasWindows(current) || hasWindows(candidate)
+  const timed = needsHours(current, candidate)
   const memory = new Map<string, SourceMemory | null>()
   const changes = new Map<string, Gathering>()
   const seen = new Set<string>()
   const agents = new Set<string>()
   let rows = 0
+  let progressAt = PROGRESS_ROWS
   let unknownRows = 0
 
   const remember = (source: string, listener: string): SourceMemory | null => {
@@ -113,11 +115,14 @@ export function replay(question: ReplayQuestion): Replay {
   }
 
   for (const row of question.rows) {
-    rows++
-    if (rows % PROGRESS_ROWS === 0) question.onProgress?.(rows)
+    rows += row.hours
+    if (rows >= progressAt) {
+      progressAt += PROGRESS_ROWS
+      question.onProgress?.(rows)
+    }
     const source = row.source === null ? null : remember(row.source, row.shape.listener)
     if (source === null || row.source === null) {
-      unknownRows++
+      unknownRows += row.hours
       continue
     }
     seen.add(row.source)
@@ -141,11 +146,16 @@ export function replay(question: ReplayQuestion): Replay {
   return { rows, unknownRows, sources: seen.size, agents: agents.size, changes: list, lostAgents: lost.size }
 }
 
-function judgeBoth(before: Judge, after: Judge, source: SourceMemory, row: LedgerRow, askedMs: number): Pair {
+function judgeBoth(before: Judge, after: Judge, source: SourceMemory, row: LedgerSum, askedMs: number): Pair {
   return {
     before: judgeShape(before, source.before, row.shape, askedMs),
     after: judgeShape(after, source.after, row.shape, askedMs),
   }
+}
+
+/** Whether the time of day counts in one of the policies: then rows must not be added up over hours. */
+export function needsHours(current: Snapshot, candidate: Snapshot): boolean {
+  return hasWindows(current) || hasWindows(candidate)
 }
 
 function hasWindows({ classes, sites }: Snapshot): boolean {
@@ -172,7 +182,7 @@ type Gathering = Omit<Change, 'hosts' | 'userAgents' | 'count' | 'lastMs' | 'act
 
 function note(
   changes: Map<string, Gathering>,
-  row: LedgerRow,
+  row: LedgerSum,
   source: SourceMemory,
   { before, after }: Pair,
   nowMs: number,

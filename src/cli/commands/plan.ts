@@ -4,10 +4,11 @@ import { createCountryLookup } from '../../geo/lookup.ts'
 import { diffSnapshots } from '../../config/diff.ts'
 import { loadPolicy } from '../../config/load.ts'
 import { renderProblem } from '../../config/problems.ts'
+import type { LedgerSum } from '../../journal/ledger-facts.ts'
 import type { StoreReader } from '../../journal/store-core.ts'
 import type { RuleEffect } from '../../journal/store-rules.ts'
 import { buildOverlay } from '../../journal/store-overlay.ts'
-import { replay, type Change, type Replay } from '../../plan/replay.ts'
+import { needsHours, replay, type Change, type Replay } from '../../plan/replay.ts'
 import type { Snapshot } from '../../policy/snapshot.ts'
 import { formatSourceLine } from '../../policy/source-line.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
@@ -123,7 +124,9 @@ async function replayStore(
       candidate,
       overlay: buildOverlay(store.overlay.list()),
       lookup: countries.lookup,
-      rows: store.ledger.all(nowMs - sinceMs),
+      rows: needsHours(current, candidate)
+        ? hourly(store, nowMs - sinceMs)
+        : store.ledger.sums(nowMs - sinceMs),
       nowMs,
       ...(context.isTerminal
         ? {
@@ -135,6 +138,10 @@ async function replayStore(
   } finally {
     countries.close()
   }
+}
+
+function* hourly(store: StoreReader, sinceMs: number): Generator<LedgerSum> {
+  for (const row of store.ledger.all(sinceMs)) yield { ...row, hours: 1 }
 }
 
 /** What rules would have refused that the candidate enforces and the policy in force only lets detect. */
