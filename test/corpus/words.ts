@@ -139,7 +139,7 @@ export const SCRIPTS = [
   "Write-Host '<script>not html</script>'; [xml]$x = Get-Content ..\\..\\web.config",
   'echo {{agent.hostname}} {{client.name}} #{name} ${HOME:-/root} %COMPUTERNAME% @contactname@',
   'docker run --rm -v /:/host alpine chroot /host sh -c "ls -la /etc/shadow"',
-  "1'; waitfor delay '0:0:5' --",
+  "IF 1=1 WAITFOR DELAY '0:0:5'; -- pause",
   'ls;pwd',
   'ping -n 4 8.8.8.8 | find "TTL" && exit 0',
 ] as const
@@ -209,11 +209,12 @@ export function time(random: Random): string {
   return `2026-${two(random.int(1, 12))}-${two(random.int(1, 28))}T${two(random.int(0, 23))}:${two(random.int(0, 59))}:${two(random.int(0, 59))}Z`
 }
 
+// A ticket may quote a log, but one that quotes a working log4j lookup is not sent past a gate that stops those.
+const PROSE = [...NOTES, ...EVENT_MESSAGES.filter(text => !text.includes('${jndi'))]
+
 /** Text of some length as people and logs have it. */
 export function prose(random: Random): string {
-  return random
-    .list(1, 4, () => random.pick([...NOTES, ...EVENT_MESSAGES]))
-    .join(random.pick(['\n', ' ', '\r\n\r\n']))
+  return random.list(1, 4, () => random.pick(PROSE)).join(random.pick(['\n', ' ', '\r\n\r\n']))
 }
 
 /** A software inventory. */
