@@ -25,13 +25,17 @@ export type RuleHit = {
 /** Where a request stands, for scoping of modes and exceptions. */
 export type RuleScope = {
   readonly class: TrafficClass
+  /** Id of the listener that took the connection. */
+  readonly listener: string
+  /** ISO 3166-1 alpha-2, or `private`, `cgnat`, `loopback`, `unknown`, `unavailable` and the like. */
+  readonly country: string
   readonly site: string | null
   readonly sourceText: string
   readonly nowMs: number
 }
 
 /** Where a ClientHello stands: no class is known yet. */
-export type HelloScope = Omit<RuleScope, 'class'> & { readonly listener: string }
+export type HelloScope = Omit<RuleScope, 'class'>
 
 /** A compiled rule set. Pure: the same facts give the same hits. */
 export type RuleSet = {
