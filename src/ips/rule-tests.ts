@@ -57,6 +57,8 @@ function hitsOf(
   if (facts === undefined) return undefined
   const scope: RuleScope = {
     class: test.class ?? document.classes?.[0] ?? 'other',
+    listener: 'https',
+    country: 'US',
     site: null,
     sourceText: '198.51.100.7',
     nowMs: facts.nowMs,

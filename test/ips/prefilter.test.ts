@@ -11,7 +11,14 @@ import type { RequestFacts } from '../../src/policy/facts.ts'
 import { requestFacts } from '../policy/request.ts'
 import { readRules, shippedRules } from './read-rules.ts'
 
-const SCOPE: RuleScope = { class: 'other', site: null, sourceText: '198.51.100.1', nowMs: 0 }
+const SCOPE: RuleScope = {
+  class: 'other',
+  listener: 'https',
+  country: 'US',
+  site: null,
+  sourceText: '198.51.100.1',
+  nowMs: 0,
+}
 
 // Rules that the shipped ones have no like of: mixed sources, absence, negation, lengths.
 const MORE = readRules(`
