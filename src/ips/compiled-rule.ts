@@ -56,7 +56,19 @@ export function compileRule(
 /** The rule in the form that the engine runs. */
 export function toRule({ document, condition, phase }: CompiledRule): Rule {
   const { id, title, severity, pack, tags, refs, action, at } = document
-  return { id, title, severity, pack, tags, refs, phase, when: condition.expression, action, skipTo: null, at }
+  return {
+    id,
+    title,
+    severity,
+    pack,
+    tags,
+    refs,
+    phase,
+    when: condition.expression,
+    action,
+    skipTo: null,
+    at,
+  }
 }
 
 /** What the head decides of a rule, as a rule of its own. */
@@ -78,7 +90,8 @@ function phaseOf(document: RuleDocument, condition: Condition, problems: RulePro
   let derived: RulePhase = phases.has('body') ? 'body' : 'head'
   if (phases.has('message')) {
     derived = 'message'
-    if (bodyField !== undefined) problem(`looks at messages and at ${bodyField.text}: a WebSocket has no body`)
+    if (bodyField !== undefined)
+      problem(`looks at messages and at ${bodyField.text}: a WebSocket has no body`)
   }
   const late = fields.find(({ collection }) => collection.phase !== 'hello')
   if (isHello) {

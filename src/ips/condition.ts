@@ -1,6 +1,13 @@
 // Lowers the condition of a rule document to an expression of the engine, and finds out what it depends on.
 import { readField, type Field } from './fields/field.ts'
-import { hasOperator, longerThanOperator, matchesOperator, numberOperator, oneOfOperator, present } from './operators.ts'
+import {
+  hasOperator,
+  longerThanOperator,
+  matchesOperator,
+  numberOperator,
+  oneOfOperator,
+  present,
+} from './operators.ts'
 import type { Inspected } from './parts/inspected.ts'
 import { readPattern } from './pattern.ts'
 import type { RuleCondition, RuleProblem } from './rule-document.ts'
@@ -109,14 +116,20 @@ function compileFieldTest(
   const asks = [fields.filter(field => field.raw), fields.filter(field => !field.raw)]
     .filter(group => group.length > 0)
     .flatMap(group =>
-      operatorsOf(condition, group[0]?.raw === true, problem).map((operator): Ask => ({ operator, fields: group })),
+      operatorsOf(condition, group[0]?.raw === true, problem).map((operator): Ask => ({
+        operator,
+        fields: group,
+      })),
     )
   if (problems.length > before) return null
 
   const parts = asks.flatMap(({ operator, fields: asked }): Expression[] => {
-    const targets = asked.map(
-      ({ collection }): Target => ({ collection, only: null, except: [], count: isAbsence }),
-    )
+    const targets = asked.map(({ collection }): Target => ({
+      collection,
+      only: null,
+      except: [],
+      count: isAbsence,
+    }))
     // Several fields are missing when each of them is.
     const lists = isAbsence ? targets.map(target => [target]) : [targets]
     return lists.map(list => ({ kind: 'test', test: testOf(list, operator, condition) }))

@@ -89,7 +89,11 @@ function removedTargets(excepted: readonly Field[], looksAt: readonly Field[]): 
     for (const target of collections.values()) {
       if (target.text === text || (text === family && target.family === family)) {
         removed.push({ collection: target.text, only: null })
-      } else if (name !== null && target.family === family && (target.name === null || target.name === name)) {
+      } else if (
+        name !== null &&
+        target.family === family &&
+        (target.name === null || target.name === name)
+      ) {
         removed.push({ collection: target.text, only: isMember(name) })
       }
     }

@@ -25,7 +25,12 @@ export class Weighing {
   readonly #builtIn: ReadonlyMap<string, BuiltIn>
 
   /** @param documents the rules of the gate itself, with the policy's modes and exceptions in them */
-  constructor(engine: Engine, threshold: number, documents: readonly RuleDocument[], problems: RuleProblem[]) {
+  constructor(
+    engine: Engine,
+    threshold: number,
+    documents: readonly RuleDocument[],
+    problems: RuleProblem[],
+  ) {
     this.#engine = engine
     this.#threshold = threshold
     this.#builtIn = new Map(
@@ -52,7 +57,8 @@ export class Weighing {
     const { document } = rule
     const holding =
       rule.exceptions.length === 0 ? [] : rule.exceptions.filter(entry => holdsFor(entry, facts, scope))
-    const { found, exception } = holding.length === 0 ? { found: firing.found, exception: null } : this.#except(firing, holding, pass)
+    const { found, exception } =
+      holding.length === 0 ? { found: firing.found, exception: null } : this.#except(firing, holding, pass)
     const counts = mode === 'enforce' && exception === null
     if (document.action === 'block') {
       report.hits.push(makeHit(document, found, mode, exception, 0))

@@ -86,7 +86,7 @@ const MAX_PARTS = 1000
 
 function formParts(text: string): readonly Part[] {
   const parts: Part[] = []
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     let end = text.indexOf('&', at)
     if (end < 0 || parts.length === MAX_PARTS) end = text.length
     if (end > at) {

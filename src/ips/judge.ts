@@ -10,7 +10,7 @@ import { contentTypes, INSPECTED_HELLO, inspectBody, inspectMessage } from './in
 import { Judgement, reportFrom, type Report } from './judgement.ts'
 import { modeIn } from './modes.ts'
 import type { BodyProblem } from './parts/inspected.ts'
-import { pathIndex, type Candidate } from './path-index.ts'
+import { pathIndex, withoutIndex, type Candidate, type PathIndex } from './path-index.ts'
 import type { RuleDocument, RuleProblem } from './rule-document.ts'
 import type { HelloScope, RuleCounter, RuleHit, RuleScope, RuleSet } from './rule-set.ts'
 import type { Rule } from './rule.ts'
@@ -50,7 +50,12 @@ export function makeJudge(
     matchHello: (hello, scope) =>
       judge.helloRules.length === 0
         ? NO_HITS
-        : judge.rest(judge.helloRules, judge.engine.begin(INSPECTED_HELLO, newRun(scope, hello)), null, scope),
+        : judge.rest(
+            judge.helloRules,
+            judge.engine.begin(INSPECTED_HELLO, newRun(scope, hello)),
+            null,
+            scope,
+          ),
     counters: () => judge.counters(),
   }
 }
@@ -62,7 +67,7 @@ class Judge {
   readonly helloRules: readonly CompiledRule[]
   readonly #bits: SourceBits
   readonly #weighing: Weighing
-  readonly #index: ReturnType<typeof pathIndex>
+  readonly #index: PathIndex
   readonly #hasMessageRules: boolean
   readonly #rules: readonly CompiledRule[]
   /** Numbers of rules, and of what the head decides of them, in the engine. */
@@ -90,7 +95,8 @@ class Judge {
     this.helloRules = this.#rules.filter(rule => rule.phase === 'hello')
     this.#hasMessageRules = this.#rules.some(rule => rule.phase === 'message')
     this.#bits = bits
-    this.#index = pathIndex(this.#rules.filter(rule => rule.phase !== 'hello'))
+    const others = this.#rules.filter(rule => rule.phase !== 'hello')
+    this.#index = options.prefilter ? pathIndex(others) : withoutIndex(others)
     this.#weighing = new Weighing(this.engine, options.threshold, options.builtIn, problems)
   }
 
@@ -143,12 +149,7 @@ class Judge {
     return judgement.bodyRules
   }
 
-  body(
-    judgement: Judgement,
-    scope: RuleScope,
-    bytes: Uint8Array,
-    complete: boolean,
-  ): readonly RuleHit[] {
+  body(judgement: Judgement, scope: RuleScope, bytes: Uint8Array, complete: boolean): readonly RuleHit[] {
     const { facts, pass, run, firedOnHead } = judgement
     const rules = this.bodyRules(judgement, scope)
     const report = reportFrom(judgement.headScore)
@@ -253,9 +254,7 @@ class Judge {
 }
 
 function applies({ methods, classes }: CompiledRule, facts: RequestFacts, scope: RuleScope): boolean {
-  return (
-    (methods === null || methods.has(facts.method)) && (classes === null || classes.has(scope.class))
-  )
+  return (methods === null || methods.has(facts.method)) && (classes === null || classes.has(scope.class))
 }
 
 function announcesBody({ headers }: RequestFacts): boolean {

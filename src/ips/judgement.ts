@@ -4,7 +4,7 @@ import { newRun, type Engine } from './engine/engine.ts'
 import type { Pass } from './engine/pass.ts'
 import { inspectHead } from './inspect.ts'
 import type { Inspected } from './parts/inspected.ts'
-import type { Candidate, Candidates } from './path-index.ts'
+import type { Candidate, Candidates, PathIndex } from './path-index.ts'
 import type { RuleHit, RuleScope } from './rule-set.ts'
 import type { Run } from './rule.ts'
 
@@ -29,12 +29,7 @@ export class Judgement {
   /** Rules that read the body of this request; null: not worked out yet. */
   bodyRules: readonly Candidate[] | null = null
 
-  constructor(
-    facts: RequestFacts,
-    scope: RuleScope,
-    engine: Engine,
-    index: (inspected: Inspected, run: Run) => Candidates,
-  ) {
+  constructor(facts: RequestFacts, scope: RuleScope, engine: Engine, index: PathIndex) {
     this.facts = facts
     this.head = inspectHead(facts)
     this.run = newRun(scope)

@@ -51,20 +51,50 @@ export type ModeOverride = {
   readonly listeners: readonly string[] | null
 }
 
-/** A request written in a rule's tests. */
+/** A request or ClientHello written in a rule's tests. */
 export type RuleTestRequest = {
-  /** `METHOD target`. */
-  readonly request: string
+  /** `METHOD target`; null: only a ClientHello. */
+  readonly request: string | null
   readonly host?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly webSocket?: boolean
   readonly body?: string
+  readonly base64Body?: string
   readonly form?: Readonly<Record<string, string>>
   readonly json?: unknown
   readonly xml?: string
+  readonly multipart?: readonly RuleTestPart[]
+  /** Messages of the client after the handshake. */
+  readonly messages?: readonly (string | { readonly base64: string })[]
+  readonly hello?: RuleTestHello
+  readonly from?: string
+  readonly country?: string
+  readonly listener?: string
+  /** For rules that count: how often it comes, over how long, and with which status it is answered. */
+  readonly times?: number
+  readonly withinMs?: number
+  readonly status?: number
   /** Class under which the rule is asked; the rule's first class, or `other`, when absent. */
   readonly class?: TrafficClass
   readonly at: SourceLine
+}
+
+/** A part of a multipart body in a test. */
+export type RuleTestPart = {
+  readonly name: string
+  readonly fileName?: string | undefined
+  readonly type?: string | undefined
+  readonly content?: string | undefined
+  readonly base64?: string | undefined
+}
+
+/** A ClientHello in a test; what is left out is that of an ordinary client. */
+export type RuleTestHello = {
+  readonly ja4?: string | undefined
+  readonly alpn?: readonly string[] | undefined
+  readonly versions?: readonly string[] | undefined
+  readonly serverName?: string | null | undefined
+  readonly ciphers?: number | undefined
 }
 
 /** A scoped exception. */

@@ -42,7 +42,8 @@ export const ARGUMENT_FAMILIES: readonly NamedFamily[] = [
     spec: name => ({
       phase: 'body',
       source: 'body',
-      read: inspected => membersNamed(inspected, 'args.base64', name, () => allBase64(inspected), argumentNames),
+      read: inspected =>
+        membersNamed(inspected, 'args.base64', name, () => allBase64(inspected), argumentNames),
     }),
   },
   { prefix: 'args.', spec: argument },
@@ -88,9 +89,7 @@ function allArgs(inspected: Inspected, raw: boolean): readonly FieldValue[] {
       const sent = part.value === '' ? part.name : part.value
       const field = name === '' ? 'args' : `args.${name}`
       const secret = name !== '' && part.value !== '' && isSecretName(name)
-      return raw
-        ? plainValue(`${field}.raw`, sent, name, secret)
-        : decodedValue(field, name, sent, secret)
+      return raw ? plainValue(`${field}.raw`, sent, name, secret) : decodedValue(field, name, sent, secret)
     }),
   )
 }
@@ -104,7 +103,13 @@ function argumentParts({ query, body }: Inspected): readonly Part[] {
 /** Numbers of list entries say nothing that a rule or an exception could name. */
 function withoutIndexes(part: Part): Part {
   if (!/\d/.test(part.name)) return part
-  return { name: part.name.split('.').filter(key => !/^\d+$/.test(key)).join('.'), value: part.value }
+  return {
+    name: part.name
+      .split('.')
+      .filter(key => !/^\d+$/.test(key))
+      .join('.'),
+    value: part.value,
+  }
 }
 
 /** A name as lenient servers take it: decoded, in small letters, without blanks around it, and up to a NUL. */

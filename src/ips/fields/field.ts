@@ -54,7 +54,15 @@ export function readField(text: RuleField): Field | undefined {
 
 function fieldOf(text: string, family: string, name: string | null, spec: FieldSpec): Field {
   const { phase, source, aboutPath = false, raw = false, read } = spec
-  return { text, family, name, raw, source, aboutPath, collection: { id: text, phase, volatile: false, read } }
+  return {
+    text,
+    family,
+    name,
+    raw,
+    source,
+    aboutPath,
+    collection: { id: text, phase, volatile: false, read },
+  }
 }
 
 /** `args` for `args.name` and `args.raw`, `headers` for `header.name`. */

@@ -9,7 +9,12 @@ import { decodedValue, NONE, plainValue } from './value.ts'
 /** Fields of headers. */
 export const HEADER_FIELDS: FieldTable = {
   headers: { phase: 'head', source: 'always', read: inspected => allHeaders(inspected, false) },
-  'headers.raw': { phase: 'head', source: 'always', raw: true, read: inspected => allHeaders(inspected, true) },
+  'headers.raw': {
+    phase: 'head',
+    source: 'always',
+    raw: true,
+    read: inspected => allHeaders(inspected, true),
+  },
   'headers.names': {
     phase: 'head',
     source: 'always',
@@ -76,7 +81,8 @@ const BASIC = ['base64']
 function basic(inspected: Inspected): readonly FieldValue[] {
   return remembered(inspected, 'basic', () => {
     const sent = inspected.facts.headers.get('authorization')
-    const packed = sent === undefined ? undefined : /^basic\s{1,8}([A-Za-z0-9+/]{1,8192})={0,2}\s{0,8}$/i.exec(sent)?.[1]
+    const packed =
+      sent === undefined ? undefined : /^basic\s{1,8}([A-Za-z0-9+/]{1,8192})={0,2}\s{0,8}$/i.exec(sent)?.[1]
     if (packed === undefined || packed.length % 4 === 1) return NONE
     const pair = atob(packed)
     const colon = pair.indexOf(':')

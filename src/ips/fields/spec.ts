@@ -21,4 +21,7 @@ export type FieldSpec = {
 export type FieldTable = Readonly<Record<string, FieldSpec>>
 
 /** A family whose fields end in a name, such as `header.<name>`. */
-export type NamedFamily = { readonly prefix: string; readonly spec: (name: string, raw: boolean) => FieldSpec }
+export type NamedFamily = {
+  readonly prefix: string
+  readonly spec: (name: string, raw: boolean) => FieldSpec
+}

@@ -61,14 +61,20 @@ export function one(field: string, value: string, secret = false): readonly Fiel
 /** The decoded view of a text, in small letters. */
 export function decoded(sent: string): string {
   if (PLAIN.test(sent)) return sent.toLowerCase()
-  return decodeBodyText(decodeLeniently(sent, false), false)
+  return decodeBodyText(unescaped(sent), false)
+}
+
+/** Bytes above ASCII are escapes that were decoded already: together with others they may be one character. */
+function unescaped(sent: string): string {
+  const escaped = sent.replaceAll(/[\x80-\xff]/g, char => `%${char.charCodeAt(0).toString(16)}`)
+  return decodeLeniently(escaped, false)
 }
 
 function stepsOf(sent: string): readonly string[] {
   if (PLAIN.test(sent)) return NO_STEPS
   const steps: string[] = []
-  const unescaped = decodeLeniently(sent, false)
-  if (unescaped !== sent) steps.push('percent')
-  if (decodeBodyText(unescaped, false) !== unescaped.toLowerCase()) steps.push('escapes')
+  const text = unescaped(sent)
+  if (text !== sent) steps.push('percent')
+  if (decodeBodyText(text, false) !== text.toLowerCase()) steps.push('escapes')
   return steps
 }
