@@ -71,6 +71,8 @@ export function judge(snapshot: Snapshot, request: BenignRequest): Judged {
     class: classified.rule?.class ?? 'other',
     site: null,
     sourceText: '198.51.100.7',
+    listener: 'https',
+    country: 'US',
     nowMs: 0,
   }
   const { rules, limits } = snapshot
