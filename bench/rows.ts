@@ -2,12 +2,24 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ab } from './load/ab.ts'
 import { fixedRate } from './load/fixed-rate.ts'
+import { inspectedLoad, type InspectedKind } from './load/inspected.ts'
 import { openWebSockets } from './load/websockets.ts'
 import { wrk } from './load/wrk.ts'
 import { cpuUse, residentBytes } from './stage/usage.ts'
 
 /** Ids of rows, as on the command line. */
-export const ROW_IDS = ['get', 'post', 'connect', 'websocket', 'download', 'latency'] as const
+export const ROW_IDS = [
+  'get',
+  'post',
+  'connect',
+  'websocket',
+  'download',
+  'latency',
+  'rules-get',
+  'rules-xml',
+  'rules-json',
+  'rules-form',
+] as const
 export type RowId = (typeof ROW_IDS)[number]
 
 /** One measurement of one peer. */
@@ -20,6 +32,8 @@ export type Sample = {
   /** Share of the window in which it really ran; much less than `busy` means that other programs had its core. */
   readonly ran: number
   readonly failed: number
+  /** Legitimate requests that rules refused: wrong, but answered. */
+  readonly refused?: number
 }
 
 /** What a measurement may use. */
@@ -41,10 +55,42 @@ export type Row = {
   readonly second: string
   /** Each round starts the peer afresh. */
   readonly fresh: boolean
+  /** Only these peers take part; left out: all. */
+  readonly peers?: readonly string[]
   readonly measure: (context: Measuring) => Promise<Sample>
   /** Load that warms up, where the row's own is too light for it. */
   readonly warmUp?: (context: Measuring) => Promise<Sample>
 }
+
+/** Who inspects requests, and nginx for what carrying them costs. */
+const INSPECTING = ['nginx', 'portcullis', 'portcullis+crs', 'nginx+crs']
+
+function inspectedRow(kind: InspectedKind, title: string): Row {
+  return {
+    id: `rules-${kind}`,
+    title: `${title}, never the same twice, CPU per request`,
+    unit: 'µs',
+    second: 'requests/s',
+    fresh: false,
+    peers: INSPECTING,
+    measure: async context => {
+      const { result, runNs, busy, ran } = await charged(context.pid, () =>
+        inspectedLoad(kind, { ...context, connections: KEPT_ALIVE }),
+      )
+      return {
+        value: runNs / 1e3 / result.requests,
+        second: result.requests / result.seconds,
+        busy,
+        ran,
+        failed: result.failed,
+        refused: result.refused,
+      }
+    },
+  }
+}
+
+// Enough to saturate; more would let their handshakes weigh on the cost of a request.
+const KEPT_ALIVE = 32
 
 export const ROWS: readonly Row[] = [
   {
@@ -123,10 +169,11 @@ export const ROWS: readonly Row[] = [
       return { value: result.p99Ms, second: result.p50Ms, busy, ran, failed: result.failed }
     },
   },
+  inspectedRow('get', 'Console GET with query and cookies'),
+  inspectedRow('xml', 'Agent POST of XML'),
+  inspectedRow('json', 'Inventory POST of 5 KB JSON'),
+  inspectedRow('form', 'Agent POST of a form with 5 KB of base64'),
 ]
-
-// Enough to saturate; more would let their handshakes weigh on the cost of a request.
-const KEPT_ALIVE = 32
 
 async function perRequest(load: 'get' | 'post', context: Measuring): Promise<Sample> {
   const { result, runNs, busy, ran } = await charged(context.pid, () =>

@@ -67,6 +67,8 @@ async function compare(chosen: Options, base: string): Promise<Result> {
   const rows: Result['rows'][number][] = []
   for (const row of ROWS.filter(entry => chosen.rows.includes(entry.id))) {
     const taking = entrants.filter(({ peer }) => {
+      if (row.peers !== undefined && !row.peers.includes(peer.id)) return false
+      if (row.peers === undefined && peer.rulesOnly === true) return false
       const reason = peer.leavesOut?.[row.id]
       if (reason !== undefined) skipped.push({ peer: peer.id, row: row.id, reason })
       return reason === undefined

@@ -8,6 +8,7 @@ import {
   DOWNLOAD_PATH,
   WEBSOCKET_PATH,
 } from '../load/work.ts'
+import { INSPECTED_PATHS } from '../load/inspected.ts'
 import { firstLine } from '../stage/processes.ts'
 import type { Launch, Peer, Stage } from './peer.ts'
 
@@ -134,6 +135,7 @@ http {
     ${listen}
     root ${stage.dir}/root;
     location = ${CHECK_IN_PATH} { default_type text/html; return 200 "${CHECK_IN_RESPONSE}"; }
+    ${INSPECTED_PATHS.map(path => `location = ${path} { default_type application/json; return 200 "{}"; }`).join('\n    ')}
     location = ${WEBSOCKET_PATH} { return 404; }
   }
 }

@@ -32,6 +32,8 @@ export type Peer = {
   readonly version: () => string | undefined
   /** Writes its configuration into `stage.dir`. */
   readonly prepare: (stage: Stage) => Promise<Launch> | Launch
+  /** Takes part only in the rows that ask what rules cost. */
+  readonly rulesOnly?: boolean
   /** Rows that it cannot take part in, with the reason. */
   readonly leavesOut?: Readonly<Record<string, string>>
 }

@@ -10,6 +10,8 @@ type Goal = {
   readonly text: string
   readonly against: string | null
   readonly most: number
+  /** Whose value; left out: Portcullis with its own rules. */
+  readonly subject?: string
 }
 
 const GOALS: readonly Goal[] = [
@@ -23,6 +25,20 @@ const GOALS: readonly Goal[] = [
     most: 1 / 50,
   },
   { row: 'connect', text: 'New connection: at most 1.8 x nginx', against: 'nginx', most: 1.8 },
+  ...(['get', 'xml', 'json'] as const).map(kind => ({
+    row: `rules-${kind}` as const,
+    text: `Imported Core Rule Set, ${kind.toUpperCase()}: at most 1/4 of ModSecurity`,
+    against: 'nginx+crs',
+    subject: 'portcullis+crs',
+    most: 1 / 4,
+  })),
+  {
+    row: 'rules-form',
+    text: 'Imported Core Rule Set, 5 KB base64 form: at most 1/2 of ModSecurity',
+    against: 'nginx+crs',
+    subject: 'portcullis+crs',
+    most: 1 / 2,
+  },
   { row: 'websocket', text: 'Idle WebSocket: at most 60 kB', against: null, most: 60 },
 ]
 
@@ -32,13 +48,14 @@ export type Judged = { readonly text: string; readonly reached: string; readonly
 /** Judges every goal. A cell with failed requests never meets one. */
 export function judge(result: Result): Judged[] {
   return GOALS.map(goal => {
-    const cell = result.rows.find(row => row.id === goal.row)?.cells.find(entry => entry.peer === SUBJECT)
+    const subject = goal.subject ?? SUBJECT
+    const cell = result.rows.find(row => row.id === goal.row)?.cells.find(entry => entry.peer === subject)
     const value =
       goal.against === null
         ? cell === undefined
           ? null
           : summarise(cell).value
-        : ratio(result, goal.row, SUBJECT, goal.against)
+        : ratio(result, goal.row, subject, goal.against)
     if (cell === undefined || value === null || Number.isNaN(value)) {
       return { text: goal.text, reached: 'not measured', met: null }
     }
@@ -52,5 +69,5 @@ export function judge(result: Result): Judged[] {
 }
 
 function reachedRatio(value: number): string {
-  return value < 0.1 ? `1/${(1 / value).toFixed(1)}` : `${value.toFixed(2)} x`
+  return value < 0.3 ? `1/${(1 / value).toFixed(1)}` : `${value.toFixed(2)} x`
 }

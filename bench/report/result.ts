@@ -44,6 +44,7 @@ export type Summary = {
   readonly busy: number
   readonly ran: number
   readonly failed: number
+  readonly refused: number
 }
 
 /** Sums a cell up. */
@@ -56,6 +57,7 @@ export function summarise(cell: Cell): Summary {
     busy: median(cell.samples.map(sample => sample.busy)),
     ran: median(cell.samples.map(sample => sample.ran)),
     failed: cell.samples.reduce((sum, sample) => sum + sample.failed, 0),
+    refused: cell.samples.reduce((sum, sample) => sum + (sample.refused ?? 0), 0),
   }
 }
 

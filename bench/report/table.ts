@@ -7,7 +7,15 @@ const BASE = 'nginx'
 const SATURATED = 0.9
 /** Below this share of the time in which it wanted to run, caches are too cold for a fair number. */
 const FREE = 0.6
-const SATURATED_ROWS = new Set(['get', 'post', 'connect'])
+const SATURATED_ROWS = new Set([
+  'get',
+  'post',
+  'connect',
+  'rules-get',
+  'rules-xml',
+  'rules-json',
+  'rules-form',
+])
 
 /** Pads the columns of a table; the first one to the right, the others to the left. */
 export function align(table: readonly (readonly string[])[]): string {
@@ -80,6 +88,7 @@ function rowTables(result: Result): { readonly title: string; readonly lines: st
       const times = ratio(result, row.id, cell.peer, BASE)
       const notes: string[] = []
       if (summary.failed > 0) notes.push(`${summary.failed} failed: does not count`)
+      if (summary.refused > 0) notes.push(`${summary.refused} legitimate requests refused by rules`)
       if (SATURATED_ROWS.has(row.id) && summary.busy < SATURATED) {
         notes.push(`core ${Math.round(summary.busy * 100)} % busy`)
       }

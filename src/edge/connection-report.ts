@@ -1,9 +1,11 @@
 // What is known of a connection, and its one closing event.
+import type { RuleHit } from '../ips/rule-set.ts'
 import type { ClientFields, HelloFields } from '../journal/events.ts'
 import type { Address } from '../net/address.ts'
 import type { HelloFacts, TlsFacts } from '../policy/facts.ts'
 import { REASONS, type Reason } from '../policy/reasons.ts'
 import type { TlsProfileName } from '../policy/snapshot.ts'
+import { enforces } from '../policy/rule-hits.ts'
 import { formatSourceLine, type SourceLine } from '../policy/source-line.ts'
 import type { Standing } from '../policy/standing.ts'
 import type { Refusal } from '../policy/verdict.ts'
@@ -19,6 +21,7 @@ export class ConnectionReport {
   port: number
   standing: Standing | null = null
   hello: HelloFacts | null = null
+  #hits: readonly RuleHit[] = []
   readonly #gate: GateContext
   readonly #endpoint: OpenEndpoint
   #isDone = false
@@ -48,6 +51,23 @@ export class ConnectionReport {
     }
   }
 
+  /** Notes what rules found in the ClientHello, and reports what did not act. */
+  detected(hits: readonly RuleHit[]): void {
+    this.#hits = hits
+    for (const hit of hits) {
+      if (enforces(hit)) continue
+      this.#gate.reporter.report('rule.detected', {
+        ...this.client(),
+        reference: this.#gate.newReference(),
+        host: this.hello?.serverName ?? '',
+        method: '',
+        path: '',
+        class: null,
+        hit,
+      })
+    }
+  }
+
   /** Reports a refusal and returns the reference that explains it. */
   refused(refusal: Refusal, phase: 'accept' | 'hello'): string {
     const reference = this.#gate.newReference()
@@ -61,6 +81,7 @@ export class ConnectionReport {
       saw: refusal.saw,
       line: formatSourceLine(refusal.line),
       phase,
+      ...(this.#hits.length === 0 ? {} : { hits: this.#hits }),
     })
     return reference
   }

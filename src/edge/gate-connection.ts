@@ -14,6 +14,7 @@ import type { ConnectionActivity } from './connection.ts'
 import { FirstBytes } from './first-bytes.ts'
 import { LINGER_MS, tupleOf, type GateContext, type OpenEndpoint } from './gate-context.ts'
 import { lastWordsOf, readOpening, type AnswerForm } from './opening.ts'
+import { PhaseTimer } from './phase-timer.ts'
 import { readProxyHeader } from './proxy-protocol.ts'
 import type { ConnectionPhase, LiveConnection } from './live-connection.ts'
 import { tlsAlertRecord } from './tls-alert.ts'
@@ -42,7 +43,7 @@ export class GateConnection {
   #chosen: Chosen | null = null
   #tuple = ''
   #opened: Opened | null = null
-  #timer: NodeJS.Timeout | undefined
+  readonly #timer = new PhaseTimer()
   #errorCode: string | null = null
   /** Load balancers check their targets with a LOCAL header and nothing after it. */
   #isHealthCheck = false
@@ -116,7 +117,7 @@ export class GateConnection {
   /** The handshake is done; called by the gate for the TLS socket of this connection. */
   secured(socket: TLSSocket): void {
     this.#gate.handshakes.delete(this.#tuple)
-    clearTimeout(this.#timer)
+    this.#timer.clear()
     // Attached before anything else: from here on errors come to this socket (trap 14).
     socket.on('error', () => undefined)
     this.#guard(() => {
@@ -253,6 +254,7 @@ export class GateConnection {
       return
     }
     const verdict = decideHello(standing, this.#endpoint.listener, hello, isUpstreamUp, nowMs())
+    this.#report.detected(verdict.hits)
     if (verdict.allow) this.#handOver(verdict, standing.snapshot, answer)
     else this.#refuse(verdict.refusal, 'hello', answer)
   }
@@ -353,7 +355,7 @@ export class GateConnection {
   #release(): void {
     if (this.#isReleased) return
     this.#isReleased = true
-    clearTimeout(this.#timer)
+    this.#timer.clear()
     const { admission, connections, handshakes } = this.#gate
     this.#leaveHeader('refused')
     if (this.#isCounted) admission.leave(this.#report.address)
@@ -373,8 +375,7 @@ export class GateConnection {
   }
 
   #setTimer(delayMs: number, done: () => void): void {
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#guard(done), delayMs)
+    this.#timer.set(delayMs, () => this.#guard(done))
   }
 
   /** A bug closes this connection, never the process. */

@@ -1,13 +1,25 @@
 // The one internal form of a rule: YAML rule files and imported SecLang both compile to it, and one engine runs it.
+import type { HelloFacts } from '../policy/facts.ts'
 import type { SourceLine } from '../policy/source-line.ts'
 import type { Requirement } from './regex/requirement.ts'
 import type { Inspected } from './parts/inspected.ts'
+import type { HelloScope, RuleScope } from './rule-set.ts'
 
 /** When a rule is asked. Each phase sees what the phases before it saw as well. */
 export type RulePhase = 'hello' | 'head' | 'body' | 'message'
 
-/** A value that a collection holds. `value` is a byte string (one character per byte) unless the collection decodes. */
-export type FieldValue = { readonly field: string; readonly value: string; readonly secret: boolean }
+/** A value that a collection holds. */
+export type FieldValue = {
+  /** As hits show it: `args.q`, `ARGS:q`. */
+  readonly field: string
+  /** The member of the collection, as selectors see it; empty for a collection without members. */
+  readonly name: string
+  /** A byte string (one character per byte) unless the collection decodes. */
+  readonly value: string
+  readonly secret: boolean
+  /** How the value came to be read like this, for example `["percent x2", "base64"]`; worked out for hits only. */
+  readonly steps?: () => readonly string[]
+}
 
 /** Where values come from: a field of the YAML language (`args`, `path`) or a SecLang variable (`ARGS_GET`, `TX`). */
 export type Collection = {
@@ -19,7 +31,7 @@ export type Collection = {
   readonly read: (inspected: Inspected, run: Run) => readonly FieldValue[]
 }
 
-/** Picks members of a collection by name; names compare without regard to case. */
+/** Picks members of a collection by `FieldValue.name`; names compare without regard to case. */
 export type Selector = (name: string) => boolean
 
 /** What a test looks at. */
@@ -27,7 +39,7 @@ export type Target = {
   readonly collection: Collection
   readonly only: Selector | null
   readonly except: readonly Selector[]
-  /** Look at the number of values instead of the values. */
+  /** Look at the number of values, written as digits, instead of the values; transforms do not apply. */
   readonly count: boolean
 }
 
@@ -77,13 +89,17 @@ export type Effect = (run: Run, matched: FieldValue | null, place: Place | null)
 
 /** The state of one request's way through the rules. */
 export type Run = {
+  /** Where the request or ClientHello stands. */
+  readonly scope: RuleScope | HelloScope | null
+  /** Only in phase `hello`. */
+  readonly hello: HelloFacts | null
   /** SecLang's TX, names in lower case. */
   readonly tx: Map<string, string>
   /** Rules that a control rule has taken out. */
   readonly removedRules: Set<string>
   /** Targets that a control rule has taken out, per rule id. */
   readonly removedTargets: Map<string, { collection: string; only: Selector | null }[]>
-  /** Values that matched last, and within the rule under test. */
+  /** The value that matched last, and all that matched within the rule under test; as transformed. */
   matched: FieldValue | null
   matchedAll: FieldValue[]
   /** Work done so far, in characters looked at. */
@@ -106,3 +122,6 @@ export type Rule = {
   readonly skipTo: string | null
   readonly at: SourceLine
 }
+
+/** A place in the order of rules that `Rule.skipTo` names. */
+export type Marker = { readonly marker: string }

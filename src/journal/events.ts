@@ -113,7 +113,9 @@ export type EventFields = {
     readonly publicAddress: string
   }
   // Connections and requests.
-  'connection.refused': ClientFields & HelloFields & RefusalFields & { readonly phase: 'accept' | 'hello' }
+  'connection.refused': ClientFields &
+    HelloFields &
+    RefusalFields & { readonly phase: 'accept' | 'hello'; readonly hits?: readonly RuleHit[] }
   'connection.silent': ClientFields & { readonly durationMs: number }
   'handshake.failed': ClientFields & HelloFields & { readonly code: string; readonly problem: string }
   'connection.closed': ClientFields &
@@ -168,7 +170,8 @@ export type EventFields = {
     readonly host: string
     readonly method: string
     readonly path: string
-    readonly class: TrafficClass
+    /** Null: in a ClientHello, before there was a request; `host` is the server name, `method` and `path` are empty. */
+    readonly class: TrafficClass | null
     readonly hit: RuleHit
   }
   /** The ledger counts a WebSocket when it opens and adds its bytes when it closes; the hello fields make both one row. */

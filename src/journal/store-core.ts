@@ -15,6 +15,7 @@ import {
 import { createEventTable, type EventRow, type EventTable } from './store-events.ts'
 import { createLedgerTable, type LedgerTable } from './store-ledger.ts'
 import { createOverlayTable, type OverlayEntry, type OverlayTable } from './store-overlay.ts'
+import { createRuleTable, type RuleTable } from './store-rules.ts'
 import { eventRows, giveBackPages, trimStep, usedBytes } from './store-retention.ts'
 
 /** Rows that go into the store together. */
@@ -38,8 +39,9 @@ export type StoreSize = {
 /** Everything that can be asked of a store without changing it. */
 export type StoreReader = {
   readonly events: Pick<EventTable, 'byReference' | 'find' | 'countsByReason'>
-  readonly ledger: Pick<LedgerTable, 'ofSource' | 'ofRange' | 'all'>
+  readonly ledger: Pick<LedgerTable, 'ofSource' | 'ofRange' | 'all' | 'sums'>
   readonly overlay: Pick<OverlayTable, 'list'>
+  readonly rules: Pick<RuleTable, 'effects'>
   readonly size: () => StoreSize
   readonly close: () => void
 }
@@ -47,6 +49,7 @@ export type StoreReader = {
 /** A store that can be written. */
 export type StoreCore = StoreReader & {
   readonly overlay: OverlayTable
+  readonly rules: RuleTable
   /** Writes a batch in one transaction: all of it or nothing. */
   readonly write: (batch: Batch) => void
   readonly upkeep: (retention: Retention, nowMs: number) => Upkeep
@@ -65,6 +68,7 @@ export function openStoreCore(file: string): StoreCore {
     events,
     ledger,
     overlay,
+    rules: createRuleTable(database, ledger),
     size: () => sizeOf(database),
     close: () => closeQuietly(database),
     write: batch => {
@@ -119,10 +123,12 @@ export function replaceStore(
 /** Opens a store for reading, with or without a running gate. Throws PortcullisError. */
 export function openStoreReader(file: string): StoreReader {
   const database = openReadOnly(file)
+  const ledger = createLedgerTable(database)
   return {
     events: createEventTable(database),
-    ledger: createLedgerTable(database),
+    ledger,
     overlay: createOverlayTable(database),
+    rules: createRuleTable(database, ledger),
     size: () => sizeOf(database),
     close: () => closeQuietly(database),
   }

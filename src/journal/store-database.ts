@@ -57,6 +57,9 @@ const MIGRATIONS: readonly string[] = [
     day INTEGER NOT NULL, source INTEGER NOT NULL, entries BLOB NOT NULL,
     PRIMARY KEY (day, source)
   ) STRICT, WITHOUT ROWID;`,
+  `CREATE TABLE rule_watch (
+    rule TEXT PRIMARY KEY, digest TEXT NOT NULL, since INTEGER NOT NULL, promoted INTEGER
+  ) STRICT, WITHOUT ROWID;`,
 ]
 
 /** What became of a damaged file. */

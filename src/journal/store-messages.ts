@@ -6,6 +6,7 @@ import type { Batch, StoreSize, Upkeep } from './store-core.ts'
 import type { Replaced } from './store-database.ts'
 import type { EventQuery, ReasonCount, StoredEvent } from './store-events.ts'
 import type { NewOverlayEntry, OverlayEntry, OverlayKind } from './store-overlay.ts'
+import type { RuleEffect, RuleWatch } from './store-rules.ts'
 
 /** Questions and changes that are answered; each takes and gives plain data. */
 export type StoreCalls = {
@@ -17,6 +18,12 @@ export type StoreCalls = {
   readonly overlayEntries: () => OverlayEntry[]
   readonly addOverlayEntry: (entry: NewOverlayEntry) => OverlayEntry
   readonly removeOverlayEntries: (kind: OverlayKind, range: string) => OverlayEntry[]
+  readonly watchRules: (
+    rules: readonly { readonly ruleId: string; readonly digest: string }[],
+    nowMs: number,
+  ) => RuleWatch[]
+  readonly promoteRule: (ruleId: string, nowMs: number) => void
+  readonly ruleEffects: (ruleIds: readonly string[] | null, sinceMs: number) => RuleEffect[]
   readonly upkeep: (retention: Retention, nowMs: number) => Upkeep
   readonly size: () => StoreSize
 }

@@ -94,6 +94,9 @@ function callsOf(open: StoreCore): StoreCalls {
     overlayEntries: open.overlay.list,
     addOverlayEntry: open.overlay.add,
     removeOverlayEntries: open.overlay.remove,
+    watchRules: open.rules.watch,
+    promoteRule: open.rules.promote,
+    ruleEffects: open.rules.effects,
     upkeep: open.upkeep,
     size: open.size,
   }

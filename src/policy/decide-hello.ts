@@ -1,12 +1,17 @@
-// The hello decision: is the name served, is the offered TLS version enough, is anything alive behind the name?
+// The hello decision: is the name served, is the offered TLS version enough, is anything alive behind it, does a rule object?
 import { strongestTls, tlsRank, type TlsVersion } from '../net/tls-version.ts'
+import type { RuleHit } from '../ips/rule-set.ts'
 import type { HelloFacts } from './facts.ts'
+import { refusalOfHits } from './rule-hits.ts'
+import { helloScope } from './rule-scope.ts'
 import type { Listener, Name, Snapshot, TlsProfileName } from './snapshot.ts'
-import type { SourceLine } from './source-line.ts'
+import { BUILT_IN, type SourceLine } from './source-line.ts'
 import type { HelloVerdict, Standing } from './standing.ts'
 import { note, refuseWith, whileValid } from './trace.ts'
 import type { Trace } from './verdict.ts'
 import { isLive } from './who.ts'
+
+const NO_HITS: readonly RuleHit[] = []
 
 /** Finds the name entry for a host: exact first, then a wildcard for one label. */
 export function findName(snapshot: Snapshot, host: string): Name | undefined {
@@ -36,24 +41,25 @@ export function decideHello(
   const wanted = hello.serverName ?? listener.withoutName
   if (wanted === null) {
     const refusal = refuseWith(trace, 'name', 'name-missing', 'no server name', listener.at)
-    return { allow: false, name: null, refusal }
+    return { allow: false, name: null, refusal, hits: NO_HITS }
   }
   const name = findName(snapshot, wanted)
   if (name === undefined) {
     const refusal = refuseWith(trace, 'name', 'name-unknown', wanted, listener.at)
-    return { allow: false, name: null, refusal }
+    return { allow: false, name: null, refusal, hits: NO_HITS }
   }
   if (trace) note(trace, 'name', 'pass', wanted, 'the name is served', name.at)
 
   const profile = chooseTlsProfile(standing, listener, name, hello.versions, nowMs, trace)
   if (profile === null) {
     const { saw, at } = whyTooLow(standing, listener, name, hello.versions, nowMs)
-    return { allow: false, name, refusal: refuseWith(trace, 'tls', 'tls-version-too-low', saw, at) }
+    const refusal = refuseWith(trace, 'tls', 'tls-version-too-low', saw, at)
+    return { allow: false, name, refusal, hits: NO_HITS }
   }
 
   if (name.whenDown === 'reset' && !isUpstreamUp(name.upstream)) {
     const refusal = refuseWith(trace, 'upstream', 'upstream-down', `group ${name.upstream}`, name.at)
-    return { allow: false, name, refusal }
+    return { allow: false, name, refusal, hits: NO_HITS }
   }
   if (trace)
     note(
@@ -64,7 +70,16 @@ export function decideHello(
       'a server is up, or the name answers 503 when none is',
       name.at,
     )
-  return { allow: true, name, tlsProfile: profile }
+  if (hello.ja4 === '') {
+    // Only questions of people come without a fingerprint: rules would judge a ClientHello that nobody sent.
+    if (trace)
+      note(trace, 'rules', 'note', 'no ClientHello', 'rules on the ClientHello were not asked', BUILT_IN)
+    return { allow: true, name, tlsProfile: profile, hits: NO_HITS }
+  }
+  const hits = snapshot.rules.matchHello(hello, helloScope(standing, listener, nowMs))
+  const refusal = refusalOfHits(hits, trace)
+  if (refusal !== null) return { allow: false, name, refusal, hits }
+  return { allow: true, name, tlsProfile: profile, hits }
 }
 
 /** What a refusal for the TLS version saw, and the line to change: an exception that is there but does not help comes first. */

@@ -6,6 +6,8 @@ import { classPolicy, decideAccess, type Digest } from './decide-access.ts'
 import { chooseTlsProfile, findName } from './decide-hello.ts'
 import type { RequestFacts } from './facts.ts'
 import type { ClassPolicy, Name } from './snapshot.ts'
+import { refusalOfHits } from './rule-hits.ts'
+import { ruleScope } from './rule-scope.ts'
 import { BUILT_IN } from './source-line.ts'
 import type { ConnectionFacts, RequestVerdict } from './standing.ts'
 import { note, refuseWith } from './trace.ts'
@@ -54,12 +56,7 @@ export function decideRequest(
   const refusal = decideAccess(standing, policy, question, trace)
   if (refusal !== null) return { allow: false, class: trafficClass, refusal, hits: NO_HITS }
 
-  const hits = standing.snapshot.rules.matchHead(facts, {
-    class: trafficClass,
-    site: standing.site?.id ?? null,
-    sourceText: standing.source.address.text,
-    nowMs: facts.nowMs,
-  })
+  const hits = standing.snapshot.rules.matchHead(facts, ruleScope(connection, trafficClass, facts.nowMs))
   return afterRules(trafficClass, name, policy, hits, trace)
 }
 
@@ -71,24 +68,8 @@ export function afterRules(
   hits: readonly RuleHit[],
   trace?: Trace,
 ): RequestVerdict {
-  for (const hit of hits) {
-    if (hit.mode !== 'enforce' || hit.exception !== null) {
-      const why =
-        hit.exception === null
-          ? `rule ${hit.ruleId} is set to detect`
-          : `rule ${hit.ruleId} has an exception here`
-      if (trace) note(trace, 'rules', 'note', `${hit.field}: ${hit.value}`, why, hit.exception ?? hit.at)
-      continue
-    }
-    const saw = `${hit.ruleId} in ${hit.field}`
-    return {
-      allow: false,
-      class: trafficClass,
-      refusal: refuseWith(trace, 'rules', 'rule', saw, hit.at),
-      hits,
-    }
-  }
-  if (trace) note(trace, 'rules', 'pass', `${hits.length} rules fired`, 'no enforcing rule fired', BUILT_IN)
+  const refusal = refusalOfHits(hits, trace)
+  if (refusal !== null) return { allow: false, class: trafficClass, refusal, hits }
   return { allow: true, class: trafficClass, name, policy, hits }
 }
 

@@ -21,6 +21,8 @@ export type ExplainQuestion = {
   /** Host name that the client uses as server name and Host. */
   readonly host: string | null
   readonly tlsVersions: readonly TlsVersion[] | null
+  /** What else a real ClientHello said; left out: unknown, and rules on it are not asked. */
+  readonly hello?: Pick<HelloFacts, 'alpn' | 'ja4' | 'cipherCount'>
   /** A concrete request. */
   readonly request: {
     readonly method: string
@@ -82,7 +84,14 @@ export function explain(snapshot: Snapshot, overlay: Overlay, question: ExplainQ
   const askHello = (offered: readonly TlsVersion[]): ExplainedHello => ({
     offered,
     ...traced(trace =>
-      decideHello(standing, listener, helloFacts(host, offered), question.isUpstreamUp, nowMs, trace),
+      decideHello(
+        standing,
+        listener,
+        helloFacts(question, host, offered),
+        question.isUpstreamUp,
+        nowMs,
+        trace,
+      ),
     ),
   })
   const everyVersion = TLS_VERSIONS.map(version => askHello([version]))
@@ -128,9 +137,13 @@ function everyVersionBest(asked: readonly ExplainedHello[]): TlsVersion {
   return strongestTls(admitted) ?? 'TLSv1.3'
 }
 
-function helloFacts(serverName: string | null, offered: readonly TlsVersion[]): HelloFacts {
+function helloFacts(
+  { hello }: ExplainQuestion,
+  serverName: string | null,
+  offered: readonly TlsVersion[],
+): HelloFacts {
   const versions = [...offered].sort((a, b) => tlsRank(b) - tlsRank(a))
-  return { serverName, versions, alpn: [], ja4: '', cipherCount: 0 }
+  return { serverName, versions, ...(hello ?? { alpn: [], ja4: '', cipherCount: 0 }) }
 }
 
 function explainClass(
@@ -167,9 +180,19 @@ function explainRequest(
   if (request === null || host === null) return null
   if (early !== null) return { verdict: refused(early), steps: [] }
   const hello = traced(trace =>
-    decideHello(standing, listener, helloFacts(host, [tlsVersion]), question.isUpstreamUp, nowMs, trace),
+    decideHello(
+      standing,
+      listener,
+      helloFacts(question, host, [tlsVersion]),
+      question.isUpstreamUp,
+      nowMs,
+      trace,
+    ),
   )
-  if (!hello.verdict.allow) return { verdict: refused(hello.verdict.refusal), steps: hello.steps }
+  if (!hello.verdict.allow) {
+    const { refusal, hits } = hello.verdict
+    return { verdict: { ...refused(refusal), hits }, steps: hello.steps }
+  }
   const { name } = hello.verdict
   const target = normaliseTarget(request.target)
   if (target === undefined) {

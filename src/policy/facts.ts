@@ -34,7 +34,7 @@ export type HelloFacts = {
   /** Offered versions that the gate knows, strongest first. */
   readonly versions: readonly TlsVersion[]
   readonly alpn: readonly string[]
-  /** JA4 fingerprint (FoxIO's published scheme). */
+  /** JA4 fingerprint (FoxIO's published scheme); empty: nobody sent this hello, it is part of a question. */
   readonly ja4: string
   /** Number of cipher suites offered, GREASE not counted. */
   readonly cipherCount: number

@@ -228,6 +228,7 @@ export const REASONS = define({
     phase: 'request',
     because: 'a protection rule recognised an attack',
     remedy: 'If the request is legitimate, add a scoped exception for this rule.',
+    alert: 'access_denied',
     status: 403,
   },
   'body-too-large': {

@@ -59,8 +59,19 @@ export type AcceptVerdict =
 
 /** Verdict of the hello phase. */
 export type HelloVerdict =
-  | { readonly allow: true; readonly name: Name; readonly tlsProfile: TlsProfileName }
-  | { readonly allow: false; readonly name: Name | null; readonly refusal: Refusal }
+  | {
+      readonly allow: true
+      readonly name: Name
+      readonly tlsProfile: TlsProfileName
+      /** Detections that did not refuse. */
+      readonly hits: readonly RuleHit[]
+    }
+  | {
+      readonly allow: false
+      readonly name: Name | null
+      readonly refusal: Refusal
+      readonly hits: readonly RuleHit[]
+    }
 
 /** What the request phase needs to know of the connection. */
 export type ConnectionFacts = {

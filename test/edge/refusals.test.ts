@@ -4,7 +4,8 @@ import test from 'ava'
 import type { BanEntry, Overlay } from '../../src/policy/snapshot.ts'
 import { CidrTrie } from '../../src/net/cidr.ts'
 import { tlsAlertRecord } from '../../src/edge/tls-alert.ts'
-import { at, cidr, emptyOverlay, listener, name, snapshot } from '../support/snapshot.ts'
+import type { RuleSet } from '../../src/ips/rule-set.ts'
+import { at, cidr, emptyOverlay, listener, name, noRules, snapshot } from '../support/snapshot.ts'
 import {
   captureHello,
   closings,
@@ -76,6 +77,80 @@ test('trap 8: alerts of hand-made refusals show in the log of a real client', as
   t.regex(refused.ja4 ?? '', /^t13d/)
   await untilIdle(harness)
   t.is(closings(harness).length, 4)
+})
+
+test('a rule on the ClientHello refuses by an alert, or records; both name the rule', async t => {
+  const rule = (mode: 'enforce' | 'detect'): RuleSet => ({
+    ...noRules,
+    matchHello: ({ alpn }) =>
+      alpn.includes('scan')
+        ? [
+            {
+              ruleId: 'hello-1',
+              title: 'A scanner',
+              severity: 'high',
+              mode,
+              field: 'hello.alpn',
+              value: 'scan',
+              steps: [],
+              score: 0,
+              exception: null,
+              at: at(80),
+            },
+          ]
+        : [],
+  })
+  const harness = await startGate(t, { rules: rule('enforce') })
+  const scan = ['-servername', 'rmm.example.test', '-alpn', 'scan']
+  t.regex((await openssl(harness.port, ...scan)).output, /access denied/)
+  const refused = await harness.events.next('connection.refused')
+  t.like(refused, { reason: 'rule', stage: 'rules', phase: 'hello', saw: 'hello-1 in hello.alpn' })
+  t.is(refused.hits?.[0]?.ruleId, 'hello-1')
+  t.is(refused.line, 'policies/portcullis.yaml:80:1')
+  const usual = await connectTls(harness.port)
+  usual.destroy()
+  harness.policy.snapshot = { ...harness.policy.snapshot, rules: rule('detect') }
+  await openssl(harness.port, ...scan)
+  t.like(await harness.events.next('rule.detected'), {
+    class: null,
+    host: 'rmm.example.test',
+    method: '',
+    hit: { ruleId: 'hello-1' },
+  })
+  await untilIdle(harness)
+  t.is(harness.events.of('connection.refused').length, 1)
+})
+
+test('time limits do not count while the gate was held up: a ClientHello that came in time is read', async t => {
+  const harness = await startGate(t, { limits: { ...snapshot().limits, helloMs: 100 } })
+  const hello = await captureHello({ servername: 'rmm.example.test' })
+  const client = await connectTcp(harness.port)
+  await until(() => harness.gate.counts().connections === 1)
+  client.write(hello)
+  // Nothing of this process runs meanwhile: the bytes lie in the kernel when the timer is due.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150)
+  const [answer] = (await once(client, 'data')) as [Buffer]
+  t.is(answer[0], 22, 'a handshake record, no alert and no reset')
+  client.destroy()
+  await untilIdle(harness)
+  t.is(harness.events.of('connection.refused').length, 0)
+})
+
+test('time limits do not count while the gate was held up: a client that was about to speak gets its time again', async t => {
+  const harness = await startGate(t, { limits: { ...snapshot().limits, helloMs: 400 } })
+  const hello = await captureHello({ servername: 'rmm.example.test' })
+  const client = await connectTcp(harness.port)
+  await until(() => harness.gate.counts().connections === 1)
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 700)
+  // The timer is due now, and the client speaks after it.
+  await new Promise(resolve => setTimeout(resolve, 1))
+  await new Promise(resolve => setImmediate(resolve))
+  await new Promise(resolve => setImmediate(resolve))
+  client.write(hello)
+  const [answer] = (await once(client, 'data')) as [Buffer]
+  t.is(answer[0], 22)
+  client.destroy()
+  await untilIdle(harness)
 })
 
 test('trap 8: an alert arrives although the client goes on sending', async t => {

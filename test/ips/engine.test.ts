@@ -22,7 +22,15 @@ const rule = (when: string, more = ''): string => `
 `
 
 function scope(parts: Partial<RuleScope> = {}): RuleScope {
-  return { class: 'other', site: null, sourceText: '198.51.100.1', nowMs: 0, ...parts }
+  return {
+    class: 'other',
+    listener: 'https',
+    country: 'US',
+    site: null,
+    sourceText: '198.51.100.1',
+    nowMs: 0,
+    ...parts,
+  }
 }
 
 function head(

@@ -25,7 +25,14 @@ function fires(rules: RuleSet, types: readonly string[], body: string | Buffer):
   const get = (name: string): string | undefined =>
     name === 'content-type' ? types[0] : plain.headers.get(name)
   const facts = { ...plain, headers: { raw, get } }
-  const scope = { class: 'other', site: null, sourceText: '198.51.100.1', nowMs: 0 } as const
+  const scope = {
+    class: 'other',
+    listener: 'https',
+    country: 'US',
+    site: null,
+    sourceText: '198.51.100.1',
+    nowMs: 0,
+  } as const
   if (!rules.wantsBody(facts, scope)) return false
   const bytes = typeof body === 'string' ? Buffer.from(body, 'latin1') : body
   return rules.matchBody(facts, scope, bytes, true).length > 0

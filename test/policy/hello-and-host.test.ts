@@ -5,7 +5,7 @@ import { decideHello, findName } from '../../src/policy/decide-hello.ts'
 import type { Snapshot } from '../../src/policy/snapshot.ts'
 import type { HelloVerdict } from '../../src/policy/standing.ts'
 import { standingOf } from '../../src/policy/who.ts'
-import { at, emptyOverlay, listener, name, site, snapshot, source } from '../support/snapshot.ts'
+import { at, emptyOverlay, listener, name, noRules, site, snapshot, source } from '../support/snapshot.ts'
 import { ask, outcome, requestFacts } from './request.ts'
 
 const from = source('198.51.100.1', 'US')
@@ -17,6 +17,7 @@ function hello(
     serverName?: string | null
     up?: boolean
     nowMs?: number
+    ja4?: string
     listener?: ReturnType<typeof listener>
   } = {},
 ): HelloVerdict {
@@ -27,7 +28,7 @@ function hello(
       serverName: parts.serverName === undefined ? 'rmm.example.test' : parts.serverName,
       versions,
       alpn: [],
-      ja4: '',
+      ja4: parts.ja4 ?? '',
       cipherCount: 10,
     },
     () => parts.up ?? true,
@@ -46,6 +47,45 @@ const exception = (minimum: TlsVersion, expiresMs = 1000): Snapshot =>
       }),
     ],
   })
+
+test('a rule on the ClientHello is asked last: it refuses, or comes along as a detection', t => {
+  const seen: unknown[] = []
+  const ruled = (mode: 'enforce' | 'detect'): Snapshot =>
+    snapshot({
+      rules: {
+        ...noRules,
+        matchHello: ({ ja4 }, scope) => {
+          seen.push(scope)
+          if (ja4 !== 't13-bad') return []
+          return [
+            {
+              ruleId: 'hello-1',
+              title: 'A scanner',
+              severity: 'high',
+              mode,
+              field: 'hello.ja4',
+              value: ja4,
+              steps: [],
+              score: 0,
+              exception: null,
+              at: at(80),
+            },
+          ]
+        },
+      },
+    })
+  const refused = hello(ruled('enforce'), ['TLSv1.3'], { ja4: 't13-bad' })
+  t.like(refused, { allow: false, refusal: { reason: 'rule', stage: 'rules', line: at(80) } })
+  t.is(refused.hits.length, 1)
+  t.like(seen[0], { listener: 'https', country: 'US', site: null, sourceText: '198.51.100.1' })
+  t.is(hello(ruled('detect'), ['TLSv1.3'], { ja4: 't13-bad' }).hits.length, 1)
+  t.is(profileOf(hello(ruled('detect'), ['TLSv1.3'], { ja4: 't13-bad' })), 'modern')
+  t.is(profileOf(hello(ruled('enforce'), ['TLSv1.3'], { ja4: 't13-good' })), 'modern')
+  seen.length = 0
+  t.is(profileOf(hello(ruled('enforce'), ['TLSv1'], { ja4: 't13-bad' })), 'tls-version-too-low')
+  t.is(profileOf(hello(ruled('enforce'), ['TLSv1.3'])), 'modern')
+  t.deepEqual(seen, [], 'rules are not asked of a hello that is refused anyway, nor of one that nobody sent')
+})
 
 test('unknown and missing names are refused; a listener can place clients without a name', t => {
   t.is(profileOf(hello(snapshot(), ['TLSv1.3'], { serverName: 'other.example' })), 'name-unknown')

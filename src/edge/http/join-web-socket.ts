@@ -2,7 +2,13 @@
 import type { Upgraded } from '../../forward/forwarder.ts'
 import { headersForDownstream, type Way } from '../../forward/headers.ts'
 import type { HttpConnection } from './http-connection.ts'
-import { clientFields, closedFields, detachedRecord, type RequestRecord } from './request-record.ts'
+import {
+  clientFields,
+  closedFields,
+  detachedRecord,
+  helloFields,
+  type RequestRecord,
+} from './request-record.ts'
 import { serialiseSwitch } from './response-head.ts'
 import { Splice } from './splice.ts'
 import { problemOfSwitch } from './web-socket-handshake.ts'
@@ -32,10 +38,13 @@ export function joinWebSocket(
   services.selection.succeeded(way.member)
   services.reporter.report('websocket.opened', {
     ...clientFields(connection, facts),
+    ...helloFields(connection),
     host: record.host,
     path: record.path,
     class: trafficClass,
     upstream: record.upstream,
+    tls: connection.tls.version,
+    userAgent: record.userAgent,
   })
   const before = conn.out.totalBytes
   conn.out.say(text)

@@ -6,7 +6,7 @@ import { ownAnswer } from './refusal-page.ts'
 import type { HeadProblem } from './request-head.ts'
 import { reportRefusal } from './request-record.ts'
 
-const NOTHING_READ = { host: '', method: '', path: '', class: null }
+const NOTHING_READ = { host: '', method: '', path: '', class: null, webSocket: false, userAgent: null }
 
 /** Reports the refusal and returns the text of the answer. The connection must end after it. */
 export function refusedHead(conn: HttpConnection, problem: HeadProblem): string {

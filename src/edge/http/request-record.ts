@@ -60,7 +60,8 @@ export function clientFields(connection: OpenConnection, facts: ConnectionFacts)
   }
 }
 
-function helloFields(connection: OpenConnection): HelloFields {
+/** Fields about the ClientHello. */
+export function helloFields(connection: OpenConnection): HelloFields {
   const { hello } = connection
   return { serverName: hello.serverName, offered: hello.versions, ja4: hello.ja4 }
 }
@@ -108,7 +109,7 @@ export function reportRefusal(
   reporter: Reporter,
   connection: OpenConnection,
   facts: ConnectionFacts,
-  record: Pick<RequestRecord, 'host' | 'method' | 'path' | 'class'>,
+  record: Pick<RequestRecord, 'host' | 'method' | 'path' | 'class' | 'webSocket' | 'userAgent'>,
   refusal: Refusal,
   answer: {
     readonly reference: string
@@ -132,5 +133,7 @@ export function reportRefusal(
     tls: connection.tls.version,
     status: answer.status,
     hits: answer.hits,
+    webSocket: record.webSocket,
+    userAgent: record.userAgent,
   })
 }

@@ -1,10 +1,12 @@
 // One request from its parsed head to its closing event: verdict, limits, body, answer of the gate, report.
 import { normaliseTarget } from '../../ips/target.ts'
-import type { RuleHit, RuleScope } from '../../ips/rule-set.ts'
+import type { RuleHit } from '../../ips/rule-set.ts'
 import type { Ending } from '../../journal/events.ts'
 import { afterRules, classPolicy, decideRequest } from '../../policy/decide-request.ts'
 import type { RequestFacts } from '../../policy/facts.ts'
 import { REASONS } from '../../policy/reasons.ts'
+import { enforces } from '../../policy/rule-hits.ts'
+import { ruleScope } from '../../policy/rule-scope.ts'
 import { BUILT_IN, formatSourceLine } from '../../policy/source-line.ts'
 import type { ConnectionFacts, RequestVerdict } from '../../policy/standing.ts'
 import type { Refusal } from '../../policy/verdict.ts'
@@ -271,7 +273,7 @@ export class RequestRun implements BodySink {
       return
     }
     const { rules } = this.facts.standing.snapshot
-    const judging = rules.wantsBody(request, this.ruleScope(allowed, request))
+    const judging = rules.wantsBody(request, ruleScope(this.facts, allowed.class, request.nowMs))
     this.held = new HeldBody(judging)
     if (this.head.expectContinue) this.conn.out.say(CONTINUE)
     if (!judging) this.upstream.forward()
@@ -284,7 +286,12 @@ export class RequestRun implements BodySink {
     const body = held.joined()
     const cut = body.length > limits.inspectBytes
     const judged = cut ? body.subarray(0, limits.inspectBytes) : body
-    const hits = rules.matchBody(request, this.ruleScope(allowed, request), judged, complete && !cut)
+    const hits = rules.matchBody(
+      request,
+      ruleScope(this.facts, allowed.class, request.nowMs),
+      judged,
+      complete && !cut,
+    )
     const verdict = afterRules(allowed.class, allowed.name, allowed.policy, hits)
     this.reportDetections(hits)
     if (!verdict.allow) {
@@ -293,17 +300,6 @@ export class RequestRun implements BodySink {
     }
     held.judging = false
     this.upstream?.forward()
-  }
-
-  private ruleScope(allowed: AllowedRequest, request: RequestFacts): RuleScope {
-    const { standing } = this.facts
-    const { source, site } = standing
-    return {
-      class: allowed.class,
-      site: site?.id ?? null,
-      sourceText: source.address.text,
-      nowMs: request.nowMs,
-    }
   }
 
   private refuseProblem(problem: HeadProblem): void {
@@ -369,7 +365,7 @@ export class RequestRun implements BodySink {
     const { services } = conn
     const reference = services.newReference()
     for (const hit of hits) {
-      if (hit.mode === 'enforce' && hit.exception === null) continue
+      if (enforces(hit)) continue
       services.reporter.report('rule.detected', {
         ...clientFields(conn.connection, this.facts),
         reference,

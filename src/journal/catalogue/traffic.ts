@@ -123,12 +123,12 @@ export const TRAFFIC_EVENTS: Definitions<Names> = {
     severity: 'warning',
     when: 'A rule fired but did not refuse: it is set to detect, or an exception covers it.',
     sentence: f =>
-      `Rule ${f.hit.ruleId} (${f.hit.title}) saw ${f.hit.field} in ${f.method} ${f.host}${f.path} of ${who(f)} and ${f.hit.exception === null ? `let it pass, because its mode is ${f.hit.mode}` : 'let it pass by an exception'}. Reference ${f.reference}.`,
+      `Rule ${f.hit.ruleId} (${f.hit.title}) saw ${f.hit.field} in ${f.method === '' ? `the ClientHello for ${f.host}` : `${f.method} ${f.host}${f.path}`} of ${who(f)} and ${f.hit.exception === null ? `let it pass, because its mode is ${f.hit.mode}` : 'let it pass by an exception'}. Reference ${f.reference}.`,
     counter: {
       name: 'portcullis_rule_detections_total',
       help: 'Rules that fired without refusing',
       labels: ['rule', 'class', 'mode'],
-      values: f => [f.hit.ruleId, f.class, f.hit.mode],
+      values: f => [f.hit.ruleId, f.class ?? 'none', f.hit.mode],
     },
     stored: true,
     fromClients: true,
