@@ -1,6 +1,6 @@
 // Messages out of the client's frames: any split, any fragmentation, every breach of RFC 6455; decompression within limits.
 import test from 'ava'
-import fc from 'fast-check'
+import { array, assert, constantFrom, nat, property, record, string, uint8Array } from 'fast-check'
 import { MessageReader, type Reading } from '../../../src/edge/http/message-reader.ts'
 import { closeFrame, FrameBoundary, FrameHeads } from '../../../src/edge/http/web-socket-frames.ts'
 import {
@@ -107,38 +107,34 @@ test('a message beyond the limit is given as far as it was read, its rest is ski
 })
 
 test('any messages in any fragments and any split come out as they were sent', t => {
-  const message = fc.record({
-    opcode: fc.constantFrom(1, 2),
-    parts: fc.array(fc.string({ maxLength: 200 }), { minLength: 1, maxLength: 5 }),
+  const message = record({
+    opcode: constantFrom(1, 2),
+    parts: array(string({ maxLength: 200 }), { minLength: 1, maxLength: 5 }),
   })
-  fc.assert(
-    fc.property(
-      fc.array(message, { maxLength: 6 }),
-      fc.array(fc.nat(400), { maxLength: 40 }),
-      (messages, cuts) => {
-        const stream = Buffer.concat(messages.map(({ opcode, parts }) => fragments(opcode, parts)))
-        const chunks: Buffer[] = []
-        let rest = stream
-        for (const cut of cuts) {
-          chunks.push(rest.subarray(0, cut))
-          rest = rest.subarray(cut)
-        }
-        t.deepEqual(
-          found([...chunks, rest], 2_000).filter(entry => entry !== 'control'),
-          messages.map(
-            ({ opcode, parts }) =>
-              `message ${opcode === 1 ? 'text' : 'binary'} ${Buffer.from(parts.join(''), 'latin1').toString('latin1')}`,
-          ),
-        )
-      },
-    ),
+  assert(
+    property(array(message, { maxLength: 6 }), array(nat(400), { maxLength: 40 }), (messages, cuts) => {
+      const stream = Buffer.concat(messages.map(({ opcode, parts }) => fragments(opcode, parts)))
+      const chunks: Buffer[] = []
+      let rest = stream
+      for (const cut of cuts) {
+        chunks.push(rest.subarray(0, cut))
+        rest = rest.subarray(cut)
+      }
+      t.deepEqual(
+        found([...chunks, rest], 2_000).filter(entry => entry !== 'control'),
+        messages.map(
+          ({ opcode, parts }) =>
+            `message ${opcode === 1 ? 'text' : 'binary'} ${Buffer.from(parts.join(''), 'latin1').toString('latin1')}`,
+        ),
+      )
+    }),
     { seed: 7, numRuns: 200 },
   )
 })
 
 test('no bytes whatever make the reader throw or gather more than its limit', t => {
-  fc.assert(
-    fc.property(fc.array(fc.uint8Array({ maxLength: 300 }), { maxLength: 8 }), chunks => {
+  assert(
+    property(array(uint8Array({ maxLength: 300 }), { maxLength: 8 }), chunks => {
       const reader = new MessageReader(64, true)
       for (const chunk of chunks) {
         let at = 0
@@ -260,8 +256,8 @@ test('a bomb gives its beginning and no more; what leans on it is lost', t => {
 })
 
 test('any message survives the way through the compressor of a client that keeps its context', t => {
-  fc.assert(
-    fc.property(fc.array(fc.string({ maxLength: 400 }), { maxLength: 6 }), messages => {
+  assert(
+    property(array(string({ maxLength: 400 }), { maxLength: 6 }), messages => {
       const inflater = new MessageInflater({ contextTakeover: true })
       let context = ''
       for (const message of messages) {

@@ -53,6 +53,8 @@ function messageRules(wanted: number, seen: MessageFacts[] = [], mode: RuleMode 
           mode,
           field: 'message',
           value: 'evil',
+          steps: [],
+          score: 0,
           exception: null,
           at: at(80),
         },
