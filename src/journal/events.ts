@@ -76,12 +76,19 @@ export type EventFields = {
     readonly port: number
     readonly connectionsKept: number
   }
-  'policy.reloading': { readonly trigger: 'file' | 'signal' | 'command' | 'start' }
+  'policy.reloading': { readonly trigger: 'file' | 'signal' | 'command' | 'start' | 'guard' }
   'policy.loaded': {
     readonly id: string
     readonly files: number
     readonly changes: readonly string[]
     readonly warnings: readonly string[]
+  }
+  'policy.kept': { readonly version: number; readonly sources: number }
+  'policy.rolled-back': {
+    readonly version: number
+    readonly to: number
+    readonly why: string
+    readonly who: string
   }
   'policy.rejected': { readonly problems: readonly string[]; readonly keptId: string }
   'keys.reloaded': { readonly keys: number }

@@ -65,6 +65,13 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     problems: ['policies/portcullis.yaml:3:1 unknown key "countrys"'],
     keptId: '5f70bf18a086007016e948b04aed3b82103a36be',
   },
+  'policy.kept': { version: 7, sources: 812 },
+  'policy.rolled-back': {
+    version: 7,
+    to: 6,
+    why: '12 of 40 addresses whose agents checked in during the hour before are refused now',
+    who: 'the guard',
+  },
   'keys.reloaded': { keys: 2 },
   'client.connected': { ...client, client: 'PC-17' },
   'client.disconnected': { ...client, client: 'PC-17', durationMs: 60_000 },
