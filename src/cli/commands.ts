@@ -9,6 +9,7 @@ import { explainCommand } from './commands/explain.ts'
 import { generateCommand } from './commands/generate.ts'
 import { allowCommand, banCommand, denyCommand, unbanCommand } from './commands/overlay.ts'
 import { geoCommand } from './commands/geo.ts'
+import { planCommand } from './commands/plan.ts'
 import { reloadCommand } from './commands/reload.ts'
 import { rulesCommand } from './commands/rules.ts'
 import { runCommand } from './commands/run.ts'
@@ -29,6 +30,7 @@ export const COMMANDS: readonly Command[] = [
   denyCommand,
   banCommand,
   unbanCommand,
+  planCommand,
   reloadCommand,
   certCommand,
   rulesCommand,

@@ -1,5 +1,11 @@
 // Turns rule files into rule documents, lays the policy's modes and exceptions over them, and picks the packs in use.
-import type { RuleCondition, RuleDocument, RuleException, RuleTestRequest } from '../ips/rule-document.ts'
+import type {
+  RuleCondition,
+  RuleDocument,
+  RuleException,
+  RuleRate,
+  RuleTestRequest,
+} from '../ips/rule-document.ts'
 import type { RuleMode } from '../ips/rule-set.ts'
 import type { SourceLine } from '../policy/source-line.ts'
 import { warnOfEnd } from './compile-sources.ts'
@@ -33,6 +39,11 @@ export function ruleDocuments(file: RuleFile, nowMs: number): readonly RuleDocum
       refs: rule.refs,
       classes: rule.classes,
       methods: rule.methods,
+      products: rule.product,
+      phase: rule.phase,
+      action: rule.action,
+      rate: rateOf(rule.rate),
+      overrides: [],
       when: conditionOf(rule.when, [...path, 'when'], file.report),
       except: rule.except.map((entry, number): RuleException => {
         const { reason, owner, expires, ...scope } = entry
@@ -51,6 +62,12 @@ export function ruleDocuments(file: RuleFile, nowMs: number): readonly RuleDocum
   })
 }
 
+function rateOf(rate: WrittenRule['rate']): RuleRate | null {
+  if (rate === null) return null
+  const { over, per, by, user, on, hold } = rate
+  return { over, perMs: per, by, userField: user ?? null, on, holdMs: hold }
+}
+
 function conditionOf(written: WrittenCondition, path: Path, report: Reporter): RuleCondition {
   if ('all' in written) {
     return { all: written.all.map((inner, index) => conditionOf(inner, [...path, 'all', index], report)) }
@@ -59,13 +76,26 @@ function conditionOf(written: WrittenCondition, path: Path, report: Reporter): R
     return { any: written.any.map((inner, index) => conditionOf(inner, [...path, 'any', index], report)) }
   }
   if ('not' in written) return { not: conditionOf(written.not, [...path, 'not'], report) }
-  return { ...defined(written), in: written.in, at: report.at(path) }
+  const patternsAt = written.matches?.map((_, index) =>
+    report.at([...path, 'matches', ...(written.matches?.length === 1 ? [] : [index])]),
+  )
+  return {
+    ...defined(written),
+    in: written.in,
+    at: report.at(path),
+    ...(patternsAt === undefined ? {} : { patternsAt }),
+  }
 }
 
 function testRequest(written: WrittenRequest, at: SourceLine): RuleTestRequest {
-  return typeof written === 'string'
-    ? { request: written, at }
-    : { ...defined(written), request: written.request, at }
+  if (typeof written === 'string') return { request: written, at }
+  const { within, ...rest } = written
+  return {
+    ...defined(rest),
+    request: rest.request ?? null,
+    ...(within === undefined ? {} : { withinMs: within }),
+    at,
+  }
 }
 
 type Defined<T> = { [Key in keyof T]: Exclude<T[Key], undefined> }
@@ -79,6 +109,8 @@ function defined<T extends object>(value: T): Defined<T> {
 export type RuleChoice = {
   /** Packs of the profiles in use: what holds when the policy names none. */
   readonly usualPacks: readonly { readonly pack: string; readonly at: SourceLine }[]
+  /** Profiles in use: rules for other products are left out. */
+  readonly products: readonly string[]
   readonly siteIds: readonly string[]
   readonly nowMs: number
 }
@@ -109,12 +141,16 @@ export function chooseRules(
   }
   const added = policyExceptions(written, documents, chosen, choice, report)
   return documents
-    .filter(document => chosen.has(document.pack))
+    .filter(({ pack, products }) => chosen.has(pack) && isForOneOf(products, choice.products))
     .map(document => ({
       ...document,
       mode: modeOf(written.modes, document),
       except: [...document.except, ...(added.get(document.id) ?? [])],
     }))
+}
+
+function isForOneOf(products: readonly string[] | null, inUse: readonly string[]): boolean {
+  return products === null || products.some(product => inUse.includes(product))
 }
 
 function modeOf(modes: Readonly<Record<string, RuleMode>>, document: RuleDocument): RuleMode {

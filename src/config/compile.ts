@@ -119,6 +119,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
       usualPacks: [...profiles.values()].flatMap(({ profile, packsAt }) =>
         profile.packs.map((pack, index) => ({ pack, at: packsAt(index) })),
       ),
+      products: [...profiles.keys()],
       siteIds: keysOf(source, 'sites'),
       nowMs,
     },

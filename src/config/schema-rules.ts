@@ -1,6 +1,6 @@
 // Schema of a rule file: one pack of rules with their conditions, exceptions and tests.
 import { z } from 'zod'
-import { id, lastDay, method, note, oneOrMany, strict, trafficClass } from './scalars.ts'
+import { duration, id, lastDay, method, note, oneOrMany, strict, trafficClass } from './scalars.ts'
 
 const text = z.string().min(1).max(2_000)
 
@@ -29,6 +29,11 @@ const test = strict({
     .max(100_000_000)
     .optional()
     .describe('Characters that the value must exceed.'),
+  above: z
+    .number()
+    .optional()
+    .describe('The value is a number above this: body.size, hello.ciphers, message.number.'),
+  below: z.number().optional().describe('The value is a number below this.'),
 })
 
 /** A condition as read. */
@@ -60,20 +65,87 @@ const exception = strict({
   expires: lastDay,
 }).describe('A place where the rule does not act.')
 
+const base64 = z
+  .string()
+  .max(1_000_000)
+  .regex(/^[A-Za-z0-9+/\s]*={0,2}\s*$/, 'must be base64')
+
 const testRequest = z.union([
   text.describe('METHOD and target.'),
   strict({
-    request: text.describe('METHOD and target.'),
-    class: trafficClass.optional(),
+    request: text.optional().describe('METHOD and target; left out only beside hello.'),
+    class: trafficClass.optional().describe('Class of the request; left out: the first class of the rule.'),
     host: text.optional(),
     headers: z.record(z.string(), z.string()).optional(),
     webSocket: z.boolean().optional(),
-    body: z.string().optional(),
-    form: z.record(z.string(), z.string()).optional(),
-    json: z.unknown().optional(),
-    xml: z.string().optional(),
+    body: z.string().optional().describe('The body as text.'),
+    base64Body: base64.optional().describe('The body as bytes in base64.'),
+    form: z.record(z.string(), z.string()).optional().describe('The body as form fields.'),
+    json: z.unknown().optional().describe('The body as JSON.'),
+    xml: z.string().optional().describe('The body as XML.'),
+    multipart: z
+      .array(
+        strict({
+          name: z.string().describe('Name of the form field.'),
+          fileName: z.string().optional().describe('Makes it a file.'),
+          type: z.string().optional().describe('Content type of the part.'),
+          content: z.string().optional(),
+          base64: base64.optional().describe('The content as bytes in base64.'),
+        }),
+      )
+      .optional()
+      .describe('The body as multipart/form-data.'),
+    messages: z
+      .array(z.union([z.string(), strict({ base64 })]))
+      .max(64)
+      .optional()
+      .describe('Messages of the client after a WebSocket handshake: texts, or bytes in base64.'),
+    hello: strict({
+      ja4: text.optional(),
+      alpn: z.array(text).optional(),
+      versions: z.array(text).optional(),
+      serverName: text.nullable().optional(),
+      ciphers: z.number().int().min(0).optional(),
+    })
+      .optional()
+      .describe('A ClientHello instead of a request.'),
+    from: text.optional().describe('Address of the client.'),
+    country: text.optional().describe('Country of the client.'),
+    listener: text.optional().describe('Id of the listener.'),
+    times: z
+      .number()
+      .int()
+      .min(1)
+      .max(10_000)
+      .optional()
+      .describe('For rules that count: how often the request comes.'),
+    within: duration(1_000, 86_400_000)
+      .optional()
+      .describe('For rules that count: the time over which the requests are spread.'),
+    status: z
+      .number()
+      .int()
+      .min(100)
+      .max(599)
+      .optional()
+      .describe('For rules that count failures: what the upstream answers.'),
   }),
 ])
+
+const rate = strict({
+  over: z.number().int().min(1).max(1_000_000).describe('Requests that are still let through.'),
+  per: duration(1_000, 86_400_000).describe('Time in which they are counted.'),
+  by: z
+    .enum(['source', 'site', 'source+user'])
+    .default('source')
+    .describe('Whose requests are counted together.'),
+  user: field.optional().describe('For source+user: the field with the name of the user.'),
+  on: z
+    .enum(['request', 'failure'])
+    .default('request')
+    .describe('failure: only requests that the server answered with 401, 403 or 429.'),
+  hold: duration(1_000, 86_400_000).describe('How long the rule goes on once it is met.'),
+}).describe('Makes the rule count: it acts only when its condition holds too often.')
 
 /** A request of a rule's tests as read. */
 export type WrittenRequest = z.output<typeof testRequest>
@@ -88,6 +160,22 @@ const rule = strict({
     .describe('What a hit does. The policy may say otherwise.'),
   tags: z.array(text).default([]),
   refs: z.array(text).default([]).describe('CVE, CWE, CAPEC numbers.'),
+  product: oneOrMany(id)
+    .nullable()
+    .default(null)
+    .describe('Profiles whose products the rule concerns; left out: all.'),
+  phase: z
+    .enum(['hello', 'head', 'body', 'message'])
+    .nullable()
+    .default(null)
+    .describe('When the rule is asked; left out: when its fields are known.'),
+  action: z
+    .enum(['block', 'score'])
+    .default('block')
+    .describe(
+      'block: a hit refuses. score: a hit adds points (critical 5, high 4, medium 3, low 2); the request is refused when they reach rules.threshold of the policy.',
+    ),
+  rate: rate.nullable().default(null),
   classes: z
     .array(trafficClass)
     .min(1)

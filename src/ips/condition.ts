@@ -1,36 +1,30 @@
-// Compiles the condition of a rule into a function over a request view, with a literal gate before every pattern.
-import { readField, readsBody, readsPath, type Field, type RequestView } from './fields.ts'
+// Lowers the condition of a rule document to an expression of the engine, and finds out what it depends on.
+import { readField, type Field } from './fields/field.ts'
+import {
+  hasOperator,
+  longerThanOperator,
+  matchesOperator,
+  numberOperator,
+  oneOfOperator,
+  present,
+} from './operators.ts'
+import type { Inspected } from './parts/inspected.ts'
 import { readPattern } from './pattern.ts'
 import type { RuleCondition, RuleProblem } from './rule-document.ts'
-import { ALWAYS, neededByAll, neededByAny, NEVER, SourceBits, type Sources } from './sources.ts'
-
-/** Where a condition held. `length` 0: the value as a whole. */
-export type Match = {
-  readonly field: string
-  readonly value: string
-  readonly at: number
-  readonly length: number
-  readonly secret: boolean
-}
-
-/** A request under judgement: its decoded fields, what gates said, and fields that an exception takes out. */
-export type Judgement = {
-  readonly view: RequestView
-  /** Results of gates by number; undefined: not asked yet. */
-  readonly gates: (boolean | undefined)[]
-  readonly ignored: ReadonlySet<string> | null
-}
+import type { Expression, Operator, RulePhase, Run, Target, Test } from './rule.ts'
+import { ALWAYS, neededByAll, neededByAny, NEVER, type SourceBits, type Sources } from './sources.ts'
 
 /** A compiled condition. */
 export type Condition = {
-  readonly test: (judgement: Judgement) => Match | null
+  readonly expression: Expression
   /**
    * Without which parts it cannot hold for a request with this path: one of them must be there. NEVER: the path alone rules
    * it out. The same for all requests with the same raw path.
    */
-  readonly needs: (judgement: Judgement) => Sources
-  /** Whether it needs nothing but the head. */
-  readonly headOnly: boolean
+  readonly needs: (inspected: Inspected, run: Run) => Sources
+  /** Phases of the fields that it looks at; `hello` stands for what is known from the beginning as well. */
+  readonly phases: ReadonlySet<RulePhase>
+  readonly fields: readonly Field[]
   /** Whether a body can make it false. */
   readonly negatesBody: boolean
   /** Whether it ties the rule to certain paths. */
@@ -39,110 +33,67 @@ export type Condition = {
 
 type FieldTest = Extract<RuleCondition, { readonly in: readonly string[] }>
 
-/** Collects what must be in a field before any pattern over it can match; one scan then answers for all rules. */
-export class Gates {
-  readonly bits = new SourceBits()
-  readonly #literals = new Map<string, { number: number; texts: Set<string>; open: boolean }>()
-  #compiled: (RegExp | null)[] = []
-
-  /** Registers the texts that a test over a field needs (null: it cannot say) and returns the number of the gate. */
-  add(field: Field, required: readonly string[] | null): number {
-    let gate = this.#literals.get(field.text)
-    if (gate === undefined) {
-      gate = { number: this.#literals.size, texts: new Set(), open: false }
-      this.#literals.set(field.text, gate)
-    }
-    if (required === null) gate.open = true
-    else for (const text of required) gate.texts.add(text)
-    return gate.number
-  }
-
-  /** Call once after the last `add`. */
-  close(): void {
-    this.#compiled = [...this.#literals.values()].map(gate =>
-      gate.open || gate.texts.size === 0 ? null : anyText(gate.texts),
-    )
-  }
-
-  /** Whether any rule can match in the field at all. */
-  isOpen(number: number, field: Field, judgement: Judgement): boolean {
-    let open = judgement.gates[number]
-    if (open === undefined) {
-      const expression = this.#compiled[number] ?? null
-      open =
-        expression === null
-          ? judgement.view.values(field).length > 0
-          : judgement.view.mayContain(field, expression)
-      judgement.gates[number] = open
-    }
-    return open
-  }
-}
-
 /** Compiles a condition; null when it has problems, which are added to `problems`. */
 export function compileCondition(
   ruleId: string,
   condition: RuleCondition,
-  gates: Gates,
+  bits: SourceBits,
   problems: RuleProblem[],
 ): Condition | null {
   if ('all' in condition || 'any' in condition) {
     const list = 'all' in condition ? condition.all : condition.any
-    const parts = list.map(part => compileCondition(ruleId, part, gates, problems))
+    const parts = list.map(part => compileCondition(ruleId, part, bits, problems))
     const ready = parts.filter(part => part !== null)
     if (ready.length < parts.length || ready.length === 0) return null
     return 'all' in condition ? allOf(ready) : anyOf(ready)
   }
   if ('not' in condition) {
-    const inner = compileCondition(ruleId, condition.not, gates, problems)
+    const inner = compileCondition(ruleId, condition.not, bits, problems)
     return inner === null ? null : negate(inner)
   }
-  return compileFieldTest(ruleId, condition, gates, problems)
+  return compileFieldTest(ruleId, condition, bits, problems)
 }
 
-function allOf(parts: readonly Condition[]): Condition {
+/** Whether the condition needs nothing but the head. */
+export function isHeadOnly({ phases }: Pick<Condition, 'phases'>): boolean {
+  return !phases.has('body') && !phases.has('message')
+}
+
+/** All of several conditions. */
+export function allOf(parts: readonly Condition[]): Condition {
+  const [only] = parts
+  if (parts.length === 1 && only !== undefined) return only
   return {
-    test: judgement => {
-      let best: Match | null = null
-      for (const part of parts) {
-        const match = part.test(judgement)
-        if (match === null) return null
-        // The last match with a place in it says most: paths and methods come first in most rules.
-        if (best === null || match.length > 0) best = match
-      }
-      return best
-    },
-    needs: judgement => neededByAll(parts.map(part => part.needs(judgement))),
-    headOnly: parts.every(part => part.headOnly),
-    negatesBody: parts.some(part => part.negatesBody),
+    ...joined(parts),
+    expression: { kind: 'all', parts: parts.map(part => part.expression) },
+    needs: (inspected, run) => neededByAll(parts.map(part => part.needs(inspected, run))),
     namesPath: parts.some(part => part.namesPath),
   }
 }
 
 function anyOf(parts: readonly Condition[]): Condition {
   return {
-    test: judgement => {
-      for (const part of parts) {
-        const match = part.test(judgement)
-        if (match !== null) return match
-      }
-      return null
-    },
-    needs: judgement => neededByAny(parts.map(part => part.needs(judgement))),
-    headOnly: parts.every(part => part.headOnly),
-    negatesBody: parts.some(part => part.negatesBody),
+    ...joined(parts),
+    expression: { kind: 'any', parts: parts.map(part => part.expression) },
+    needs: (inspected, run) => neededByAny(parts.map(part => part.needs(inspected, run))),
     namesPath: parts.every(part => part.namesPath),
   }
 }
 
-const ABSENCE: Match = { field: 'request', value: '', at: 0, length: 0, secret: false }
+function joined(parts: readonly Condition[]): Pick<Condition, 'phases' | 'fields' | 'negatesBody'> {
+  return {
+    phases: new Set(parts.flatMap(part => [...part.phases])),
+    fields: parts.flatMap(part => part.fields),
+    negatesBody: parts.some(part => part.negatesBody),
+  }
+}
 
 function negate(inner: Condition): Condition {
   return {
-    test: judgement => (inner.test(judgement) === null ? ABSENCE : null),
+    ...inner,
+    expression: { kind: 'not', part: inner.expression },
     needs: () => ALWAYS,
-    headOnly: inner.headOnly,
-    negatesBody: !inner.headOnly,
+    negatesBody: inner.phases.has('body'),
     namesPath: false,
   }
 }
@@ -150,169 +101,104 @@ function negate(inner: Condition): Condition {
 function compileFieldTest(
   ruleId: string,
   condition: FieldTest,
-  gates: Gates,
+  bits: SourceBits,
   problems: RuleProblem[],
 ): Condition | null {
-  const { at } = condition
   const before = problems.length
-  const problem = (message: string): void => {
+  const problem = (message: string, at = condition.at): void => {
     problems.push({ ruleId, message, at })
   }
-  const kinds = (['matches', 'has', 'equals', 'missing', 'longerThan'] as const).filter(
-    kind => condition[kind] !== undefined,
-  )
-  if (kinds.length !== 1)
-    problem('needs exactly one of matches, has, equals, missing, longerThan beside `in`')
   const fields = condition.in.flatMap(text => readField(text) ?? (problem(`there is no field ${text}`), []))
   if (condition.in.length === 0) problem('`in` names no field')
-  const { missing } = condition
-  const valued = kinds.length === 1 && missing === undefined
-  const checks = valued ? fields.map(field => compileCheck(field, condition, gates, problem)) : []
+  checkKind(condition, problem)
+  const isAbsence = condition.missing === true
+  // Texts are folded for decoded fields only, so that raw ones beside them are a test of their own.
+  const asks = [fields.filter(field => field.raw), fields.filter(field => !field.raw)]
+    .filter(group => group.length > 0)
+    .flatMap(group =>
+      operatorsOf(condition, group[0]?.raw === true, problem).map((operator): Ask => ({
+        operator,
+        fields: group,
+      })),
+    )
   if (problems.length > before) return null
 
-  const test =
-    missing === undefined
-      ? (judgement: Judgement): Match | null => {
-          for (const check of checks) {
-            const match = check(judgement)
-            if (match !== null) return match
-          }
-          return null
-        }
-      : (judgement: Judgement): Match | null => {
-          const found = fields.flatMap(field => visible(field, judgement))[0]
-          if (missing) return found === undefined ? ABSENCE : null
-          return found === undefined ? null : { ...found, at: 0, length: 0 }
-        }
-  const body = fields.some(readsBody)
-  const needs = fields.map((field, index) => {
-    const check = checks[index]
-    if (missing === true) return () => ALWAYS
-    const source = gates.bits.of(field)
-    if (check === undefined || !isPath(field)) return () => source
-    return (judgement: Judgement) => (check(judgement) === null ? NEVER : ALWAYS)
+  const parts = asks.flatMap(({ operator, fields: asked }): Expression[] => {
+    const targets = asked.map(({ collection }): Target => ({
+      collection,
+      only: null,
+      except: [],
+      count: isAbsence,
+    }))
+    // Several fields are missing when each of them is.
+    const lists = isAbsence ? targets.map(target => [target]) : [targets]
+    return lists.map(list => ({ kind: 'test', test: testOf(list, operator, condition) }))
   })
+  const [first] = parts
+  const phases = new Set(fields.map(field => field.collection.phase))
   return {
-    test,
-    needs: judgement => neededByAny(needs.map(need => need(judgement))),
-    headOnly: !body,
-    negatesBody: body && missing === true,
-    namesPath: missing === undefined && fields.every(readsPath),
+    expression:
+      parts.length === 1 && first !== undefined ? first : { kind: isAbsence ? 'all' : 'any', parts },
+    needs: (inspected, run) => (isAbsence ? ALWAYS : neededBy(asks, bits, inspected, run)),
+    phases,
+    fields,
+    negatesBody: isAbsence && phases.has('body'),
+    namesPath:
+      condition.missing === undefined &&
+      fields.every(({ text, aboutPath }) => aboutPath || text === 'target.raw'),
   }
 }
 
-function isPath(field: Field): boolean {
-  return field.family === 'path' || field.family === 'path.raw'
+type Ask = { readonly operator: Operator; readonly fields: readonly Field[] }
+
+function testOf(targets: readonly Target[], operator: Operator, { at }: FieldTest): Test {
+  return { targets, transforms: [], operator, negated: false, multiMatch: false, effects: [], at }
 }
 
-type Check = (judgement: Judgement) => Match | null
-
-function visible(field: Field, { view, ignored }: Judgement): ReturnType<RequestView['values']> {
-  const values = view.values(field)
-  if (ignored === null || ignored.size === 0) return values
-  return values.filter(
-    value => !ignored.has(value.field) && !ignored.has(field.text) && !ignored.has(family(value.field)),
-  )
-}
-
-/** `args` for `args.name`, and so on; header fields belong to `headers`. */
-function family(field: string): string {
-  const head = field.split('.', 1)[0] ?? field
-  return head === 'header' ? 'headers' : head
-}
-
-function compileCheck(
-  field: Field,
-  condition: FieldTest,
-  gates: Gates,
-  problem: (message: string) => void,
-): Check {
-  const { longerThan, equals, has, matches } = condition
-  if (longerThan !== undefined) {
-    return judgement => firstValue(field, judgement, value => (value.length > longerThan ? [0, 0] : null))
-  }
-  if (equals !== undefined) {
-    const texts = new Set(equals.map(text => folded(field, text)))
-    return judgement => firstValue(field, judgement, value => (texts.has(value) ? [0, value.length] : null))
-  }
-  if (has !== undefined) return compileHas(field, has, gates, problem)
-  return compileMatches(field, matches ?? [], gates, problem)
-}
-
-function compileHas(
-  field: Field,
-  has: readonly string[],
-  gates: Gates,
-  problem: (message: string) => void,
-): Check {
-  const texts = has.map(text => folded(field, text))
-  if (texts.length === 0 || texts.includes('')) problem('`has` needs at least one text, none of them empty')
-  const gate = gates.add(field, texts)
-  const find = (value: string): Place | null => {
-    for (const text of texts) {
-      const at = value.indexOf(text)
-      if (at >= 0) return [at, text.length]
+function neededBy(asks: readonly Ask[], bits: SourceBits, inspected: Inspected, run: Run): Sources {
+  let needed = NEVER
+  for (const { operator, fields } of asks) {
+    for (const { aboutPath, source, collection } of fields) {
+      if (!aboutPath) needed |= bits.of(source)
+      else if (collection.read(inspected, run).some(({ value }) => operator.find(value, run) !== null)) {
+        needed |= ALWAYS
+      }
     }
-    return null
   }
-  return judgement => (gates.isOpen(gate, field, judgement) ? firstValue(field, judgement, find) : null)
+  return needed
 }
 
-function compileMatches(
-  field: Field,
-  matches: readonly string[],
-  gates: Gates,
-  problem: (message: string) => void,
-): Check {
-  const patterns: { expression: RegExp; required: readonly string[] | null }[] = []
-  if (matches.length === 0) problem('`matches` needs at least one pattern')
-  for (const source of matches) {
+type Report = (message: string, at?: FieldTest['at']) => void
+
+const KINDS = ['matches', 'has', 'equals', 'missing', 'longerThan', 'above', 'below'] as const
+
+function checkKind(condition: FieldTest, problem: Report): void {
+  const kinds = KINDS.filter(kind => condition[kind] !== undefined)
+  if (kinds.length !== 1) problem(`needs exactly one of ${KINDS.join(', ')} beside \`in\``)
+  if (condition.has?.length === 0 || condition.has?.includes('') === true)
+    problem('`has` needs at least one text, none of them empty')
+  if (condition.matches?.length === 0) problem('`matches` needs at least one pattern')
+}
+
+function operatorsOf(condition: FieldTest, isRaw: boolean, problem: Report): readonly Operator[] {
+  const { matches, has, equals, missing, longerThan, above, below } = condition
+  if (missing !== undefined) return [missing ? oneOfOperator(['0']) : present]
+  if (longerThan !== undefined) return [longerThanOperator(longerThan)]
+  if (above !== undefined || below !== undefined) return [numberOperator(above, below)]
+  const folded = (text: string): string => (isRaw ? text : text.toLowerCase())
+  if (equals !== undefined) return [oneOfOperator(equals.map(folded))]
+  if (has !== undefined) return [hasOperator(has.map(folded))]
+  return (matches ?? []).flatMap((source, index) => {
+    const at = condition.patternsAt?.[index]
     const facts = readPattern(source)
-    if (typeof facts === 'string') problem(`pattern ${source} ${facts}`)
-    else if (!isRaw(field) && /(?<!\\)[A-Z]/.test(source.replaceAll(/\\x[0-9A-F]{2}/gi, ''))) {
-      problem(`pattern ${source} has upper-case letters, but the field is lower-case`)
-    } else patterns.push({ expression: new RegExp(source), required: facts.required })
-  }
-  const required = patterns.some(pattern => pattern.required === null)
-    ? null
-    : patterns.flatMap(pattern => pattern.required ?? [])
-  const gate = gates.add(field, required)
-  // The gate is shared by all rules over the field; what this rule needs is looked for once, not pattern by pattern.
-  const own = required === null || required.length === 0 ? null : anyText(new Set(required))
-  const find = (value: string): Place | null => {
-    if (own !== null && !own.test(value)) return null
-    for (const { expression, required } of patterns) {
-      if (required !== null && !required.some(text => value.includes(text))) continue
-      const found = expression.exec(value)
-      if (found !== null) return [found.index, found[0].length]
+    if (typeof facts === 'string') {
+      problem(`pattern ${source} ${facts}`, at)
+      return []
     }
-    return null
-  }
-  return judgement => (gates.isOpen(gate, field, judgement) ? firstValue(field, judgement, find) : null)
-}
-
-type Place = readonly [at: number, length: number]
-
-function firstValue(field: Field, judgement: Judgement, find: (value: string) => Place | null): Match | null {
-  for (const { field: text, value, secret } of visible(field, judgement)) {
-    const place = find(value)
-    if (place !== null) return { field: text, value, secret, at: place[0], length: place[1] }
-  }
-  return null
-}
-
-function isRaw(field: Field): boolean {
-  return field.text.endsWith('.raw')
-}
-
-function folded(field: Field, text: string): string {
-  return isRaw(field) ? text : text.toLowerCase()
-}
-
-function anyText(texts: ReadonlySet<string>): RegExp {
-  return new RegExp([...texts].map(escape).join('|'))
-}
-
-function escape(text: string): string {
-  return text.replaceAll(/[\\^$.*+?()[\]{}|/-]/g, String.raw`\$&`)
+    if (!isRaw && /(?<!\\)[A-Z]/.test(source.replaceAll(/\\x[0-9A-F]{2}/gi, ''))) {
+      problem(`pattern ${source} has upper-case letters, but the field is lower-case`, at)
+      return []
+    }
+    return [matchesOperator(source, facts.required)]
+  })
 }

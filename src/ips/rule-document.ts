@@ -2,6 +2,7 @@
 import type { TrafficClass } from '../policy/classes.ts'
 import type { SourceLine } from '../policy/source-line.ts'
 import type { RuleMode } from './rule-set.ts'
+import type { RulePhase } from './rule.ts'
 
 /** Fields of a request that conditions can look at; `header.<name>`, `args.<name>` and `cookies.<name>` narrow a family. */
 export type RuleField = string
@@ -20,23 +21,80 @@ export type RuleCondition =
       readonly equals?: readonly string[]
       readonly missing?: boolean
       readonly longerThan?: number
+      /** The value is a number above or below this: `body.size`, `hello.ciphers`, `message.number`. */
+      readonly above?: number
+      readonly below?: number
+      /** Where the texts of `matches` stand, in the same order; left out: nobody knows more than `at`. */
+      readonly patternsAt?: readonly SourceLine[]
       readonly at: SourceLine
     }
 
-/** A request written in a rule's tests. */
+/** When a rule that counts is met: more than `over` within `perMs`. */
+export type RuleRate = {
+  readonly over: number
+  readonly perMs: number
+  /** Whose events are counted together; `source+user`: of one source for one user, whom `userField` names. */
+  readonly by: 'source' | 'site' | 'source+user'
+  readonly userField: RuleField | null
+  /** `failure`: only requests that the upstream answered with 401, 403 or 429. */
+  readonly on: 'request' | 'failure'
+  /** How long the rule goes on once it is met. */
+  readonly holdMs: number
+}
+
+/** What the policy says of a rule's mode in some place. */
+export type ModeOverride = {
+  readonly mode: RuleMode
+  /** Null: everywhere. */
+  readonly classes: readonly TrafficClass[] | null
+  readonly sites: readonly string[] | null
+  readonly listeners: readonly string[] | null
+}
+
+/** A request or ClientHello written in a rule's tests. */
 export type RuleTestRequest = {
-  /** `METHOD target`. */
-  readonly request: string
+  /** `METHOD target`; null: only a ClientHello. */
+  readonly request: string | null
   readonly host?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly webSocket?: boolean
   readonly body?: string
+  readonly base64Body?: string
   readonly form?: Readonly<Record<string, string>>
   readonly json?: unknown
   readonly xml?: string
+  readonly multipart?: readonly RuleTestPart[]
+  /** Messages of the client after the handshake. */
+  readonly messages?: readonly (string | { readonly base64: string })[]
+  readonly hello?: RuleTestHello
+  readonly from?: string
+  readonly country?: string
+  readonly listener?: string
+  /** For rules that count: how often it comes, over how long, and with which status it is answered. */
+  readonly times?: number
+  readonly withinMs?: number
+  readonly status?: number
   /** Class under which the rule is asked; the rule's first class, or `other`, when absent. */
   readonly class?: TrafficClass
   readonly at: SourceLine
+}
+
+/** A part of a multipart body in a test. */
+export type RuleTestPart = {
+  readonly name: string
+  readonly fileName?: string | undefined
+  readonly type?: string | undefined
+  readonly content?: string | undefined
+  readonly base64?: string | undefined
+}
+
+/** A ClientHello in a test; what is left out is that of an ordinary client. */
+export type RuleTestHello = {
+  readonly ja4?: string | undefined
+  readonly alpn?: readonly string[] | undefined
+  readonly versions?: readonly string[] | undefined
+  readonly serverName?: string | null | undefined
+  readonly ciphers?: number | undefined
 }
 
 /** A scoped exception. */
@@ -63,6 +121,15 @@ export type RuleDocument = {
   /** Null: all classes. */
   readonly classes: readonly TrafficClass[] | null
   readonly methods: readonly string[] | null
+  /** Profiles whose products it concerns; null: all. */
+  readonly products: readonly string[] | null
+  /** Null: what its fields say. */
+  readonly phase: RulePhase | null
+  /** What a hit does where the rule is enforced: refuse at once, or add the points of its severity. */
+  readonly action: 'block' | 'score'
+  readonly rate: RuleRate | null
+  /** Modes by place; the first that applies counts, else `mode`. */
+  readonly overrides: readonly ModeOverride[]
   readonly when: RuleCondition
   readonly except: readonly RuleException[]
   readonly tests: { readonly fires: readonly RuleTestRequest[]; readonly quiet: readonly RuleTestRequest[] }

@@ -3,6 +3,8 @@ import type { HelloFacts, RequestFacts } from '../policy/facts.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { SourceLine } from '../policy/source-line.ts'
 import type { MessageFacts } from './parts/inspected.ts'
+import type { ModeOverride, RuleRate } from './rule-document.ts'
+import type { RulePhase } from './rule.ts'
 
 /** What a rule does when it fires. `detect` records and lets pass. */
 export type RuleMode = 'enforce' | 'detect' | 'off'
@@ -17,6 +19,10 @@ export type RuleHit = {
   readonly field: string
   /** The decoded value around the match, secrets redacted, at most 120 characters. */
   readonly value: string
+  /** How the value was decoded, first step first, for example `["percent x2", "base64"]`. */
+  readonly steps: readonly string[]
+  /** Points that the hit adds to the score of the request; 0 for rules that block or are set to detect. */
+  readonly score: number
   /** Id of the exception that kept the rule from acting; null: none. */
   readonly exception: SourceLine | null
   readonly at: SourceLine
@@ -58,6 +64,16 @@ export type RuleSet = {
   readonly matchMessage: (facts: RequestFacts, scope: RuleScope, message: MessageFacts) => readonly RuleHit[]
   /** Judges a ClientHello. */
   readonly matchHello: (hello: HelloFacts, scope: HelloScope) => readonly RuleHit[]
+  /** What each rule cost since the set was made. */
+  readonly counters: () => readonly RuleCounter[]
+}
+
+/** What a rule cost: how often it was asked, how often it fired, and characters looked at. */
+export type RuleCounter = {
+  readonly id: string
+  readonly asked: number
+  readonly hits: number
+  readonly work: number
 }
 
 /** What lists and explanations show of a rule. */
@@ -67,6 +83,12 @@ export type RuleInfo = {
   readonly severity: 'critical' | 'high' | 'medium' | 'low'
   readonly mode: RuleMode
   readonly pack: string
+  readonly tags: readonly string[]
+  readonly phase: RulePhase
+  readonly action: 'block' | 'score'
+  /** Modes that the policy states for some places. */
+  readonly overrides: readonly ModeOverride[]
+  readonly rate: RuleRate | null
   readonly refs: readonly string[]
   /** Exceptions with their ends. */
   readonly exceptions: readonly {

@@ -1,9 +1,8 @@
-// Runs the requests that rules carry as their tests: every `fires` must be recognised by that rule, every `quiet` must not.
-import type { HeaderView, RequestFacts } from '../policy/facts.ts'
+// Runs what rules carry as their tests: every `fires` must be recognised by that rule, every `quiet` must not.
 import { compileRules } from './compile.ts'
 import type { RuleDocument, RuleProblem, RuleTestRequest } from './rule-document.ts'
-import type { RuleScope, RuleSet } from './rule-set.ts'
-import { normaliseTarget } from './target.ts'
+import type { RuleHit, RuleScope, RuleSet } from './rule-set.ts'
+import { messagesOf, requestOf, helloOf } from './test-request.ts'
 
 /**
  * Runs the tests of every rule. A rule without tests of both kinds is a problem: nobody would know what it does.
@@ -23,93 +22,65 @@ function testRule(ruleSet: RuleSet, document: RuleDocument): RuleProblem[] {
     problems.push({ ruleId, at, message: 'has no request that it must recognise (tests.fires)' })
   if (tests.quiet.length === 0)
     problems.push({ ruleId, at, message: 'has no request that must pass (tests.quiet)' })
-  const bare = compileRules([{ ...document, except: [], mode: 'detect' }]).ruleSet
-  const alone = compileRules([{ ...document, mode: 'detect' }]).ruleSet
+  const bare = compileRules([{ ...document, except: [], mode: 'detect', overrides: [] }]).ruleSet
+  const alone = compileRules([{ ...document, mode: 'detect', overrides: [] }]).ruleSet
   for (const test of tests.fires) {
     const hits = hitsOf(bare, document, test)
     const message =
       hits === undefined
-        ? `the gate refuses this request before rules are asked: ${test.request}`
-        : `does not fire on ${test.request}`
-    if (hits?.length !== 1) problems.push({ ruleId, at: test.at, message })
+        ? `the gate refuses this request before rules are asked: ${nameOf(test)}`
+        : `does not fire on ${nameOf(test)}`
+    if (hits?.some(hit => hit.ruleId === ruleId) !== true) problems.push({ ruleId, at: test.at, message })
   }
   for (const test of tests.quiet) {
-    const own = (hitsOf(alone, document, test) ?? []).filter(hit => hit.exception === null)
+    const own = (hitsOf(alone, document, test) ?? []).filter(
+      hit => hit.ruleId === ruleId && hit.exception === null,
+    )
     const refusing = (hitsOf(ruleSet, document, test) ?? []).filter(
       hit => hit.mode === 'enforce' && hit.exception === null,
     )
     const [hit] = [...own, ...refusing]
     if (hit !== undefined) {
-      const message = `${hit.ruleId} fires on ${test.request} (${hit.field}: ${hit.value})`
+      const message = `${hit.ruleId} fires on ${nameOf(test)} (${hit.field}: ${hit.value})`
       problems.push({ ruleId, at: test.at, message })
     }
   }
   return problems
 }
 
+function nameOf(test: RuleTestRequest): string {
+  return test.request ?? 'a ClientHello'
+}
+
+/** All hits of a test's ClientHello, head, body and messages; undefined: it never comes so far. */
 function hitsOf(
   ruleSet: RuleSet,
   document: RuleDocument,
   test: RuleTestRequest,
-): ReturnType<RuleSet['matchHead']> | undefined {
-  const body = bodyOf(test)
-  const facts = factsOf(test, body)
-  if (facts === undefined) return undefined
+): readonly RuleHit[] | undefined {
   const scope: RuleScope = {
     class: test.class ?? document.classes?.[0] ?? 'other',
-    listener: 'https',
-    country: 'US',
+    listener: test.listener ?? 'https',
+    country: test.country ?? 'US',
     site: null,
-    sourceText: '198.51.100.7',
-    nowMs: facts.nowMs,
-  }
-  const hits = [...ruleSet.matchHead(facts, scope)]
-  if (body !== undefined && ruleSet.wantsBody(facts, scope)) {
-    hits.push(...ruleSet.matchBody(facts, scope, new TextEncoder().encode(body.text), true))
-  }
-  return hits
-}
-
-type TestBody = { readonly text: string; readonly type: string }
-
-function bodyOf(test: RuleTestRequest): TestBody | undefined {
-  if (test.form !== undefined) {
-    return {
-      text: new URLSearchParams({ ...test.form }).toString(),
-      type: 'application/x-www-form-urlencoded',
-    }
-  }
-  if (test.json !== undefined) return { text: JSON.stringify(test.json), type: 'application/json' }
-  if (test.xml !== undefined) return { text: test.xml, type: 'text/xml' }
-  return test.body === undefined ? undefined : { text: test.body, type: 'text/plain' }
-}
-
-function factsOf(test: RuleTestRequest, body: TestBody | undefined): RequestFacts | undefined {
-  const space = test.request.indexOf(' ')
-  const method = test.request.slice(0, space)
-  const sent = test.request.slice(space + 1).trim()
-  // A fragment never reaches a server.
-  const target = sent.split('#', 1)[0] ?? sent
-  const normal = normaliseTarget(target)
-  if (space < 1 || normal === undefined) return undefined
-  const host = test.host ?? 'rmm.example.com'
-  const headers = new Map<string, string>([['host', host]])
-  if (body !== undefined) {
-    headers.set('content-type', body.type)
-    headers.set('content-length', String(new TextEncoder().encode(body.text).length))
-  }
-  for (const [name, value] of Object.entries(test.headers ?? {})) headers.set(name.toLowerCase(), value)
-  return {
-    method,
-    host: host.toLowerCase(),
-    target,
-    ...normal,
-    headers: headerView(headers),
-    webSocket: test.webSocket ?? false,
+    sourceText: test.from ?? '198.51.100.7',
     nowMs: 0,
   }
-}
-
-function headerView(headers: ReadonlyMap<string, string>): HeaderView {
-  return { get: name => headers.get(name), raw: [...headers].flat() }
+  const hits: RuleHit[] = []
+  if (test.hello !== undefined || test.request === null) {
+    hits.push(...ruleSet.matchHello(helloOf(test.hello ?? {}), scope))
+  }
+  if (test.request === null) return hits
+  const request = requestOf(test, test.request)
+  if (request === undefined) return undefined
+  const { facts, body } = request
+  hits.push(...ruleSet.matchHead(facts, scope))
+  if (body !== null && ruleSet.wantsBody(facts, scope)) {
+    hits.push(...ruleSet.matchBody(facts, scope, body, true))
+  }
+  const wanted = facts.webSocket ? ruleSet.messagesWanted(facts, scope) : 0
+  for (const message of messagesOf(test).slice(0, wanted)) {
+    hits.push(...ruleSet.matchMessage(facts, scope, message))
+  }
+  return hits
 }

@@ -1,6 +1,6 @@
 // Which parts of a request a condition cannot hold without, as a set of bits: most requests lack most of them.
 import type { HeaderView } from '../policy/facts.ts'
-import type { Field } from './fields.ts'
+import type { FieldSource } from './fields/spec.ts'
 
 /** A set of parts of a request. */
 export type Sources = number
@@ -21,33 +21,17 @@ export class SourceBits {
   /** The same by length of the name, since most headers are in no rule. */
   #byLength: (readonly { readonly name: string; readonly bit: Sources }[])[] = []
 
-  /** What must be there for the field to have a value. */
-  of(field: Field): Sources {
-    switch (field.family) {
+  /** What must be there for a field to have a value. */
+  of(source: FieldSource): Sources {
+    if (typeof source === 'object') return this.#header(source.header)
+    switch (source) {
       case 'query':
-      case 'query.raw':
         return QUERY
-      case 'args':
-        return QUERY | BODY
       case 'body':
-      case 'body.raw':
-      case 'body.base64':
-      case 'files.names':
         return BODY
-      case 'cookies':
-        return this.#header('cookie')
-      case 'content-type':
-        return this.#header('content-type')
-      case 'origin.foreign':
-        return this.#header('origin')
-      case 'headers':
-        return field.name === null ? ALWAYS : this.#header(field.name)
-      case 'path':
-      case 'path.raw':
-      case 'target.raw':
-      case 'method':
-      case 'host':
-      case 'websocket':
+      case 'query-or-body':
+        return QUERY | BODY
+      case 'always':
         return ALWAYS
     }
   }

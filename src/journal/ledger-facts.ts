@@ -47,6 +47,12 @@ export type LedgerRow = {
   readonly lastMs: number
 }
 
+/** What one source did in one shape, over an hour or a day: all that a replay needs. */
+export type LedgerSum = Pick<LedgerRow, 'source' | 'shape' | 'count' | 'lastMs'> & {
+  /** Hours that are added up. */
+  readonly hours: number
+}
+
 /** Numbers per cell of a batch: source and shape index, hour, count, bytes in, bytes out, first and last second. */
 export const CELL_WIDTH = 8
 

@@ -70,6 +70,50 @@ export function unpackDay(bytes: Uint8Array): PackedEntry[] {
   return entries
 }
 
+/** One shape of a packed day, its hours added up. */
+export type PackedShape = {
+  readonly shape: number
+  readonly hours: number
+  readonly count: number
+  /** Second of the day. */
+  readonly last: number
+}
+
+/** The shapes of a packed day: what a replay needs, at a fraction of the cost of unpacking. */
+export function unpackShapes(bytes: Uint8Array): PackedShape[] {
+  const shapes: PackedShape[] = []
+  if (bytes[0] !== FORMAT) return shapes
+  let at = 1
+  const pull = (): number => {
+    let value = 0
+    for (let scale = 1; at < bytes.length; scale *= 128) {
+      const byte = bytes[at++] ?? 0
+      value += (byte & 127) * scale
+      if (byte < 128) return value
+    }
+    return Number.NaN
+  }
+  const skip = (): void => {
+    while (at < bytes.length && (bytes[at++] ?? 0) >= 128);
+  }
+  while (at < bytes.length) {
+    const shape = pull()
+    const hours = pull()
+    let count = 0
+    let last = 0
+    for (let index = 0; index < hours; index++) {
+      const hour = pull()
+      count += pull()
+      skip()
+      skip()
+      last = Math.max(last, hour * 3_600 + pull() + pull())
+    }
+    if (Number.isNaN(last)) return shapes
+    shapes.push({ shape, hours, count, last })
+  }
+  return shapes
+}
+
 function merge(entries: readonly PackedEntry[]): PackedEntry[] {
   const sorted = entries.toSorted((a, b) => a.shape - b.shape || a.hour - b.hour)
   const merged: PackedEntry[] = []

@@ -39,7 +39,7 @@ export type StoreSize = {
 /** Everything that can be asked of a store without changing it. */
 export type StoreReader = {
   readonly events: Pick<EventTable, 'byReference' | 'find' | 'countsByReason'>
-  readonly ledger: Pick<LedgerTable, 'ofSource' | 'ofRange' | 'all'>
+  readonly ledger: Pick<LedgerTable, 'ofSource' | 'ofRange' | 'all' | 'sums'>
   readonly overlay: Pick<OverlayTable, 'list'>
   readonly rules: Pick<RuleTable, 'effects'>
   readonly size: () => StoreSize

@@ -8,8 +8,9 @@ import {
   type LedgerBatch,
   type LedgerRow,
   type LedgerShape,
+  type LedgerSum,
 } from './ledger-facts.ts'
-import { packDay, unpackDay, type PackedEntry } from './ledger-pack.ts'
+import { packDay, unpackDay, unpackShapes, type PackedEntry } from './ledger-pack.ts'
 import { addressKey, addressText, rangeKeys } from './store-address.ts'
 
 const DAY_HOURS = 24
@@ -27,6 +28,8 @@ export type LedgerTable = {
   readonly ofRange: (range: Cidr, sinceMs: number, maxSources: number) => LedgerRow[]
   /** Every row since a time, day by day and source by source: what a replay reads. */
   readonly all: (sinceMs: number) => Generator<LedgerRow>
+  /** The same with the hours of a day added up where the day is packed: for a replay that does not ask for the time of day. */
+  readonly sums: (sinceMs: number) => Generator<LedgerSum>
   /** Packs up to `maxSources` finished source-days; the caller holds the transaction. Returns how many it packed. */
   readonly pack: (nowMs: number, maxSources: number) => number
   /** To be called after dictionary rows were removed. */
@@ -157,6 +160,36 @@ export function createLedgerTable(database: DatabaseSync): LedgerTable {
             entriesOf(prepare, day, Number(row['source'])),
             sinceMs,
           )
+        }
+      }
+    },
+    *sums(sinceMs) {
+      for (const day of knownDays(prepare, Math.floor(sinceMs / DAY_MS))) {
+        const dayMs = day * DAY_MS
+        const isWhole = dayMs >= sinceMs
+        const open = new Set<number>()
+        for (const row of prepare('SELECT DISTINCT source FROM ledger_open WHERE day = ?').iterate(day))
+          open.add(Number(row['source']))
+        const walk = database.prepare(
+          'SELECT source, address, entries FROM ledger_day JOIN source ON source.id = source WHERE day = ?',
+        )
+        for (const row of walk.iterate(day)) {
+          const id = Number(row['source'])
+          const source = sourceText(row['address'])
+          if (!isWhole || open.has(id) || !(row['entries'] instanceof Uint8Array)) {
+            open.add(id)
+            continue
+          }
+          for (const { shape: shapeId, hours, count, last } of unpackShapes(row['entries'])) {
+            const shape = shapeOf(shapeId)
+            if (shape !== undefined) yield { source, shape, hours, count, lastMs: dayMs + last * 1_000 }
+          }
+        }
+        // Days that are not packed yet, or that the question cuts in two, are read hour by hour.
+        for (const id of open) {
+          const row = prepare('SELECT address FROM source WHERE id = ?').get(id)
+          for (const hour of rowsOf(sourceText(row?.['address']), day, entriesOf(prepare, day, id), sinceMs))
+            yield { ...hour, hours: 1 }
         }
       }
     },

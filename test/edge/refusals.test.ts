@@ -92,6 +92,8 @@ test('a rule on the ClientHello refuses by an alert, or records; both name the r
               mode,
               field: 'hello.alpn',
               value: 'scan',
+              steps: [],
+              score: 0,
               exception: null,
               at: at(80),
             },

@@ -25,7 +25,7 @@ export function readRules(text: string, file = 'test.yaml'): RuleDocument[] {
   })
 }
 
-function toDocument(rule: Loose, pack: string, at: SourceLine): RuleDocument {
+function toDocument({ product, rate, ...rule }: Loose, pack: string, at: SourceLine): RuleDocument {
   const tests = (rule['tests'] ?? {}) as { fires?: unknown[]; quiet?: unknown[] }
   return {
     mode: 'enforce',
@@ -33,7 +33,12 @@ function toDocument(rule: Loose, pack: string, at: SourceLine): RuleDocument {
     refs: [],
     classes: null,
     methods: null,
+    phase: null,
+    action: 'block',
+    overrides: [],
     ...rule,
+    products: product === undefined ? null : [product].flat(),
+    rate: rate === undefined ? null : toRate(rate as Loose),
     pack,
     when: toCondition(rule['when'] as Loose, at),
     except: ((rule['except'] ?? []) as Loose[]).map(entry => ({
@@ -49,6 +54,17 @@ function toDocument(rule: Loose, pack: string, at: SourceLine): RuleDocument {
   } as unknown as RuleDocument
 }
 
+const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 }
+
+function toMs(text: unknown): number {
+  const match = /^(\d+)(s|m|h)$/.exec(String(text))
+  return Number(match?.[1]) * (UNITS[match?.[2] ?? ''] ?? Number.NaN)
+}
+
+function toRate({ over, per, by = 'source', user = null, on = 'request', hold }: Loose): unknown {
+  return { over, perMs: toMs(per), by, userField: user, on, holdMs: toMs(hold) }
+}
+
 function toCondition(when: Loose, at: SourceLine): RuleCondition {
   if ('all' in when) return { all: (when['all'] as Loose[]).map(part => toCondition(part, at)) }
   if ('any' in when) return { any: (when['any'] as Loose[]).map(part => toCondition(part, at)) }
@@ -61,7 +77,8 @@ function toCondition(when: Loose, at: SourceLine): RuleCondition {
 }
 
 function toRequest(entry: unknown, at: SourceLine): RuleTestRequest {
-  return typeof entry === 'string'
-    ? { request: entry, at }
-    : { ...(entry as Omit<RuleTestRequest, 'at'>), at }
+  if (typeof entry === 'string') return { request: entry, at }
+  const { within, ...rest } = entry as Loose
+  const written = { request: null, ...rest } as Omit<RuleTestRequest, 'at'>
+  return within === undefined ? { ...written, at } : { ...written, withinMs: toMs(within), at }
 }

@@ -183,6 +183,55 @@ test('ranges and replay see every source once, in order of days', t => {
   t.is([...core.ledger.all(NOW + DAY)].length, 150)
 })
 
+test('sums say the same as all rows, whether days are packed, open or cut in two by the question', t => {
+  const core = opened(t)
+  const ledger = createLedger()
+  const record = (nowMs: number, address: string, method: string): void =>
+    ledger.record('request.closed', { ...closed, address, method }, nowMs)
+  for (let day = 0; day < 4; day++) {
+    for (let hour = 0; hour < 5; hour++) {
+      for (let index = 0; index < 6; index++)
+        record(
+          NOW + day * DAY + hour * HOUR_MS + index * 7_000,
+          `203.0.113.${index}`,
+          hour % 2 === 0 ? 'GET' : 'POST',
+        )
+    }
+  }
+  drainInto(ledger, core)
+  while (core.upkeep(retention, NOW + 3 * DAY).more);
+  // Comes late: this day is packed and open at once.
+  record(NOW + DAY, '203.0.113.3', 'PUT')
+  drainInto(ledger, core)
+  const dayOf = (ms: number): number => Math.floor(ms / DAY)
+  for (const sinceMs of [0, NOW + DAY, NOW + 2 * DAY + 2 * HOUR_MS, NOW + 9 * DAY]) {
+    const summed = new Map<string, { count: number; hours: number; lastMs: number }>()
+    const add = (
+      row: { source: string | null; shape: { method: string | null }; count: number; lastMs: number },
+      hours: number,
+      into: typeof summed,
+    ): void => {
+      const key = `${dayOf(row.lastMs)} ${row.source} ${row.shape.method}`
+      const known = into.get(key) ?? { count: 0, hours: 0, lastMs: 0 }
+      into.set(key, {
+        count: known.count + row.count,
+        hours: known.hours + hours,
+        lastMs: Math.max(known.lastMs, row.lastMs),
+      })
+    }
+    for (const row of core.ledger.all(sinceMs)) add(row, 1, summed)
+    const sums: typeof summed = new Map()
+    let rows = 0
+    for (const row of core.ledger.sums(sinceMs)) {
+      rows++
+      add(row, row.hours, sums)
+    }
+    const order = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number => (a < b ? -1 : 1)
+    t.deepEqual([...sums].toSorted(order), [...summed].toSorted(order))
+    if (sinceMs === 0) t.true(rows < [...core.ledger.all(0)].length)
+  }
+})
+
 test('retention removes days and dictionary entries that nothing points to any more', t => {
   const core = opened(t)
   const ledger = createLedger()

@@ -38,6 +38,8 @@ test('trap 25: an explicit allow does not come before limits or rules', t => {
     mode: 'enforce',
     field: 'path',
     value: 'x',
+    steps: [],
+    score: 0,
     exception: null,
     at: at(90),
   } as const

@@ -65,6 +65,8 @@ test('a rule on the ClientHello is asked last: it refuses, or comes along as a d
               mode,
               field: 'hello.ja4',
               value: ja4,
+              steps: [],
+              score: 0,
               exception: null,
               at: at(80),
             },

@@ -26,6 +26,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   admin: ['net', 'policy', 'ips', 'journal'],
   practice: ['net', 'policy', 'journal'],
   diagnose: ['net', 'policy', 'ips', 'journal'],
+  plan: ['net', 'policy', 'ips', 'journal'],
 }
 
 type Import = { readonly from: string; readonly specifier: string; readonly folder: string | null }

@@ -33,6 +33,8 @@ const hit = {
   mode: 'detect',
   field: 'path',
   value: '/../etc',
+  steps: [],
+  score: 0,
   exception: null,
   at: { file: 'policies/rules/common.yaml', line: 4, column: 3 },
 } as const

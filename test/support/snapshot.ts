@@ -53,6 +53,7 @@ export const noRules: RuleSet = {
   messagesWanted: () => 0,
   matchMessage: () => [],
   matchHello: () => [],
+  counters: () => [],
 }
 
 /** Class limits with short times, fit for tests. */

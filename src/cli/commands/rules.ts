@@ -1,35 +1,66 @@
-// portcullis rules: which rules are in use, what each does when it fires, and where it is excepted.
+// portcullis rules: which rules are in use and where they are excepted; and the ways to what else can be asked of rules.
 import type { RuleInfo } from '../../ips/rule-set.ts'
 import { formatSourceLine } from '../../policy/source-line.ts'
-import { usageError, type Command } from '../command.ts'
+import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
 import { counted, formatDay } from '../format.ts'
 import { requirePolicy } from '../gate-access.ts'
 import { suggest } from '../../config/spelling.ts'
 import type { Terminal } from '../terminal.ts'
+import { previewRules } from './rules-preview.ts'
+import { requireRule, showRule } from './rules-show.ts'
+import { testRules } from './rules-test.ts'
 
 export const rulesCommand: Command = {
   name: 'rules',
-  usage: 'rules [<rule or pack>]',
-  summary: 'Rules in use: pack, mode, what they stop, exceptions',
-  examples: ['portcullis rules', 'portcullis rules generic', 'portcullis rules --json'],
-  options: {},
-  run: (args, context) => {
-    const { terminal } = context
-    const { snapshot } = requirePolicy(args, context)
-    const wanted = args.positionals[0]?.toLowerCase()
-    const { rules } = snapshot.rules
-    const shown = rules.filter(rule => wanted === undefined || rule.id === wanted || rule.pack === wanted)
-    if (wanted !== undefined && shown.length === 0) {
-      const suggestion = suggest(wanted, [...rules.map(rule => rule.id), ...rules.map(rule => rule.pack)])
-      throw usageError(
-        `no rule or rule pack ${wanted} is in use`,
-        suggestion === undefined ? 'See: portcullis rules' : `Did you mean ${suggestion}?`,
-      )
-    }
-    if (args.flag('json')) terminal.json(shown.map(ruleJson))
-    else show(shown, terminal)
-    return Promise.resolve(0)
+  usage: 'rules [list <rule or pack> | show <rule> | test <file> | preview [<rule>]]',
+  summary: 'Rules: list and show them, test a rule file, preview what enforcing would refuse',
+  examples: [
+    'portcullis rules',
+    'portcullis rules list generic',
+    'portcullis rules show screenconnect-setup-wizard',
+    'portcullis rules test policies/rules/generic.yaml',
+    'portcullis rules preview --since 14d',
+  ],
+  options: {
+    since: { type: 'string', value: '<time>', help: 'preview: how far back (default: 14d)' },
   },
+  run: async (args, context) => {
+    const verb = args.positionals[0]
+    if (verb === 'test') return testRules(args, context)
+    if (verb === 'preview') return previewRules(args, context)
+    if (verb !== 'show') return listRules(args, context)
+    const { snapshot } = requirePolicy(args, context)
+    const rule = requireRule(args.positionals[1], snapshot, verb)
+    if (args.flag('json')) context.terminal.json(ruleJson(rule))
+    else showRule(rule, snapshot, context)
+    return 0
+  },
+}
+
+/** First words that are no rule and no pack. */
+const VERBS = ['list', 'show', 'test', 'preview']
+
+function listRules(args: CommandArguments, context: CommandContext): number {
+  const { terminal } = context
+  const { snapshot } = requirePolicy(args, context)
+  const words = args.positionals[0] === 'list' ? args.positionals.slice(1) : args.positionals
+  const wanted = words[0]?.toLowerCase()
+  const { rules } = snapshot.rules
+  const shown = rules.filter(rule => wanted === undefined || rule.id === wanted || rule.pack === wanted)
+  if (wanted !== undefined && shown.length === 0) {
+    const suggestion = suggest(wanted, [
+      ...VERBS,
+      ...rules.map(rule => rule.id),
+      ...rules.map(rule => rule.pack),
+    ])
+    throw usageError(
+      `no rule or rule pack ${wanted} is in use`,
+      suggestion === undefined ? 'See: portcullis rules' : `Did you mean ${suggestion}?`,
+    )
+  }
+  if (args.flag('json')) terminal.json(shown.map(ruleJson))
+  else show(shown, terminal)
+  return 0
 }
 
 function ruleJson({ id, title, severity, mode, pack, refs, exceptions, at }: RuleInfo): unknown {

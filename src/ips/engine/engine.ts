@@ -2,7 +2,7 @@
 import type { HelloFacts } from '../../policy/facts.ts'
 import type { Inspected } from '../parts/inspected.ts'
 import type { Scanner } from '../regex/types.ts'
-import type { HelloScope, RuleScope } from '../rule-set.ts'
+import type { HelloScope, RuleCounter, RuleScope } from '../rule-set.ts'
 import type { FieldValue, Marker, Place, Rule, RulePhase, Run, Test } from '../rule.ts'
 import { Pass, type Cell, type Found } from './pass.ts'
 import {
@@ -28,14 +28,6 @@ export type Firing = { readonly rule: Rule; readonly number: number; readonly fo
 
 /** How a phase ended: all rules asked, stopped by the caller, or out of budget: then what came after is unknown. */
 export type Ending = 'done' | 'stopped' | 'over-budget'
-
-/** What a rule cost so far. */
-export type RuleCounter = {
-  readonly id: string
-  readonly asked: number
-  readonly hits: number
-  readonly work: number
-}
 
 /** Default work budget of one request: some tens of milliseconds. */
 export const MAX_WORK = 8_000_000

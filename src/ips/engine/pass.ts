@@ -65,7 +65,7 @@ export class Pass {
     this.#inspected = inspected
     this.run.inspected = inspected
     for (const [number, collection] of this.#plan.collections.entries()) {
-      if (collection.phase !== 'head') this.#collections[number] = undefined
+      if (collection.phase === 'body' || collection.phase === 'message') this.#collections[number] = undefined
     }
     this.#views.length = 0
   }

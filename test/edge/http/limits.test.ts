@@ -361,6 +361,8 @@ function bodyRule(mode: 'enforce' | 'detect'): RuleSet {
           mode,
           field: 'body',
           value,
+          steps: [],
+          score: 0,
           exception: null,
           at: at(80),
         },

@@ -1,0 +1,148 @@
+// Fields of arguments: query, form, JSON and multipart values under one roof; and of cookies.
+import type { Inspected, Part } from '../parts/inspected.ts'
+import { isSecretName } from '../redact.ts'
+import type { FieldValue } from '../rule.ts'
+import { membersNamed, remembered } from './memo.ts'
+import type { FieldSpec, FieldTable, NamedFamily } from './spec.ts'
+import { decoded, decodedValue, plainValue } from './value.ts'
+
+/** Fields of arguments and cookies. */
+export const ARGUMENT_FIELDS: FieldTable = {
+  args: { phase: 'body', source: 'query-or-body', read: inspected => allArgs(inspected, false) },
+  'args.raw': {
+    phase: 'body',
+    source: 'query-or-body',
+    raw: true,
+    read: inspected => allArgs(inspected, true),
+  },
+  'args.names': {
+    phase: 'body',
+    source: 'query-or-body',
+    read: inspected => namesOf('args.names', argumentParts(inspected)),
+  },
+  'args.base64': { phase: 'body', source: 'body', read: allBase64 },
+  cookies: { phase: 'head', source: { header: 'cookie' }, read: inspected => allCookies(inspected, false) },
+  'cookies.raw': {
+    phase: 'head',
+    source: { header: 'cookie' },
+    raw: true,
+    read: inspected => allCookies(inspected, true),
+  },
+  'cookies.names': {
+    phase: 'head',
+    source: { header: 'cookie' },
+    read: ({ cookies }) => namesOf('cookies.names', cookies),
+  },
+}
+
+/** `args.<name>`, `args.base64.<name>` and `cookies.<name>`. */
+export const ARGUMENT_FAMILIES: readonly NamedFamily[] = [
+  {
+    prefix: 'args.base64.',
+    spec: name => ({
+      phase: 'body',
+      source: 'body',
+      read: inspected =>
+        membersNamed(inspected, 'args.base64', name, () => allBase64(inspected), argumentNames),
+    }),
+  },
+  { prefix: 'args.', spec: argument },
+  {
+    prefix: 'cookies.',
+    spec: (name, raw) => ({
+      phase: 'head',
+      source: { header: 'cookie' },
+      raw,
+      read: inspected =>
+        membersNamed(
+          inspected,
+          raw ? 'cookies.raw' : 'cookies',
+          name,
+          () => allCookies(inspected, raw),
+          value => [value.name],
+        ),
+    }),
+  },
+]
+
+function argument(name: string, raw: boolean): FieldSpec {
+  return {
+    phase: 'body',
+    source: 'query-or-body',
+    raw,
+    read: inspected =>
+      membersNamed(inspected, raw ? 'args.raw' : 'args', name, () => allArgs(inspected, raw), argumentNames),
+  }
+}
+
+/** A leaf of JSON is known by its path of keys and by its own key. */
+function argumentNames({ name }: FieldValue): readonly string[] {
+  const dot = name.lastIndexOf('.')
+  return dot < 0 ? [name] : [name, name.slice(dot + 1)]
+}
+
+function allArgs(inspected: Inspected, raw: boolean): readonly FieldValue[] {
+  return remembered(inspected, raw ? 'args.raw' : 'args', () =>
+    argumentParts(inspected).map(part => {
+      const name = argumentName(part.name)
+      // An argument without `=` is a name to some servers and a value to others.
+      const sent = part.value === '' ? part.name : part.value
+      const field = name === '' ? 'args' : `args.${name}`
+      const secret = name !== '' && part.value !== '' && isSecretName(name)
+      return raw ? plainValue(`${field}.raw`, sent, name, secret) : decodedValue(field, name, sent, secret)
+    }),
+  )
+}
+
+function argumentParts({ query, body }: Inspected): readonly Part[] {
+  if (body === null) return query
+  const args = body.kind === 'json' ? body.args.map(withoutIndexes) : body.args
+  return query.length === 0 ? args : [...query, ...args]
+}
+
+/** Numbers of list entries say nothing that a rule or an exception could name. */
+function withoutIndexes(part: Part): Part {
+  if (!/\d/.test(part.name)) return part
+  return {
+    name: part.name
+      .split('.')
+      .filter(key => !/^\d+$/.test(key))
+      .join('.'),
+    value: part.value,
+  }
+}
+
+/** A name as lenient servers take it: decoded, in small letters, without blanks around it, and up to a NUL. */
+function argumentName(sent: string): string {
+  const name = decoded(sent)
+  const end = name.indexOf('\0')
+  return (end < 0 ? name : name.slice(0, end)).trim()
+}
+
+function namesOf(field: string, parts: readonly Part[]): readonly FieldValue[] {
+  return parts.filter(({ name }) => name !== '').map(({ name }) => decodedValue(field, '', name, false))
+}
+
+const BASE64 = ['base64']
+
+function allBase64(inspected: Inspected): readonly FieldValue[] {
+  return remembered(inspected, 'args.base64', () =>
+    (inspected.body?.base64 ?? []).map(part => {
+      const name = argumentName(part.name)
+      const field = name === '' ? 'args.base64' : `args.base64.${name}`
+      return decodedValue(field, name, part.value, isSecretName(name), BASE64)
+    }),
+  )
+}
+
+function allCookies(inspected: Inspected, raw: boolean): readonly FieldValue[] {
+  return remembered(inspected, raw ? 'cookies.raw' : 'cookies', () =>
+    inspected.cookies.map(part => {
+      const name = part.name.toLowerCase()
+      const field = name === '' ? 'cookies' : `cookies.${name}`
+      return raw
+        ? plainValue(`${field}.raw`, part.value, name, true)
+        : decodedValue(field, name, part.value, true)
+    }),
+  )
+}

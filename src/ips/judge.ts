@@ -1,0 +1,283 @@
+// Judges heads, bodies, messages and ClientHellos by compiled rules: asks those that can hold and turns what fires into hits.
+import { AGENT_CLASSES } from '../policy/classes.ts'
+import type { RequestFacts } from '../policy/facts.ts'
+import type { CompiledRule } from './compiled-rule.ts'
+import { toHeadRule, toRule } from './compiled-rule.ts'
+import { Engine, newRun } from './engine/engine.ts'
+import type { Pass } from './engine/pass.ts'
+import { Weighing } from './hits.ts'
+import { contentTypes, INSPECTED_HELLO, inspectBody, inspectMessage } from './inspect.ts'
+import { Judgement, reportFrom, type Report } from './judgement.ts'
+import { modeIn } from './modes.ts'
+import type { BodyProblem } from './parts/inspected.ts'
+import { pathIndex, withoutIndex, type Candidate, type PathIndex } from './path-index.ts'
+import type { RuleDocument, RuleProblem } from './rule-document.ts'
+import type { HelloScope, RuleCounter, RuleHit, RuleScope, RuleSet } from './rule-set.ts'
+import type { Rule } from './rule.ts'
+import type { SourceBits } from './sources.ts'
+
+/** How a rule set judges. */
+export type JudgeOptions = {
+  readonly threshold: number
+  readonly builtIn: readonly RuleDocument[]
+  readonly prefilter: boolean
+  readonly maxWork: number
+}
+
+type Judging = Pick<
+  RuleSet,
+  'matchHead' | 'wantsBody' | 'matchBody' | 'messagesWanted' | 'matchMessage' | 'matchHello' | 'counters'
+>
+
+/** Makes the judging half of a rule set. */
+export function makeJudge(
+  compiled: readonly CompiledRule[],
+  bits: SourceBits,
+  options: JudgeOptions,
+  problems: RuleProblem[],
+): Judging {
+  const judge = new Judge(compiled, bits, options, problems)
+  return {
+    matchHead: (facts, scope) => judge.head(judge.begin(facts, scope), scope),
+    wantsBody: (facts, scope) => judge.bodyRules(judge.known(facts, scope), scope).length > 0,
+    matchBody: (facts, scope, body, complete) => judge.body(judge.known(facts, scope), scope, body, complete),
+    messagesWanted: (facts, scope) => judge.messagesWanted(judge.known(facts, scope), scope),
+    matchMessage: (facts, scope, message) => {
+      const judgement = judge.known(facts, scope)
+      const pass = judge.engine.begin(inspectMessage(judgement.head, message), newRun(scope))
+      return judge.rest(judge.messageRules(judgement, scope), pass, facts, scope)
+    },
+    matchHello: (hello, scope) =>
+      judge.helloRules.length === 0
+        ? NO_HITS
+        : judge.rest(
+            judge.helloRules,
+            judge.engine.begin(INSPECTED_HELLO, newRun(scope, hello)),
+            null,
+            scope,
+          ),
+    counters: () => judge.counters(),
+  }
+}
+
+const NO_HITS: readonly RuleHit[] = []
+
+class Judge {
+  readonly engine: Engine
+  readonly helloRules: readonly CompiledRule[]
+  readonly #bits: SourceBits
+  readonly #weighing: Weighing
+  readonly #index: PathIndex
+  readonly #hasMessageRules: boolean
+  readonly #rules: readonly CompiledRule[]
+  /** Numbers of rules, and of what the head decides of them, in the engine. */
+  readonly #numbers = new Map<CompiledRule, { readonly rule: number; readonly onHead: number | null }>()
+  readonly #judgements = new WeakMap<RequestFacts, Judgement>()
+
+  constructor(
+    compiled: readonly CompiledRule[],
+    bits: SourceBits,
+    options: JudgeOptions,
+    problems: RuleProblem[],
+  ) {
+    const steps: Rule[] = []
+    this.#rules = compiled.filter(rule => rule.isActive && rule.document.rate === null)
+    for (const rule of this.#rules) {
+      const number = steps.push(toRule(rule)) - 1
+      const { onHead } = rule
+      const isAskedFor = onHead !== null && (rule.phase === 'body' || rule.phase === 'message')
+      this.#numbers.set(rule, {
+        rule: number,
+        onHead: isAskedFor ? steps.push(toHeadRule(rule, onHead)) - 1 : null,
+      })
+    }
+    this.engine = new Engine(steps, options)
+    this.helloRules = this.#rules.filter(rule => rule.phase === 'hello')
+    this.#hasMessageRules = this.#rules.some(rule => rule.phase === 'message')
+    this.#bits = bits
+    const others = this.#rules.filter(rule => rule.phase !== 'hello')
+    this.#index = options.prefilter ? pathIndex(others) : withoutIndex(others)
+    this.#weighing = new Weighing(this.engine, options.threshold, options.builtIn, problems)
+  }
+
+  begin(facts: RequestFacts, scope: RuleScope): Judgement {
+    const judgement = new Judgement(facts, scope, this.engine, this.#index)
+    this.#judgements.set(facts, judgement)
+    return judgement
+  }
+
+  /** The judgement of a request whose head was judged; else it is judged now, so that the body does not repeat its hits. */
+  known(facts: RequestFacts, scope: RuleScope): Judgement {
+    const known = this.#judgements.get(facts)
+    if (known !== undefined) return known
+    const judgement = this.begin(facts, scope)
+    this.head(judgement, scope)
+    return judgement
+  }
+
+  head(judgement: Judgement, scope: RuleScope): readonly RuleHit[] {
+    const { facts, pass, run } = judgement
+    const present = this.#bits.present(facts.query, facts.headers, false)
+    const report = reportFrom(judgement.headScore)
+    for (const { rule, needs } of judgement.candidates.head) {
+      if ((needs & present) === 0 || !applies(rule, facts, scope)) continue
+      const mode = modeIn(rule.document, scope)
+      if (mode === 'off') continue
+      const number = this.#numbers.get(rule)?.rule ?? -1
+      const firing = this.engine.ask(number, pass)
+      if (pass.exhausted) {
+        this.#overBudget(facts, scope, report)
+        break
+      }
+      if (firing === null || this.#isDecidedByBody(rule, judgement, scope)) continue
+      judgement.firedOnHead.add(number)
+      if (this.#weighing.add(rule, firing, mode, pass, facts, scope, report)) break
+    }
+    judgement.headScore = report.score
+    judgement.headWork = run.work
+    return report.hits
+  }
+
+  /** The rules that read the body of a request. */
+  bodyRules(judgement: Judgement, scope: RuleScope): readonly Candidate[] {
+    const { facts, candidates } = judgement
+    judgement.bodyRules ??= announcesBody(facts)
+      ? candidates.body.filter(
+          ({ rule }) => applies(rule, facts, scope) && this.#readsBody(rule, judgement, scope),
+        )
+      : []
+    return judgement.bodyRules
+  }
+
+  body(judgement: Judgement, scope: RuleScope, bytes: Uint8Array, complete: boolean): readonly RuleHit[] {
+    const { facts, pass, run, firedOnHead } = judgement
+    const rules = this.bodyRules(judgement, scope)
+    const report = reportFrom(judgement.headScore)
+    const inspected = inspectBody(judgement.head, bytes, complete)
+    pass.advance(inspected)
+    pass.exhausted = false
+    run.work = judgement.headWork
+    const present = this.#bits.present(facts.query, facts.headers, true)
+    const unreadable = (inspected.body?.problems ?? []).filter(problem => UNREADABLE.has(problem))
+    if (unreadable.length > 0) {
+      const value = unreadable.join(', ')
+      if (this.#weighing.addBuiltIn('body-unreadable', value, 0, facts, scope, report)) return report.hits
+    }
+    for (const { rule, needs } of rules) {
+      if ((needs & present) === 0) continue
+      const mode = modeIn(rule.document, scope)
+      if (mode === 'off') continue
+      const number = this.#numbers.get(rule)?.rule ?? -1
+      // What the head alone showed has been reported already.
+      if (firedOnHead.has(number)) continue
+      const firing = this.engine.ask(number, pass)
+      if (pass.exhausted) {
+        this.#overBudget(facts, scope, report)
+        break
+      }
+      if (firing !== null && this.#weighing.add(rule, firing, mode, pass, facts, scope, report)) break
+    }
+    return report.hits
+  }
+
+  messageRules(judgement: Judgement, scope: RuleScope): readonly CompiledRule[] {
+    if (!this.#hasMessageRules || !judgement.facts.webSocket) return []
+    const { facts, candidates, pass } = judgement
+    return candidates.message
+      .map(({ rule }) => rule)
+      .filter(
+        rule =>
+          applies(rule, facts, scope) &&
+          modeIn(rule.document, scope) !== 'off' &&
+          this.#holdsOnHead(rule, pass) &&
+          (rule.onHead?.namesPath === true || !AGENT_CLASSES.includes(scope.class)),
+      )
+  }
+
+  messagesWanted(judgement: Judgement, scope: RuleScope): number {
+    return Math.max(0, ...this.messageRules(judgement, scope).map(rule => rule.messages))
+  }
+
+  /** Asks rules whose place is known to fit, one after the other. */
+  rest(
+    rules: readonly CompiledRule[],
+    pass: Pass,
+    facts: RequestFacts | null,
+    scope: RuleScope | HelloScope,
+  ): readonly RuleHit[] {
+    const report = reportFrom({ total: 0, parts: [], isReached: false })
+    for (const rule of rules) {
+      const mode = modeIn(rule.document, scope)
+      if (mode === 'off') continue
+      const firing = this.engine.ask(this.#numbers.get(rule)?.rule ?? -1, pass)
+      if (pass.exhausted) {
+        this.#overBudget(facts, scope, report)
+        break
+      }
+      if (firing !== null && this.#weighing.add(rule, firing, mode, pass, facts, scope, report)) break
+    }
+    return report.hits
+  }
+
+  counters(): readonly RuleCounter[] {
+    const counted = this.engine.counters()
+    return this.#rules.flatMap(rule => counted[this.#numbers.get(rule)?.rule ?? -1] ?? [])
+  }
+
+  #overBudget(facts: RequestFacts | null, scope: RuleScope | HelloScope, report: Report): void {
+    this.#weighing.addBuiltIn('work-budget', 'the rest of the rules was not asked', 0, facts, scope, report)
+  }
+
+  /** A rule that a body can prove wrong waits for the body, if it gets one. */
+  #isDecidedByBody(rule: CompiledRule, judgement: Judgement, scope: RuleScope): boolean {
+    return (
+      rule.phase === 'body' &&
+      rule.condition.negatesBody &&
+      announcesBody(judgement.facts) &&
+      this.#readsBody(rule, judgement, scope)
+    )
+  }
+
+  #readsBody(rule: CompiledRule, { facts, pass }: Judgement, scope: RuleScope): boolean {
+    if (!this.#holdsOnHead(rule, pass)) return false
+    if (rule.onHead?.namesPath === true) return true
+    // Agents post all day: their bodies are held only where a rule names the very path.
+    if (AGENT_CLASSES.includes(scope.class)) return false
+    const types = contentTypes(facts)
+    return types.length === 0 || !types.every(type => OPAQUE_TYPE.test(type))
+  }
+
+  #holdsOnHead(rule: CompiledRule, pass: Pass): boolean {
+    const number = this.#numbers.get(rule)?.onHead ?? null
+    return number === null || this.engine.ask(number, pass) !== null
+  }
+}
+
+function applies({ methods, classes }: CompiledRule, facts: RequestFacts, scope: RuleScope): boolean {
+  return (methods === null || methods.has(facts.method)) && (classes === null || classes.has(scope.class))
+}
+
+function announcesBody({ headers }: RequestFacts): boolean {
+  const length = headers.get('content-length')
+  return headers.get('transfer-encoding') !== undefined || (length !== undefined && length.trim() !== '0')
+}
+
+// Bodies without text to attack with; a rule that names the path sees them all the same.
+const OPAQUE_TYPE =
+  /^(?:application\/(?:octet-stream|zip|x-zip|gzip|x-gzip|x-7z|pdf|x-msdownload|vnd\.ms-cab)|image\/|audio\/|video\/|font\/)[^,;]*(?:;[^,/]*)?$/i
+
+/** Problems that leave rules without sight of what the server will see. Broken JSON or XML is looked at as text instead. */
+const UNREADABLE: ReadonlySet<BodyProblem> = new Set<BodyProblem>([
+  'coding-unknown',
+  'coding-broken',
+  'coding-ratio',
+  'coding-layers',
+  'multipart-count',
+  'json-depth',
+  'json-count',
+  'xml-depth',
+  'xml-count',
+  'form-count',
+  'zip-count',
+  'zip-ratio',
+])

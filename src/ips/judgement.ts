@@ -1,0 +1,47 @@
+// What is known of one request while rules judge it: kept from its head to its body and to its messages.
+import type { RequestFacts } from '../policy/facts.ts'
+import { newRun, type Engine } from './engine/engine.ts'
+import type { Pass } from './engine/pass.ts'
+import { inspectHead } from './inspect.ts'
+import type { Inspected } from './parts/inspected.ts'
+import type { Candidate, Candidates, PathIndex } from './path-index.ts'
+import type { RuleHit, RuleScope } from './rule-set.ts'
+import type { Run } from './rule.ts'
+
+/** Rules that scored, and how much, in order. */
+export type Score = {
+  total: number
+  readonly parts: { readonly ruleId: string; readonly points: number }[]
+  isReached: boolean
+}
+
+/** A request under judgement. */
+export class Judgement {
+  readonly facts: RequestFacts
+  readonly head: Inspected
+  readonly run: Run
+  readonly pass: Pass
+  readonly candidates: Candidates
+  /** Rules that fired on the head, by their number in the engine. */
+  readonly firedOnHead = new Set<number>()
+  headScore: Score = { total: 0, parts: [], isReached: false }
+  headWork = 0
+  /** Rules that read the body of this request; null: not worked out yet. */
+  bodyRules: readonly Candidate[] | null = null
+
+  constructor(facts: RequestFacts, scope: RuleScope, engine: Engine, index: PathIndex) {
+    this.facts = facts
+    this.head = inspectHead(facts)
+    this.run = newRun(scope)
+    this.pass = engine.begin(this.head, this.run)
+    this.candidates = index(this.head, this.run)
+  }
+}
+
+/** Where hits of one call go. */
+export type Report = { readonly hits: RuleHit[]; readonly score: Score }
+
+/** A report that goes on from a score. */
+export function reportFrom(score: Score): Report {
+  return { hits: [], score: { ...score, parts: [...score.parts] } }
+}
