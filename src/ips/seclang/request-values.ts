@@ -1,5 +1,5 @@
 // Reads what the variables of the ModSecurity language stand for from a request that was taken apart.
-import type { BodyProblem, Inspected, Part } from '../parts/inspected.ts'
+import type { BodyParts, BodyProblem, Inspected, Part } from '../parts/inspected.ts'
 import type { FieldValue, Run } from '../rule.ts'
 import { urlDecode } from '../transform/url.ts'
 import { PROCESSOR } from './state.ts'
@@ -67,8 +67,25 @@ export function queryArguments({ query }: Inspected): readonly Part[] {
 export function bodyArguments({ body }: Inspected, run: Run): readonly Part[] {
   if (body === null) return []
   if (body.kind === 'form' || body.kind === 'multipart') return body.args
-  if (body.kind === 'json') return body.args.map(({ name, value }) => ({ name: `json.${name}`, value }))
+  if (body.kind === 'json') return jsonArguments(body)
   return run.tx.get(PROCESSOR) === 'URLENCODED' ? formOf(body.text) : []
+}
+
+const jsonNames = new WeakMap<BodyParts, readonly Part[]>()
+
+// Members of an array all have the array's name, so that one exclusion names them all.
+function jsonArguments(body: BodyParts): readonly Part[] {
+  let known = jsonNames.get(body)
+  if (known === undefined) {
+    const isArray = body.text.trimStart().startsWith('[')
+    known = body.args.map(({ name, value }) => {
+      const inner = isArray ? name.replace(/^\d+(?:\.|$)/, '') : name
+      const member = inner.replaceAll(/\.\d+(?=\.|$)/g, '')
+      return { name: member === '' ? 'json' : `json.${member}`, value }
+    })
+    jsonNames.set(body, known)
+  }
+  return known
 }
 
 const MAX_FORM = 1000
@@ -103,11 +120,12 @@ export function requestUri({ facts: { target } }: Inspected): string {
   return mark < 0 ? rest : rest.slice(0, mark)
 }
 
-/** The path of the target as received. */
+/** The path of the target, its percent escapes decoded once. */
 export function fileName(inspected: Inspected): string {
   const uri = requestUri(inspected)
   const mark = uri.indexOf('?')
-  return mark < 0 ? uri : uri.slice(0, mark)
+  const path = mark < 0 ? uri : uri.slice(0, mark)
+  return path.includes('%') ? urlDecode(path.replaceAll('+', '%2b')) : path
 }
 
 /** What follows the last slash or backslash of the path. */

@@ -9,9 +9,9 @@ const ENTITY = /&(?:#[xX]([0-9a-fA-F]+)|#([0-9]+)|([a-zA-Z]+));?/g
 export function htmlEntityDecode(value: string): string {
   if (!value.includes('&')) return value
   return value.replaceAll(ENTITY, (whole: string, hex?: string, decimal?: string, name?: string) => {
-    // The low byte of a long number is that of its last digits: no number is too long for this.
+    // The last eight digits alone decide the low byte (256 divides 10^8): no number is too long for this.
     if (hex !== undefined) return String.fromCharCode(Number.parseInt(hex.slice(-8), 16) & 0xff)
-    if (decimal !== undefined) return String.fromCharCode(Number.parseInt(decimal.slice(0, 10), 10) & 0xff)
+    if (decimal !== undefined) return String.fromCharCode(Number.parseInt(decimal.slice(-8), 10) & 0xff)
     return ENTITIES[(name ?? '').toLowerCase()] ?? whole
   })
 }
