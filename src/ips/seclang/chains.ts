@@ -67,7 +67,11 @@ export function chainsOf(document: SecDocument, problems: SecProblem[]): readonl
   for (const [step, written] of document.steps.entries()) {
     if (written.kind === 'marker' || written.kind === 'default') {
       if (open !== null) {
-        problems.push({ level: 'error', message: 'the chain before this line has no end: it ends here', at: written.at })
+        problems.push({
+          level: 'error',
+          message: 'the chain before this line has no end: it ends here',
+          at: written.at,
+        })
         close()
       }
       if (written.kind === 'marker') entries.push({ entry: { marker: written.name }, step })
@@ -109,7 +113,11 @@ function changed(
       else alter(entry, change, problems)
     }
     if (!isMeant) {
-      problems.push({ level: 'note', message: 'no rule before this line is meant by it: it has no effect', at: change.at })
+      problems.push({
+        level: 'note',
+        message: 'no rule before this line is meant by it: it has no effect',
+        at: change.at,
+      })
     }
   }
   return entries.map(({ entry }) => entry).filter(entry => !removed.has(entry))
@@ -124,10 +132,18 @@ function isChosen({ number, links }: SecChain, choices: readonly RuleChoice[]): 
   })
 }
 
-function alter(chain: SecChain, change: Exclude<SecChange, { kind: 'remove' }>, problems: SecProblem[]): void {
+function alter(
+  chain: SecChain,
+  change: Exclude<SecChange, { kind: 'remove' }>,
+  problems: SecProblem[],
+): void {
   const link = chain.links[change.link]
   if (link === undefined) {
-    problems.push({ level: 'note', message: `the chain has no rule ${change.link}: no effect`, at: change.at })
+    problems.push({
+      level: 'note',
+      message: `the chain has no rule ${change.link}: no effect`,
+      at: change.at,
+    })
     return
   }
   if (change.kind === 'targets') {
@@ -136,7 +152,9 @@ function alter(chain: SecChain, change: Exclude<SecChange, { kind: 'remove' }>, 
   }
   const { actions } = change
   // What an action says once is replaced, what it may say often (transforms, tags, variables) is added.
-  const replaced = new Set(actions.map(({ name }) => name).filter(name => !['t', 'tag', 'setvar', 'ctl'].includes(name)))
+  const replaced = new Set(
+    actions.map(({ name }) => name).filter(name => !['t', 'tag', 'setvar', 'ctl'].includes(name)),
+  )
   const disruptive = actions.some(({ name }) => DISRUPTIVE.has(name))
   link.actions = [
     ...link.actions.filter(({ name }) => !replaced.has(name) && !(disruptive && DISRUPTIVE.has(name))),
@@ -145,4 +163,12 @@ function alter(chain: SecChain, change: Exclude<SecChange, { kind: 'remove' }>, 
 }
 
 /** Actions that say what becomes of the request. */
-export const DISRUPTIVE: ReadonlySet<string> = new Set(['allow', 'block', 'deny', 'drop', 'pass', 'proxy', 'redirect'])
+export const DISRUPTIVE: ReadonlySet<string> = new Set([
+  'allow',
+  'block',
+  'deny',
+  'drop',
+  'pass',
+  'proxy',
+  'redirect',
+])

@@ -4,7 +4,14 @@ import type { Effect, Expression, Marker, Operator, Rule, Test, Transform } from
 import { transformNamed } from '../transform/table.ts'
 import { chainsOf, DISRUPTIVE, hasAction, lastValue, type SecChain, type SecLink } from './chains.ts'
 import type { SecActionItem, SecProblem } from './document.ts'
-import { actionValues, captureEffect, control, setVariable, type EffectContext, type NamedRule } from './effects.ts'
+import {
+  actionValues,
+  captureEffect,
+  control,
+  setVariable,
+  type EffectContext,
+  type NamedRule,
+} from './effects.ts'
 import { compileMacro, type Macro, type MacroReader } from './macro.ts'
 import { operatorOf, type OperatorContext, type OperatorServices } from './operators.ts'
 import { matchingFiles, parseSecLang, type SecFiles } from './parse.ts'
@@ -22,7 +29,12 @@ export type SecRule = Rule & {
 }
 
 /** A rule that is listed and never asked. */
-export type UnaskedRule = { readonly id: string; readonly title: string; readonly reason: string; readonly at: SourceLine }
+export type UnaskedRule = {
+  readonly id: string
+  readonly title: string
+  readonly reason: string
+  readonly at: SourceLine
+}
 
 /** What came of the files. */
 export type SecCompiled = {
@@ -42,7 +54,11 @@ export type SecOptions = OperatorServices & {
  * Compiles files. Rules that cannot be run as they are meant are left out as a whole and said to be: half a chain would match
  * what it should not.
  */
-export function compileSecLang(files: SecFiles, entries: readonly string[], options: SecOptions): SecCompiled {
+export function compileSecLang(
+  files: SecFiles,
+  entries: readonly string[],
+  options: SecOptions,
+): SecCompiled {
   const document = parseSecLang(files, entries)
   const problems: SecProblem[] = [...document.problems]
   const steps: (SecRule | Marker)[] = []
@@ -57,13 +73,21 @@ export function compileSecLang(files: SecFiles, entries: readonly string[], opti
     }
     const at = entry.links[0]?.at ?? { file: '', line: 0, column: 0 }
     if (entry.number === null) {
-      problems.push({ level: 'note', message: 'the rule has no id, so that nothing can name it: it is left out', at })
+      problems.push({
+        level: 'note',
+        message: 'the rule has no id, so that nothing can name it: it is left out',
+        at,
+      })
       continue
     }
     const before = seen.get(entry.number)
     if (before !== undefined) {
       const place = `${before.file}:${before.line}`
-      problems.push({ level: 'error', message: `id ${entry.number} is used already at ${place}: this rule is left out`, at })
+      problems.push({
+        level: 'error',
+        message: `id ${entry.number} is used already at ${place}: this rule is left out`,
+        at,
+      })
       continue
     }
     seen.set(entry.number, at)
@@ -92,9 +116,15 @@ const SEVERITY_NUMBERS = ['emergency', 'alert', 'critical', 'error', 'warning', 
 // Actions that only say how ModSecurity writes, keeps or answers, and those that are read elsewhere in this file.
 const KNOWN_ACTIONS = new Set([
   ...DISRUPTIVE,
-  ...'id phase msg logdata tag rev ver severity maturity accuracy status log nolog auditlog noauditlog'.split(' '),
-  ...'sanitisearg sanitisematched sanitiserequestheader sanitiseresponseheader sanitisematchedbytes'.split(' '),
-  ...'capture chain multimatch t setvar ctl skipafter initcol setsid setuid setrsc expirevar deprecatevar'.split(' '),
+  ...'id phase msg logdata tag rev ver severity maturity accuracy status log nolog auditlog noauditlog'.split(
+    ' ',
+  ),
+  ...'sanitisearg sanitisematched sanitiserequestheader sanitiseresponseheader sanitisematchedbytes'.split(
+    ' ',
+  ),
+  ...'capture chain multimatch t setvar ctl skipafter initcol setsid setuid setrsc expirevar deprecatevar'.split(
+    ' ',
+  ),
   ...'setenv xmlns append prepend pause'.split(' '),
 ])
 
@@ -129,7 +159,11 @@ class Compiler {
     for (const link of chain.links) {
       const part = this.#link(link, chain)
       if (typeof part === 'string') {
-        this.#problems.push({ level: 'note', message: `rule ${number}: ${part}: the rule is left out`, at: link.at })
+        this.#problems.push({
+          level: 'note',
+          message: `rule ${number}: ${part}: the rule is left out`,
+          at: link.at,
+        })
         return leftOut(part)
       }
       parts.push(part)
@@ -187,7 +221,11 @@ class Compiler {
     const { targets, problems } = targetsOf(link.variables, this.#options.compilePattern)
     if (targets.length === 0) return problems[0] ?? 'it looks at nothing'
     for (const problem of problems) {
-      this.#problems.push({ level: 'note', message: `${problem}: the rule looks at its other variables`, at: link.at })
+      this.#problems.push({
+        level: 'note',
+        message: `${problem}: the rule looks at its other variables`,
+        at: link.at,
+      })
     }
     const transforms = this.#linkTransforms(link, chain)
     if (typeof transforms === 'string') return transforms
@@ -234,13 +272,18 @@ class Compiler {
     if (hasAction(link.actions, 'capture')) out.push(captureEffect)
     for (const { name, value } of link.actions) {
       if (name === 'setvar' || name === 'ctl') {
-        const effect = name === 'setvar' ? setVariable(value ?? '', this.#effects) : control(value ?? '', this.#effects)
+        const effect =
+          name === 'setvar' ? setVariable(value ?? '', this.#effects) : control(value ?? '', this.#effects)
         if (typeof effect === 'string') return effect
         if (effect !== null) out.push(effect)
       } else if (name === 'skip' || name === 'exec' || name === 'proxy' || name === 'redirect') {
         return `the action ${name} is not offered`
       } else if (!KNOWN_ACTIONS.has(name)) {
-        this.#problems.push({ level: 'note', message: `there is no action ${name.slice(0, 40)}: it has no effect`, at: link.at })
+        this.#problems.push({
+          level: 'note',
+          message: `there is no action ${name.slice(0, 40)}: it has no effect`,
+          at: link.at,
+        })
       }
     }
     return out
@@ -250,9 +293,13 @@ class Compiler {
 /** A marker that stands nowhere: a jump to it ends the phase. */
 const END = '\0end'
 
-function disruptionOf(actions: readonly SecActionItem[], defaults: readonly SecActionItem[]): 'deny' | 'allow' | 'pass' {
+function disruptionOf(
+  actions: readonly SecActionItem[],
+  defaults: readonly SecActionItem[],
+): 'deny' | 'allow' | 'pass' {
   const last = actions.findLast(({ name }) => DISRUPTIVE.has(name))?.name ?? 'block'
-  const name = last === 'block' ? (defaults.findLast(item => DISRUPTIVE.has(item.name))?.name ?? 'pass') : last
+  const name =
+    last === 'block' ? (defaults.findLast(item => DISRUPTIVE.has(item.name))?.name ?? 'pass') : last
   return name === 'deny' || name === 'drop' ? 'deny' : name === 'allow' ? 'allow' : 'pass'
 }
 
@@ -264,7 +311,8 @@ function referencesOf(actions: readonly SecActionItem[]): readonly string[] {
 }
 
 const readMacro: MacroReader = (name, member, run) => {
-  if ((name === 'TX' || KEPT_COLLECTIONS.has(name)) && member !== null) return run.tx.get(stateKey(name, member))
+  if ((name === 'TX' || KEPT_COLLECTIONS.has(name)) && member !== null)
+    return run.tx.get(stateKey(name, member))
   const { inspected } = run
   if (inspected === null) return undefined
   const collection = plainCollection(name)

@@ -8,7 +8,12 @@ import { PROCESSOR } from './state.ts'
 import { collectionOf, KEPT_COLLECTIONS, selectorOf, stateKey, type CompilePattern } from './variables.ts'
 
 /** A rule as others can name it. */
-export type NamedRule = { readonly number: number; readonly id: string; readonly tags: readonly string[]; readonly message: string }
+export type NamedRule = {
+  readonly number: number
+  readonly id: string
+  readonly tags: readonly string[]
+  readonly message: string
+}
 
 /** What effects need to be compiled. */
 export type EffectContext = {
@@ -23,7 +28,8 @@ const MAX_TX = 2_000
 const MAX_VALUE = 20_000
 
 function write(run: Run, key: string, value: string): void {
-  if (run.tx.size < MAX_TX || run.tx.has(key)) run.tx.set(key, value.length > MAX_VALUE ? value.slice(0, MAX_VALUE) : value)
+  if (run.tx.size < MAX_TX || run.tx.has(key))
+    run.tx.set(key, value.length > MAX_VALUE ? value.slice(0, MAX_VALUE) : value)
 }
 
 const DIGITS = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']
@@ -55,7 +61,11 @@ export function setVariable(text: string, context: EffectContext): Effect | stri
   const factor = sign === '-' ? -1 : 1
   return run => {
     const name = key(run)
-    write(run, name, String(leadingNumber(run.tx.get(name) ?? '0') + factor * leadingNumber(value.expand(run))))
+    write(
+      run,
+      name,
+      String(leadingNumber(run.tx.get(name) ?? '0') + factor * leadingNumber(value.expand(run))),
+    )
   }
 }
 
@@ -76,7 +86,10 @@ const IDLE_CONTROLS = new Set([
 /** Compiles a `ctl` action; null: it has no meaning here; a text: why it cannot be run. */
 export function control(text: string, context: EffectContext): Effect | null | string {
   const mark = text.indexOf('=')
-  const name = text.slice(0, mark < 0 ? text.length : mark).trim().toLowerCase()
+  const name = text
+    .slice(0, mark < 0 ? text.length : mark)
+    .trim()
+    .toLowerCase()
   const value = mark < 0 ? '' : text.slice(mark + 1).trim()
   if (IDLE_CONTROLS.has(name)) return null
   switch (name) {
@@ -91,13 +104,17 @@ export function control(text: string, context: EffectContext): Effect | null | s
       const ids = parseIds([value])
       return typeof ids === 'string'
         ? ids
-        : removing(context, rule => ids.some(id => id.by === 'id' && rule.number >= id.from && rule.number <= id.to))
+        : removing(context, rule =>
+            ids.some(id => id.by === 'id' && rule.number >= id.from && rule.number <= id.to),
+          )
     }
     case 'ruleremovebytag':
     case 'ruleremovebymsg': {
       const matches = textMatcher(value, context.compilePattern)
       if (typeof matches === 'string') return matches
-      return removing(context, rule => (name === 'ruleremovebytag' ? rule.tags : [rule.message]).some(matches))
+      return removing(context, rule =>
+        (name === 'ruleremovebytag' ? rule.tags : [rule.message]).some(matches),
+      )
     }
     case 'ruleremovetargetbyid':
     case 'ruleremovetargetbytag':
@@ -118,7 +135,10 @@ export function textMatcher(text: string, compile: CompilePattern): Selector | s
 function chosen(context: EffectContext, matches: (rule: NamedRule) => boolean): () => readonly string[] {
   let ids: readonly string[] | null = null
   return () => {
-    ids ??= context.rules().filter(matches).map(rule => rule.id)
+    ids ??= context
+      .rules()
+      .filter(matches)
+      .map(rule => rule.id)
     return ids
   }
 }
@@ -134,7 +154,8 @@ function removingTarget(name: string, value: string, context: EffectContext): Ef
   const mark = value.indexOf(';')
   const which = value.slice(0, mark).trim()
   const variables = parseVariables(value.slice(mark + 1))
-  if (mark < 0 || typeof variables === 'string') return `${JSON.stringify(value.slice(0, 60))} names no rules and variable`
+  if (mark < 0 || typeof variables === 'string')
+    return `${JSON.stringify(value.slice(0, 60))} names no rules and variable`
   const removed: { collection: string; only: Selector | null }[] = []
   for (const variable of variables) {
     const from = collectionOf(variable)

@@ -1,7 +1,7 @@
 // The operators of the ModSecurity language as operators of the internal form.
 import { parseAddress } from '../../net/address.ts'
 import { cidrContains, parseCidr, type Cidr } from '../../net/cidr.ts'
-import type { Operator, Place, Run } from '../rule.ts'
+import type { Operator, Place } from '../rule.ts'
 import type { SecOperator } from './document.ts'
 import type { Macro } from './macro.ts'
 import { phrasesOf, phrasesOfFile, searchPhrases } from './phrases.ts'
@@ -49,10 +49,11 @@ function locating(place: (value: string, wanted: string) => number): (wanted: Ma
 
 function wordPlace(value: string, word: string): number {
   const isWord = (character: string): boolean => /[a-zA-Z0-9_]/.test(character)
-  for (let at = value.indexOf(word); at >= 0 && word !== ''; at = value.indexOf(word, at + 1)) {
+  if (word === '') return 0
+  for (let at = value.indexOf(word); at >= 0; at = value.indexOf(word, at + 1)) {
     if (!isWord(value.charAt(at - 1)) && !isWord(value.charAt(at + word.length))) return at
   }
-  return word === '' ? 0 : -1
+  return -1
 }
 
 /** Operators that compare a value with a text, which may hold macros. */
@@ -147,7 +148,9 @@ function patternOperator(id: string, source: string, context: OperatorContext): 
     find: value => {
       if (!pattern.test(value)) return null
       const match = pattern.exec(value)
-      return match === null ? null : { at: match.index, length: match.groups[0]?.length ?? 0, groups: match.groups }
+      return match === null
+        ? null
+        : { at: match.index, length: match.groups[0]?.length ?? 0, groups: match.groups }
     },
   }
 }
@@ -173,7 +176,7 @@ function addressOperator(id: string, entries: readonly string[]): Operator | str
     if (typeof range === 'string') return `${entry.slice(0, 50)} is not an address or range (${range})`
     ranges.push(range)
   }
-  const find = (value: string, _: Run): Place | null => {
+  const find = (value: string): Place | null => {
     const address = parseAddress(value)
     return address !== undefined && ranges.some(range => cidrContains(range, address)) ? whole(value) : null
   }

@@ -12,7 +12,8 @@ export function parseVariables(text: string): readonly SecVariable[] | string {
     at = read.end
     if (at >= text.length) break
     const separator = text.charAt(at)
-    if (separator !== '|' && separator !== ',') return `${text.slice(at, at + 20)} does not belong to a variable`
+    if (separator !== '|' && separator !== ',')
+      return `${text.slice(at, at + 20)} does not belong to a variable`
     at++
   }
   return out.length === 0 ? 'there is no variable' : out

@@ -49,11 +49,15 @@ class Parser {
       return
     }
     if (text.length > SEC_LIMITS.fileCharacters) {
-      this.#problem('error', `the file is longer than ${SEC_LIMITS.fileCharacters} characters: it is not read`, {
-        file: name,
-        line: 1,
-        column: 1,
-      })
+      this.#problem(
+        'error',
+        `the file is longer than ${SEC_LIMITS.fileCharacters} characters: it is not read`,
+        {
+          file: name,
+          line: 1,
+          column: 1,
+        },
+      )
       return
     }
     for (const { line, text: written } of logicalLines(text)) {
@@ -68,7 +72,11 @@ class Parser {
 
   #add(step: SecStep): void {
     if (this.#steps.length >= SEC_LIMITS.steps) {
-      this.#problem('error', `there are more than ${SEC_LIMITS.steps} rules and markers: the rest is not read`, step.at)
+      this.#problem(
+        'error',
+        `there are more than ${SEC_LIMITS.steps} rules and markers: the rest is not read`,
+        step.at,
+      )
       this.#full = true
       return
     }
@@ -77,7 +85,11 @@ class Parser {
 
   #directive(text: string, at: SourceLine, depth: number): void {
     if (text.length > SEC_LIMITS.lineCharacters) {
-      this.#problem('error', `the directive is longer than ${SEC_LIMITS.lineCharacters} characters: it is not read`, at)
+      this.#problem(
+        'error',
+        `the directive is longer than ${SEC_LIMITS.lineCharacters} characters: it is not read`,
+        at,
+      )
       return
     }
     const words = wordsOf(text)
@@ -97,7 +109,8 @@ class Parser {
         this.#actions(rest[0] ?? '', at, actions => this.#add({ kind: 'default', actions, at }))
         return
       case 'secmarker':
-        if (rest[0] === undefined) this.#problem('error', 'SecMarker needs a name: jumps to it cannot work', at)
+        if (rest[0] === undefined)
+          this.#problem('error', 'SecMarker needs a name: jumps to it cannot work', at)
         else this.#add({ kind: 'marker', name: rest[0], at })
         return
       case 'include':
@@ -113,7 +126,11 @@ class Parser {
     const [targets, operator, actions = ''] = words
     if (targets === undefined || operator === undefined || words.length > 3) {
       const count = words.length
-      this.#problem('error', `SecRule needs variables, an operator and actions, and has ${count} words: it is not read`, at)
+      this.#problem(
+        'error',
+        `SecRule needs variables, an operator and actions, and has ${count} words: it is not read`,
+        at,
+      )
       return
     }
     const variables = parseVariables(targets)
@@ -126,7 +143,11 @@ class Parser {
     )
   }
 
-  #actions(text: string, at: SourceLine, then: (items: Extract<SecStep, { kind: 'action' }>['actions']) => void): void {
+  #actions(
+    text: string,
+    at: SourceLine,
+    then: (items: Extract<SecStep, { kind: 'action' }>['actions']) => void,
+  ): void {
     const items = parseActions(text)
     if (typeof items === 'string') this.#problem('error', `${items}: the directive is not read`, at)
     else then(items)
@@ -154,7 +175,8 @@ class Parser {
       if (offset !== null) link = Number(offset[2])
       choices = parseIds(kind === 'remove' ? rest : [offset?.[1] ?? first])
     } else {
-      choices = first === '' ? 'there is no text' : [{ by: form[2] === 'tag' ? 'tag' : 'message', text: first }]
+      choices =
+        first === '' ? 'there is no text' : [{ by: form[2] === 'tag' ? 'tag' : 'message', text: first }]
     }
     if (typeof choices === 'string') {
       this.#problem('error', `${choices}: ${name} has no effect`, at)
@@ -181,7 +203,11 @@ class Parser {
 
   #include(path: string, isOptional: boolean, at: SourceLine, depth: number): void {
     if (depth >= SEC_LIMITS.includeDepth) {
-      this.#problem('error', `files include each other more than ${SEC_LIMITS.includeDepth} deep: ${path} is not read`, at)
+      this.#problem(
+        'error',
+        `files include each other more than ${SEC_LIMITS.includeDepth} deep: ${path} is not read`,
+        at,
+      )
       return
     }
     const found = matchingFiles(this.#files, path, at.file)

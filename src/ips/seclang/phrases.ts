@@ -104,7 +104,9 @@ export function phrasesOf(argument: string): readonly string[] {
 
 function unquoteBytes(phrase: string): string {
   return phrase.replaceAll(/\|((?:[0-9a-fA-F]{2}\s?)+)\|/g, (_, pairs: string) =>
-    pairs.replaceAll(/([0-9a-fA-F]{2})\s?/g, (__, pair: string) => String.fromCharCode(Number.parseInt(pair, 16))),
+    pairs.replaceAll(/([0-9a-fA-F]{2})\s?/g, (__, pair: string) =>
+      String.fromCharCode(Number.parseInt(pair, 16)),
+    ),
   )
 }
 

@@ -7,7 +7,13 @@ import { PROCESSOR } from './state.ts'
 /** Reads the values of a variable. */
 export type Reader = (inspected: Inspected, run: Run) => readonly FieldValue[]
 
-const SECRET_HEADERS = new Set(['authorization', 'proxy-authorization', 'cookie', 'x-api-key', 'x-auth-token'])
+const SECRET_HEADERS = new Set([
+  'authorization',
+  'proxy-authorization',
+  'cookie',
+  'x-api-key',
+  'x-auth-token',
+])
 const SECRET_ARGUMENT = /pass(?:wd|word|phrase)?$|pwd|secret|token|api_?key|credential/i
 
 /** A variable with one value and no members. */
@@ -32,7 +38,11 @@ function namesOf(variable: string, parts: readonly Part[]): readonly FieldValue[
 }
 
 /** Values of a list of parts. */
-export function values(variable: string, of: (inspected: Inspected, run: Run) => readonly Part[], secret = false): Reader {
+export function values(
+  variable: string,
+  of: (inspected: Inspected, run: Run) => readonly Part[],
+  secret = false,
+): Reader {
   return (inspected, run) => members(variable, of(inspected, run), secret)
 }
 
@@ -110,7 +120,9 @@ export function allArguments(inspected: Inspected, run: Run): readonly Part[] {
 
 /** Bytes of all names and values of arguments. */
 export function argumentsSize(inspected: Inspected, run: Run): string {
-  return String(allArguments(inspected, run).reduce((sum, { name, value }) => sum + name.length + value.length, 0))
+  return String(
+    allArguments(inspected, run).reduce((sum, { name, value }) => sum + name.length + value.length, 0),
+  )
 }
 
 /** The request target without scheme and host, and without a fragment. */

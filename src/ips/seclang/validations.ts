@@ -9,7 +9,8 @@ export function validateByteRange(ranges: string): ((value: string) => Place | n
     const read = /^(\d{1,3})(?:\s*-\s*(\d{1,3}))?$/.exec(range)
     const from = Number(read?.[1])
     const to = Number(read?.[2] ?? read?.[1])
-    if (read === null || from > to || to > 255) return `${JSON.stringify(range.slice(0, 30))} is not a range of bytes`
+    if (read === null || from > to || to > 255)
+      return `${JSON.stringify(range.slice(0, 30))} is not a range of bytes`
     allowed.fill(1, from, to + 1)
   }
   return value => {

@@ -43,7 +43,12 @@ const body = (id: string, read: Reader): Collection => collection(id, 'body', re
 const state = (id: string, read: Reader): Collection => collection(id, 'head', read, true)
 
 const files: Reader = ({ body: parts }) =>
-  (parts?.files ?? []).map(({ field, fileName: value }) => ({ field: `FILES:${field}`, name: field, value, secret: false }))
+  (parts?.files ?? []).map(({ field, fileName: value }) => ({
+    field: `FILES:${field}`,
+    name: field,
+    value,
+    secret: false,
+  }))
 
 const multipartNames: Reader = ({ body: parts }) =>
   parts?.kind !== 'multipart'
@@ -66,7 +71,12 @@ const COLLECTIONS: ReadonlyMap<string, Collection> = new Map(
     body('ARGS_COMBINED_SIZE', single('ARGS_COMBINED_SIZE', argumentsSize)),
     body('FILES', files),
     body('FILES_NAMES', ({ body: parts }) =>
-      (parts?.files ?? []).map(({ field }) => ({ field: `FILES_NAMES:${field}`, name: field, value: field, secret: false })),
+      (parts?.files ?? []).map(({ field }) => ({
+        field: `FILES_NAMES:${field}`,
+        name: field,
+        value: field,
+        secret: false,
+      })),
     ),
     body('FILES_SIZES', ({ body: parts }) =>
       (parts?.files ?? []).map(({ field, bytes }) => ({
@@ -119,7 +129,10 @@ const COLLECTIONS: ReadonlyMap<string, Collection> = new Map(
       'MULTIPART_INVALID_PART',
       'MULTIPART_SEMICOLON_MISSING',
     ].map(id => body(id, problemFlag(id, 'multipart-broken'))),
-    body('MULTIPART_INVALID_HEADER_FOLDING', problemFlag('MULTIPART_INVALID_HEADER_FOLDING', 'multipart-header')),
+    body(
+      'MULTIPART_INVALID_HEADER_FOLDING',
+      problemFlag('MULTIPART_INVALID_HEADER_FOLDING', 'multipart-header'),
+    ),
     body('MULTIPART_INVALID_QUOTING', problemFlag('MULTIPART_INVALID_QUOTING', 'multipart-header')),
     body('MULTIPART_FILE_LIMIT_EXCEEDED', problemFlag('MULTIPART_FILE_LIMIT_EXCEEDED', 'multipart-count')),
     body('INBOUND_DATA_ERROR', problemFlag('INBOUND_DATA_ERROR', 'cut-off')),
@@ -143,32 +156,61 @@ const COLLECTIONS: ReadonlyMap<string, Collection> = new Map(
     ),
     body(
       'FULL_REQUEST_LENGTH',
-      single('FULL_REQUEST_LENGTH', inspected => String(requestLine(inspected).length + (inspected.body?.text.length ?? 0))),
+      single('FULL_REQUEST_LENGTH', inspected =>
+        String(requestLine(inspected).length + (inspected.body?.text.length ?? 0)),
+      ),
     ),
     head('REQUEST_HEADERS', headerValues),
     head('REQUEST_HEADERS_NAMES', names('REQUEST_HEADERS_NAMES', headers)),
     head('REQUEST_COOKIES', values('REQUEST_COOKIES', cookies, true)),
     head('REQUEST_COOKIES_NAMES', names('REQUEST_COOKIES_NAMES', cookies)),
-    head('REQUEST_METHOD', single('REQUEST_METHOD', ({ facts }) => facts.method)),
+    head(
+      'REQUEST_METHOD',
+      single('REQUEST_METHOD', ({ facts }) => facts.method),
+    ),
     head('REQUEST_PROTOCOL', single('REQUEST_PROTOCOL', protocolOf)),
     head('REQUEST_LINE', single('REQUEST_LINE', requestLine)),
     head('REQUEST_URI', single('REQUEST_URI', requestUri)),
-    head('REQUEST_URI_RAW', single('REQUEST_URI_RAW', ({ facts }) => facts.target)),
+    head(
+      'REQUEST_URI_RAW',
+      single('REQUEST_URI_RAW', ({ facts }) => facts.target),
+    ),
     head('REQUEST_FILENAME', single('REQUEST_FILENAME', fileName)),
     head('REQUEST_BASENAME', single('REQUEST_BASENAME', baseName)),
-    head('QUERY_STRING', single('QUERY_STRING', ({ facts }) => facts.query)),
-    head('PATH_INFO', single('PATH_INFO', () => '')),
+    head(
+      'QUERY_STRING',
+      single('QUERY_STRING', ({ facts }) => facts.query),
+    ),
+    head(
+      'PATH_INFO',
+      single('PATH_INFO', () => ''),
+    ),
     head('REMOTE_ADDR', single('REMOTE_ADDR', sourceOf)),
     head('REMOTE_HOST', single('REMOTE_HOST', sourceOf)),
-    head('SERVER_NAME', single('SERVER_NAME', ({ facts }) => facts.host)),
-    head('UNIQUE_ID', single('UNIQUE_ID', inspected => `${inspected.facts.nowMs} ${requestLine(inspected)}`)),
-    head('DURATION', single('DURATION', () => '0')),
-    head('TIME_EPOCH', single('TIME_EPOCH', ({ facts }) => String(Math.floor(facts.nowMs / 1000)))),
+    head(
+      'SERVER_NAME',
+      single('SERVER_NAME', ({ facts }) => facts.host),
+    ),
+    head(
+      'UNIQUE_ID',
+      single('UNIQUE_ID', inspected => `${inspected.facts.nowMs} ${requestLine(inspected)}`),
+    ),
+    head(
+      'DURATION',
+      single('DURATION', () => '0'),
+    ),
+    head(
+      'TIME_EPOCH',
+      single('TIME_EPOCH', ({ facts }) => String(Math.floor(facts.nowMs / 1000))),
+    ),
     head('URLENCODED_ERROR', single('URLENCODED_ERROR', encodingError)),
     state('MATCHED_VAR', (_, run) =>
       run.matched === null ? [] : [{ ...run.matched, field: run.matched.field, name: '' }],
     ),
-    state('MATCHED_VAR_NAME', single('MATCHED_VAR_NAME', (_, run) => run.matched?.field ?? null)),
+    state(
+      'MATCHED_VAR_NAME',
+      single('MATCHED_VAR_NAME', (_, run) => run.matched?.field ?? null),
+    ),
     state('MATCHED_VARS', (_, run) => run.matchedAll),
     state('MATCHED_VARS_NAMES', (_, run) =>
       run.matchedAll.map(({ field }) => ({ field, name: field, value: field, secret: false })),
@@ -184,13 +226,25 @@ function txValue(variable: string, name: string, value: string): FieldValue {
 }
 
 /** Collections that other engines keep over requests. */
-export const KEPT_COLLECTIONS: ReadonlySet<string> = new Set(['IP', 'GLOBAL', 'SESSION', 'USER', 'RESOURCE', 'GEO'])
+export const KEPT_COLLECTIONS: ReadonlySet<string> = new Set([
+  'IP',
+  'GLOBAL',
+  'SESSION',
+  'USER',
+  'RESOURCE',
+  'GEO',
+])
 
 const xmlTexts = body('XML:/*', ({ body: parts }) =>
   (parts?.xmlTexts ?? []).map(({ name, value }) => ({ field: `XML:${name}`, name, value, secret: false })),
 )
 const xmlAttributes = body('XML://@*', ({ body: parts }) =>
-  (parts?.xmlAttributes ?? []).map(({ name, value }) => ({ field: `XML:@${name}`, name, value, secret: false })),
+  (parts?.xmlAttributes ?? []).map(({ name, value }) => ({
+    field: `XML:@${name}`,
+    name,
+    value,
+    secret: false,
+  })),
 )
 
 /** Variables of a response: the gate does not look at responses. */

@@ -56,7 +56,7 @@ const BEST_FIT: ReadonlyMap<number, string> = new Map(
     D: '\u00d0\u0110',
     l: '\u0142',
     L: '\u0141',
-  }).flatMap(([plain, others]) => [...others].map(other => [other.codePointAt(0) ?? 0, plain] as const)),
+  }).flatMap(([plain, others]) => others.split('').map(other => [other.codePointAt(0) ?? 0, plain] as const)),
 )
 
 /** The ASCII character that a best-fit conversion makes of a UTF-16 unit; otherwise its low byte, as a byte string. */

@@ -40,7 +40,10 @@ export function sha1(value: string): string {
       w[t] =
         t < 16
           ? (message[block + t] as number)
-          : rotate((w[t - 3] as number) ^ (w[t - 8] as number) ^ (w[t - 14] as number) ^ (w[t - 16] as number), 1)
+          : rotate(
+              (w[t - 3] as number) ^ (w[t - 8] as number) ^ (w[t - 14] as number) ^ (w[t - 16] as number),
+              1,
+            )
     }
     let [a, b, c, d, e] = [h0, h1, h2, h3, h4]
     for (let t = 0; t < 80; t++) {
@@ -75,7 +78,10 @@ const MD5_SHIFTS = [
   [6, 10, 15, 21],
 ]
 // RFC 1321: the integer part of 2^32 times |sin(n)|, n from 1.
-const MD5_SINES = Int32Array.from({ length: 64 }, (_, n) => Math.floor(Math.abs(Math.sin(n + 1)) * 2 ** 32) | 0)
+const MD5_SINES = Int32Array.from(
+  { length: 64 },
+  (_, n) => Math.floor(Math.abs(Math.sin(n + 1)) * 2 ** 32) | 0,
+)
 
 /** MD5, 16 bytes. */
 export function md5(value: string): string {

@@ -95,5 +95,8 @@ export function removeCommentsChar(value: string): string {
  * space, none before a slash or bracket, and letters are small.
  */
 export function cmdLine(value: string): string {
-  return lowercase(value.replaceAll(/["'\\^]+/g, '').replaceAll(/[ ,;\t\r\n]+/g, ' ')).replaceAll(/ (?=[/(])/g, '')
+  return lowercase(value.replaceAll(/["'\\^]+/g, '').replaceAll(/[ ,;\t\r\n]+/g, ' ')).replaceAll(
+    / (?=[/(])/g,
+    '',
+  )
 }

@@ -67,7 +67,8 @@ function hex(value: number, digits: number): string {
 /** The character that begins at a place, and its length in bytes; 1 for ASCII and for bytes that begin no character. */
 function utf8At(value: string, at: number): readonly [point: number, length: number] {
   const lead = value.charCodeAt(at)
-  const length = lead >= 0xc0 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf8 ? 4 : 1
+  const length =
+    lead >= 0xc0 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf8 ? 4 : 1
   if (length === 1 || at + length > value.length) return [lead, 1]
   let point = lead & (0x7f >> length)
   for (let index = 1; index < length; index++) {
