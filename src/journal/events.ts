@@ -183,6 +183,19 @@ export type EventFields = {
     readonly class: TrafficClass | null
     readonly hit: RuleHit
   }
+  /** Rules wanted to see this and could not see all of it; it was passed on, as the class says. */
+  'inspection.incomplete': ClientFields & {
+    readonly reference: string
+    readonly host: string
+    readonly method: string
+    readonly path: string
+    readonly class: TrafficClass
+    readonly what: 'body' | 'message'
+    /** `size`: longer than is held. `coding`: unknown, broken or blown up. `memory`: too much is held already. */
+    readonly why: 'size' | 'coding' | 'memory'
+    /** What was seen, for example `300000 bytes, 131072 looked at`. */
+    readonly saw: string
+  }
   /** The ledger counts a WebSocket when it opens and adds its bytes when it closes; the hello fields make both one row. */
   'websocket.opened': ClientFields &
     Partial<HelloFields> & {

@@ -154,6 +154,17 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     class: 'agent',
     hit,
   },
+  'inspection.incomplete': {
+    ...client,
+    reference: 'P7F3-K9QX-M2A',
+    host: 'rmm.example.test',
+    method: 'POST',
+    path: '/LabTech/Transfer/x',
+    class: 'transfer',
+    what: 'body',
+    why: 'size',
+    saw: '300000 bytes, 131072 looked at',
+  },
   'websocket.opened': {
     ...client,
     host: 'mesh.example.test',
