@@ -42,6 +42,8 @@ export function ruleDocuments(file: RuleFile, nowMs: number): readonly RuleDocum
       action: rule.action,
       rate: rateOf(rule.rate),
       overrides: [],
+      enforceAfterDays: null,
+      digest: '',
       when: conditionOf(rule.when, [...path, 'when'], file.report),
       except: rule.except.map((entry, number): RuleException => {
         const { reason, owner, expires, ...scope } = entry

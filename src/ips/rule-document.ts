@@ -124,6 +124,10 @@ export type RuleDocument = {
   readonly rate: RuleRate | null
   /** Modes by place; the first that applies counts, else `mode`. */
   readonly overrides: readonly ModeOverride[]
+  /** Detects until so many days have passed without a hit of a known agent; null: the mode stays. */
+  readonly enforceAfterDays: number | null
+  /** Of what the rule says, for rules that enforce by themselves: a changed rule starts anew. */
+  readonly digest: string
   readonly when: RuleCondition
   readonly except: readonly RuleException[]
   readonly tests: { readonly fires: readonly RuleTestRequest[]; readonly quiet: readonly RuleTestRequest[] }

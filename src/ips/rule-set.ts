@@ -39,6 +39,8 @@ export type RuleScope = {
   readonly site: string | null
   readonly sourceText: string
   readonly nowMs: number
+  /** Ids of rules that enforce by themselves by now although their mode is detect. */
+  readonly promoted?: ReadonlySet<string>
 }
 
 /** Where a ClientHello stands: no class is known yet. */
@@ -104,6 +106,10 @@ export type RuleInfo = {
   /** Modes that the policy states for some places. */
   readonly overrides: readonly ModeOverride[]
   readonly rate: RuleRate | null
+  /** Set to detect, and enforcing by itself after so many days without a hit of a known agent; null: never. */
+  readonly enforceAfterDays: number | null
+  /** Of what the rule says; empty for rules that do not enforce by themselves. */
+  readonly digest: string
   readonly refs: readonly string[]
   /** Exceptions with their ends. */
   readonly exceptions: readonly {
