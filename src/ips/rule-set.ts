@@ -3,6 +3,7 @@ import type { HelloFacts, RequestFacts } from '../policy/facts.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { SourceLine } from '../policy/source-line.ts'
 import type { MessageFacts } from './parts/inspected.ts'
+import type { RateRule } from './rate/rate-rule.ts'
 import type { ModeOverride, RuleRate } from './rule-document.ts'
 import type { RulePhase } from './rule.ts'
 
@@ -66,8 +67,22 @@ export type RuleSet = {
   readonly matchMessage: (facts: RequestFacts, scope: RuleScope, message: MessageFacts) => readonly RuleHit[]
   /** Judges a ClientHello. */
   readonly matchHello: (hello: HelloFacts, scope: HelloScope) => readonly RuleHit[]
+  /**
+   * Rules that count this request, for the state machine in rate/. Ask after `matchHead` for `head`, and after `matchBody` for
+   * `body`: for rules whose condition or user is in the body. Each rule comes once.
+   */
+  readonly ratesOf: (facts: RequestFacts, scope: RuleScope, phase: 'head' | 'body') => readonly RateQuestion[]
   /** What each rule cost since the set was made. */
   readonly counters: () => readonly RuleCounter[]
+}
+
+/** A rule that counts a request. */
+export type RateQuestion = {
+  readonly rule: RateRule
+  /** The user whom it counts for, as sent but decoded and in small letters; null: none is named. */
+  readonly user: string | null
+  /** The hit when the request is one too many: its mode says whether it refuses. */
+  readonly hit: RuleHit
 }
 
 /** What a rule cost: how often it was asked, how often it fired, and characters looked at. */
