@@ -43,20 +43,18 @@ const NAMED: Readonly<Record<string, string>> = {
 }
 
 // Four names and all numbers work without a semicolon, but `&lt=` in a query is a parameter.
-const ENTITY = /&(?:#[xX]([0-9a-fA-F]{1,16});?|#([0-9]{1,20});?|([a-zA-Z]{2,8});|(lt|gt|amp|quot)(?![a-z0-9=]))/gi
+const ENTITY =
+  /&(?:#[xX]([0-9a-fA-F]{1,16});?|#([0-9]{1,20});?|([a-zA-Z]{2,8});|(lt|gt|amp|quot)(?![a-z0-9=]))/gi
 
 /** Undoes character references of HTML once; unknown ones stay. */
 export function htmlEntities(text: string): string {
   if (!text.includes('&')) return text
-  return text.replaceAll(
-    ENTITY,
-    (whole, hex?: string, decimal?: string, named?: string, bare?: string) => {
-      const name = named ?? bare
-      if (name !== undefined) return NAMED[name.toLowerCase()] ?? whole
-      const code = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16)
-      return code <= 0x10ffff ? String.fromCodePoint(code) : whole
-    },
-  )
+  return text.replaceAll(ENTITY, (whole, hex?: string, decimal?: string, named?: string, bare?: string) => {
+    const name = named ?? bare
+    if (name !== undefined) return NAMED[name.toLowerCase()] ?? whole
+    const code = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16)
+    return code <= 0x10ffff ? String.fromCodePoint(code) : whole
+  })
 }
 
 /** Undoes `\uXXXX`, which stands in no file name. */

@@ -4,10 +4,10 @@ import { percentRound, readUtf8 } from './percent.ts'
 import { characterView, tokenView } from './views.ts'
 
 /**
- * How a value was sent. `form`: `+` is a blank and nothing was decoded yet. `value`: taken out of its format already. `text`:
- * a whole body or message, which has no other views than its own.
+ * How a value was sent. `form`: `+` is a blank and nothing was decoded yet. `value`: taken out of its format already. `text`
+ * and `form-text`: a whole body or message, which has no other views than its own.
  */
-export type ValueKind = 'form' | 'value' | 'text'
+export type ValueKind = 'form' | 'value' | 'text' | 'form-text'
 
 /** A decoded value. */
 export type DecodedText = {
@@ -32,7 +32,8 @@ const NO_STEPS: readonly string[] = []
  * @param sent one character per byte
  */
 export function decodeValue(sent: string, kind: ValueKind = 'value'): DecodedText {
-  const spaced = kind === 'form' && sent.includes('+') ? sent.replaceAll('+', ' ') : sent
+  const isForm = kind === 'form' || kind === 'form-text'
+  const spaced = isForm && sent.includes('+') ? sent.replaceAll('+', ' ') : sent
   if (isPlain(spaced)) {
     if (spaced === sent) return { text: spaced.toLowerCase(), views: NO_VIEWS, steps: NO_STEPS }
     return { text: spaced.toLowerCase(), views: NO_VIEWS, steps: PLUS }
@@ -40,7 +41,7 @@ export function decodeValue(sent: string, kind: ValueKind = 'value'): DecodedTex
   const { text, steps } = climb(spaced)
   if (spaced !== sent) steps.unshift('plus')
   const lower = text.toLowerCase()
-  return { text: lower, steps, views: kind === 'text' ? NO_VIEWS : viewsOf(lower) }
+  return { text: lower, steps, views: kind === 'text' || kind === 'form-text' ? NO_VIEWS : viewsOf(lower) }
 }
 
 const PLUS: readonly string[] = ['plus']

@@ -23,9 +23,9 @@ export function readUtf8(text: string): string {
 }
 
 function unicodeEscapes(text: string): string {
-  return text.replaceAll(/%U(?=[0-9a-fA-F]{4})/g, '%u').replaceAll(UNICODE_ESCAPE, (_, hex: string) =>
-    String.fromCharCode(Number.parseInt(hex, 16)),
-  )
+  return text
+    .replaceAll(/%U(?=[0-9a-fA-F]{4})/g, '%u')
+    .replaceAll(UNICODE_ESCAPE, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
 }
 
 function decodeRun(run: string): string {

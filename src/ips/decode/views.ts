@@ -88,7 +88,8 @@ function withoutLineComments(text: string): string {
 
 function asShell(text: string): string {
   let view = text
-  if (view.includes('$')) view = view.replaceAll(/\$\{ifs[^}]{0,20}\}|\$ifs(?:\$\d)?/g, ' ').replaceAll(/\$[@*]/g, '')
+  if (view.includes('$'))
+    view = view.replaceAll(/\$\{ifs[^}]{0,20}\}|\$ifs(?:\$\d)?/g, ' ').replaceAll(/\$[@*]/g, '')
   if (view.includes("''") || view.includes('""')) view = view.replaceAll(/(?<=\w)(?:''|"")(?=\w)/g, '')
   if (view.includes('^')) view = view.replaceAll(/\^(?=\w)/g, '')
   // Backslashes go only where they cannot be those of a Windows path.

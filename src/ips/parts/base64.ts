@@ -154,7 +154,10 @@ export function convincing(decoded: string): boolean {
     if (decoded.startsWith(magic) && (magic.length > 2 || decoded.includes('\0'))) return true
   if (wideText(decoded) !== null) return true
   let odd = 0
-  for (let at = 0; at < decoded.length; at++) {
+  // Padding of C programs says nothing.
+  let end = decoded.length
+  while (end > 8 && decoded.charCodeAt(end - 1) === 0) end--
+  for (let at = 0; at < end; at++) {
     const code = decoded.charCodeAt(at)
     if (code >= 0x20 && code < 0x7f) continue
     if (code === 9 || code === 10 || code === 13) continue
@@ -162,7 +165,7 @@ export function convincing(decoded: string): boolean {
     if (length > 0 && isTrail(decoded, at + 1, length)) at += length
     else odd++
   }
-  return odd * 12 <= decoded.length
+  return odd * 12 <= end
 }
 
 function isTrail(text: string, at: number, length: number): boolean {

@@ -25,6 +25,11 @@ export function headerValues({ raw }: HeaderView, name: string): readonly string
   return values
 }
 
+/** Every content type that a request claims: with two of them nobody knows which one the server believes. */
+export function contentTypes(headers: HeaderView): readonly string[] {
+  return headerValues(headers, 'content-type')
+}
+
 /**
  * Decides on the formats. Servers often do not ask what the content type says, so a body that looks like JSON or XML is read as
  * such whatever it claims; one that looks like a form only when nothing else is claimed.

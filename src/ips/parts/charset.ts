@@ -36,7 +36,7 @@ export function readingsOf(bytes: Uint8Array, types: readonly string[]): Reading
 
 /** Encodings in which every byte below 0x80 is that ASCII character, wherever it stands. */
 function isAsciiBased(label: string): boolean {
-  return /^(?:utf-?8|us-ascii|ascii|iso-?8859-?\d+|latin-?\d|windows-?\d+|cp125\d|koi8-.|euc-.+|x-user-defined)$/.test(
+  return /^(?:utf-?8|us-ascii|ascii|iso-?8859-?\d+|latin-?\d|windows-?\d+|(?:cp|ibm)-?(?:125\d|437|720|737|775|85[0-8]|86\d|874)|koi8-.|euc-.+|x-user-defined)$/.test(
     label,
   )
 }

@@ -2,7 +2,7 @@
 import type { RequestFacts } from '../../policy/facts.ts'
 import { Base64Search } from './base64.ts'
 import { ReadBody } from './body.ts'
-import { headerValues } from './body-kind.ts'
+import { contentTypes, headerValues } from './body-kind.ts'
 import { readCookies, readForm } from './form.ts'
 import type { BodyParts, Inflate, Inspected, MessageFacts, Part } from './inspected.ts'
 import { INSPECTION_LIMITS, type InspectionLimits } from './limits.ts'
@@ -37,7 +37,7 @@ export function withBody(
   const read = new ReadBody({
     bytes: body,
     complete,
-    types: headerValues(headers, 'content-type'),
+    types: contentTypes(headers),
     codings: headerValues(headers, 'content-encoding'),
     inflate: options.inflate ?? NO_INFLATE,
     limits,
@@ -100,3 +100,18 @@ class InspectedRequest implements Inspected {
 }
 
 const NO_PARTS: readonly Part[] = []
+
+const NOBODY: RequestFacts = {
+  method: '',
+  host: '',
+  target: '/',
+  path: '/',
+  pathFolded: '/',
+  query: '',
+  headers: { get: () => undefined, raw: [] },
+  webSocket: false,
+  nowMs: 0,
+}
+
+/** Before any request: all there is to see is the ClientHello. */
+export const INSPECTED_HELLO: Inspected = inspectRequest(NOBODY, null, true)

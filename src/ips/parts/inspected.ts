@@ -65,7 +65,7 @@ export type BodyParts = {
   readonly files: readonly FilePart[]
   /** Headers of all parts of a multipart body, `name` being the form field. */
   readonly partHeaders: readonly { readonly field: string; readonly line: string }[]
-  /** Text of every element that has any of its own, comments left out and CDATA resolved. */
+  /** Text of every element with text of its own, comments left out and CDATA resolved. */
   readonly xmlTexts: readonly XmlNode[]
   readonly xmlAttributes: readonly XmlNode[]
   /** Local names of elements, each once. */
