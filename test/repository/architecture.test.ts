@@ -18,6 +18,7 @@ const COMPOSITION = [
   'expiry-warnings.ts',
   'policy-guard.ts',
   'policy-history.ts',
+  'rule-promotion.ts',
   'cli',
 ]
 
