@@ -29,6 +29,7 @@ import { storeFile } from './journal/store-file.ts'
 import { buildOverlay } from './journal/store-overlay.ts'
 import { PortcullisError } from './policy/error.ts'
 import type { Snapshot } from './policy/snapshot.ts'
+import { overlayActions } from './overlay-actions.ts'
 import { createPolicyGuard, type PolicyGuard } from './policy-guard.ts'
 import { createPolicyHistory } from './policy-history.ts'
 import { adminFailure, loadedFields, messageOf } from './own-events.ts'
@@ -286,26 +287,8 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       }),
     reload: options => reload('command', options),
     guard: () => guard?.state() ?? null,
-    addEntry: async entry => {
-      const added = await store.call('addOverlayEntry', entry)
-      await refreshOverlay()
-      const { range, classes, reason, owner, expiresMs } = added
-      const fields = { range, classes, reason, owner, expiresMs }
-      if (entry.kind === 'ban') reporter.report('ban.added', fields)
-      else reporter.report('allow.added', fields)
-      return added
-    },
-    removeEntries: async (kind, range, owner) => {
-      const removed = await store.call('removeOverlayEntries', kind, range)
-      await refreshOverlay()
-      for (const entry of removed) {
-        const fields = { range: entry.range, owner, why: 'taken back' }
-        if (kind === 'ban') reporter.report('ban.removed', fields)
-        else reporter.report('allow.removed', fields)
-      }
-      return removed
-    },
-    entries: () => store.call('overlayEntries'),
+    ruleCounters: () => inForce.snapshot.rules.counters(),
+    ...overlayActions(store, reporter, refreshOverlay),
     flush: () => store.flush(),
   })
 

@@ -13,6 +13,7 @@ const PURE = ['net', 'policy', 'ips']
 const COMPOSITION = [
   'main.ts',
   'compose.ts',
+  'overlay-actions.ts',
   'own-events.ts',
   'status.ts',
   'expiry-warnings.ts',
