@@ -4,6 +4,7 @@ import type { RequestFacts } from '../../policy/facts.ts'
 import { BUILT_IN_RULES } from '../built-in.ts'
 import { Engine, newRun, type Firing } from '../engine/engine.ts'
 import type { Pass } from '../engine/pass.ts'
+import type { Inflate } from '../parts/inspected.ts'
 import { inspectRequest, withBody } from '../parts/inspect.ts'
 import { announcesBody, hasOpaqueBody } from '../judge.ts'
 import { showValue } from '../redact.ts'
@@ -36,7 +37,7 @@ export function importedRuleSet(compiled: SecCompiled, use: ImportedUse): RuleSe
     ],
     matchHead: (facts, scope) => judge.head(facts, scope),
     wantsBody: (facts, scope) => judge.wantsBody(facts, scope),
-    matchBody: (facts, scope, body, complete) => judge.body(facts, scope, body, complete),
+    matchBody: (facts, scope, body, complete, inflate) => judge.body(facts, scope, body, complete, inflate),
     messagesWanted: () => 0,
     matchMessage: () => NO_HITS,
     matchHello: () => NO_HITS,
@@ -220,8 +221,10 @@ export function joinRuleSets(sets: readonly RuleSet[]): RuleSet {
     rules: sets.flatMap(({ rules }) => rules),
     matchHead: (facts, scope) => all(set => set.matchHead(facts, scope)),
     wantsBody: (facts, scope) => sets.some(set => set.wantsBody(facts, scope)),
-    matchBody: (facts, scope, body, complete) =>
-      all(set => (set.wantsBody(facts, scope) ? set.matchBody(facts, scope, body, complete) : NO_HITS)),
+    matchBody: (facts, scope, body, complete, inflate) =>
+      all(set =>
+        set.wantsBody(facts, scope) ? set.matchBody(facts, scope, body, complete, inflate) : NO_HITS,
+      ),
     messagesWanted: (facts, scope) => Math.max(0, ...sets.map(set => set.messagesWanted(facts, scope))),
     matchMessage: (facts, scope, message) => all(set => set.matchMessage(facts, scope, message)),
     matchHello: (hello, scope) => all(set => set.matchHello(hello, scope)),
