@@ -9,13 +9,15 @@ import type { Terminal } from '../terminal.ts'
 import { importRules } from './rules-import.ts'
 import { previewRules } from './rules-preview.ts'
 import { requireRule, showRule } from './rules-show.ts'
+import { ruleStats } from './rules-stats.ts'
 import { testRules } from './rules-test.ts'
 
 export const rulesCommand: Command = {
   name: 'rules',
   usage:
-    'rules [list <rule or pack> | show <rule> | test <file> | preview [<rule>] | import <dir or archive>]',
-  summary: 'Rules: list and show them, test a rule file, preview what enforcing would refuse',
+    'rules [list <rule or pack> | show <rule> | test <file> | preview [<rule>] | stats | import <dir or archive>]',
+  summary:
+    'Rules: list and show them, test a rule file, preview what enforcing would refuse, see what they cost, import others',
   examples: [
     'portcullis rules',
     'portcullis rules list generic',
@@ -39,6 +41,7 @@ export const rulesCommand: Command = {
     if (verb === 'test') return testRules(args, context)
     if (verb === 'import') return importRules(args, context)
     if (verb === 'preview') return previewRules(args, context)
+    if (verb === 'stats') return ruleStats(args, context)
     if (verb !== 'show') return listRules(args, context)
     const { snapshot } = requirePolicy(args, context)
     const rule = requireRule(args.positionals[1], snapshot, verb)
@@ -49,7 +52,7 @@ export const rulesCommand: Command = {
 }
 
 /** First words that are no rule and no pack. */
-const VERBS = ['list', 'show', 'test', 'preview', 'import']
+const VERBS = ['list', 'show', 'test', 'preview', 'stats', 'import']
 
 function listRules(args: CommandArguments, context: CommandContext): number {
   const { terminal } = context

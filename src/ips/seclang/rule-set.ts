@@ -166,7 +166,8 @@ function infoBase({
   RuleInfo,
   'mode' | 'phase' | 'action'
 > {
-  return { id, title, severity, pack, tags, refs, at, overrides: [], rate: null, exceptions: [] }
+  const unused = { overrides: [], rate: null, enforceAfterDays: null, digest: '', exceptions: [] }
+  return { id, title, severity, pack, tags, refs, at, ...unused }
 }
 
 function infoOf(rule: SecRule, use: ImportedUse): RuleInfo {
