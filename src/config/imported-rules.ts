@@ -73,7 +73,8 @@ export function compileImport(
   all.set(SETTINGS, `SecAction "id:${SETTINGS_ID},phase:1,nolog,pass,${actions}"`)
   const order = rules.filter(file => !ownFiles.includes(file))
   const entries = [...setup, SETTINGS, ...own(OWN_FILES.before), ...order, ...own(OWN_FILES.after)]
-  return compileSecLang(all, entries, { name, compilePattern, detectSqli, detectXss })
+  const compiled = compileSecLang(all, entries, { name, compilePattern, detectSqli, detectXss })
+  return { ...compiled, rules: compiled.rules.filter(({ number }) => number !== SETTINGS_ID) }
 }
 
 // Compiling takes a while and files rarely change, so that a reload of the policy need not do it again.
@@ -106,6 +107,16 @@ export function loadImported(
     const errors = compiled.problems.filter(({ level }) => level === 'error')
     for (const { message, at } of errors.slice(0, 20)) {
       problem(`${at.file}:${at.line}: ${message}`, 'correct your own file, or import the rule set again')
+    }
+    const notes = compiled.problems.filter(({ level }) => level === 'note')
+    const [first] = notes
+    if (first !== undefined) {
+      const more = notes.length === 1 ? '' : ` (and ${notes.length - 1} more like it)`
+      report.warn(
+        ['rules', 'imported', name],
+        `not all of ${name} can be run: ${first.at.file}:${first.at.line}: ${first.message}${more}`,
+        `portcullis rules list ${name} shows what is not asked, and why`,
+      )
     }
     const numbers = new Set(compiled.rules.map(({ number }) => number))
     for (const [index, number] of written.without.entries()) {
