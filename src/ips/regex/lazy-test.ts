@@ -2,16 +2,21 @@
 import { AFTER, BEFORE } from './closure.ts'
 import { Automaton } from './automaton.ts'
 import type { Program } from './program.ts'
+import { byteFrequency } from './rarity.ts'
 
-/** Rows 0 to 2 of the table are no states. */
+/** Rows 0 to 2 of the table are no states; row 3 is a place where nothing has begun. */
 const UNKNOWN = 0
 const MATCH_ROW = 1
 const DEAD_ROW = 2
-const SPECIAL_ROWS = 3
+const IDLE_ROW = 3
+const SPECIAL_ROWS = 4
 
-/** Most cells of the table and most steps kept in all states: at most about half a megabyte per pattern. */
-const MAX_CELLS = 1 << 16
-const MAX_KEPT = 1 << 16
+/** Share of characters that must begin nothing for a loop that passes over them to pay. */
+const MIN_QUIET = 0.85
+
+/** Most cells of the table and most steps kept in all states: at most about one and a half megabytes per pattern. */
+const MAX_CELLS = 1 << 18
+const MAX_KEPT = 1 << 17
 const FIRST_ROWS = 16
 /** A table that was filled within fewer characters per state than this is not worth keeping for the text. */
 const MIN_REUSE = 8
@@ -35,6 +40,10 @@ export class LazyTest {
   #chains: Int32Array
   #first = 0
   readonly #checksLastNewline: boolean
+  /** For each unit below 256, whether nothing begins with it when nothing has begun before. */
+  readonly #quiet: Uint8Array
+  /** Whether characters that begin nothing are frequent enough to pass over them in a loop of their own. */
+  readonly #skips: boolean
 
   constructor(program: Program) {
     this.#program = program
@@ -47,6 +56,10 @@ export class LazyTest {
     this.#befores = new Uint8Array(FIRST_ROWS)
     this.#chains = new Int32Array(FIRST_ROWS)
     this.#checksLastNewline = program.asserts.has('last-line')
+    this.#quiet = Uint8Array.from(program.alphabet.low, charClass =>
+      this.#automaton.isQuiet(charClass) ? 1 : 0,
+    )
+    this.#skips = this.#quiet.reduce((sum, quiet, unit) => sum + quiet * byteFrequency(unit), 0) > MIN_QUIET
     this.#reset()
   }
 
@@ -61,6 +74,9 @@ export class LazyTest {
     let row = this.#first
     let filledFrom = 0
     const lastNewline = this.#lastNewline(text)
+    const stop = lastNewline < 0 ? end : lastNewline
+    const idle = IDLE_ROW * width
+    const quiet = this.#quiet
     for (let i = 0; i < end; i++) {
       if (i === lastNewline && this.#isMatch(row, AFTER.lastNewline)) return true
       const unit = text.charCodeAt(i)
@@ -78,6 +94,11 @@ export class LazyTest {
         }
         if (to === MATCH_ROW * width) return true
         if (to === DEAD_ROW * width) return false
+        if (to === idle) {
+          // Most characters of most texts begin nothing: pass over them without a step each.
+          while (++i < stop && quiet[text.charCodeAt(i)] === 1);
+          i--
+        }
       }
       row = to
     }
@@ -96,6 +117,10 @@ export class LazyTest {
     return this.#automaton.matchesAt(this.#kept, offset, this.#counts[number] as number, before, after)
   }
 
+  stats() {
+    return [this.#rows, this.#width, this.#keptCount, this.#program.kind.length]
+  }
+
   #isFull(): boolean {
     return this.#rows >= this.#maxRows || this.#keptCount > MAX_KEPT
   }
@@ -105,7 +130,11 @@ export class LazyTest {
     this.#buckets.clear()
     this.#rows = SPECIAL_ROWS
     this.#keptCount = 0
-    this.#first = this.#row([], 0, BEFORE.start) * this.#width
+    this.#offsets[IDLE_ROW] = 0
+    this.#counts[IDLE_ROW] = 0
+    this.#befores[IDLE_ROW] = BEFORE.other
+    const looksBack = this.#automaton.looksBack
+    this.#first = this.#row([], 0, looksBack ? BEFORE.start : BEFORE.other) * this.#width
   }
 
   /** Forgets all states but one, whose new row it returns. */
@@ -135,6 +164,7 @@ export class LazyTest {
 
   /** The row that stands for these sorted steps. */
   #row(steps: ArrayLike<number>, count: number, before: number): number {
+    if (count === 0 && before === BEFORE.other && this.#skips) return IDLE_ROW
     let hash = before
     for (let i = 0; i < count; i++) hash = (Math.imul(hash, 31) + (steps[i] as number)) | 0
     const head = this.#buckets.get(hash) ?? 0
