@@ -49,10 +49,6 @@ class CompiledPattern implements Pattern {
     return this.#test.test(text)
   }
 
-  stats(): unknown {
-    return this.#test.stats()
-  }
-
   exec(text: string): PatternMatch | null {
     if (!this.#test.test(text)) return null
     this.#finder ??= new CaptureFinder(buildProgram(this.#syntax, true))

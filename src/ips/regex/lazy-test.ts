@@ -117,10 +117,6 @@ export class LazyTest {
     return this.#automaton.matchesAt(this.#kept, offset, this.#counts[number] as number, before, after)
   }
 
-  stats() {
-    return [this.#rows, this.#width, this.#keptCount, this.#program.kind.length]
-  }
-
   #isFull(): boolean {
     return this.#rows >= this.#maxRows || this.#keptCount > MAX_KEPT
   }
