@@ -115,6 +115,13 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'head-too-large':
     case 'target-invalid':
     case 'websocket-invalid':
+    case 'body-unread':
+    case 'body-coding':
+    case 'body-too-slow':
+    case 'inspection-full':
+    case 'message-invalid':
+    case 'message-unread':
+    case 'message-too-slow':
     case 'draining':
       return problem('protocol', `${address} was refused ${times} because ${because}.`, fixes.remedyOf(kind))
   }

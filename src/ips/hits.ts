@@ -1,7 +1,7 @@
 // Turns what fired into hits: mode by place, exceptions, points, and the refusal of the gate's own rules.
 import type { RequestFacts } from '../policy/facts.ts'
 import type { SourceLine } from '../policy/source-line.ts'
-import { BUILT_IN_RULES, type BuiltInId } from './built-in.ts'
+import type { BuiltInId } from './built-in.ts'
 import type { CompiledRule } from './compiled-rule.ts'
 import type { Engine, Firing } from './engine/engine.ts'
 import type { Found, Pass } from './engine/pass.ts'
@@ -55,10 +55,7 @@ export class Weighing {
     report: Report,
   ): boolean {
     const { document } = rule
-    const holding =
-      rule.exceptions.length === 0 ? [] : rule.exceptions.filter(entry => holdsFor(entry, facts, scope))
-    const { found, exception } =
-      holding.length === 0 ? { found: firing.found, exception: null } : this.#except(firing, holding, pass)
+    const { found, exception } = this.#weigh(rule, firing, pass, facts, scope)
     const counts = mode === 'enforce' && exception === null
     if (document.action === 'block') {
       report.hits.push(makeHit(document, found, mode, exception, 0))
@@ -67,6 +64,32 @@ export class Weighing {
     const points = counts ? POINTS[document.severity] : 0
     report.hits.push(makeHit(document, found, 'detect', exception, points))
     return points > 0 && this.#addPoints(document.id, points, facts, scope, report)
+  }
+
+  /** The hit that a rule which counts would be. */
+  hitOf(
+    rule: CompiledRule,
+    firing: Firing,
+    mode: RuleMode,
+    pass: Pass,
+    facts: RequestFacts,
+    scope: RuleScope,
+  ): RuleHit {
+    const { found, exception } = this.#weigh(rule, firing, pass, facts, scope)
+    return makeHit(rule.document, found, mode, exception, 0)
+  }
+
+  #weigh(
+    { exceptions }: CompiledRule,
+    firing: Firing,
+    pass: Pass,
+    facts: RequestFacts | null,
+    scope: RuleScope | HelloScope,
+  ): Weighed {
+    const holding = exceptions.length === 0 ? [] : exceptions.filter(entry => holdsFor(entry, facts, scope))
+    return holding.length === 0
+      ? { found: firing.found, exception: null }
+      : this.#except(firing, holding, pass)
   }
 
   /** Adds the hit of a rule of the gate itself; true when it ends the judgement. */
@@ -136,9 +159,6 @@ export class Weighing {
 }
 
 type Weighed = { readonly found: Found | null; readonly exception: SourceLine | null }
-
-/** The rules of the gate itself as nothing but the built-in defaults set them. */
-export const DEFAULT_BUILT_IN: readonly RuleDocument[] = BUILT_IN_RULES
 
 function makeHit(
   { id, title, severity, at }: RuleDocument,

@@ -53,6 +53,7 @@ export const noRules: RuleSet = {
   messagesWanted: () => 0,
   matchMessage: () => [],
   matchHello: () => [],
+  ratesOf: () => [],
   counters: () => [],
 }
 
@@ -66,6 +67,7 @@ export const testLimits: ClassLimits = {
   concurrentPerSource: 10_000,
   maxResponseBytes: 0,
   methods: null,
+  whenUnread: 'refuse',
 }
 
 /** A class that is open to everybody from home. */
@@ -233,6 +235,9 @@ export function snapshot(overrides: Partial<Snapshot> = {}): Snapshot {
       keepAliveMs: 10_000,
       requestsPerConnection: 100_000,
       inspectBytes: 131_072,
+      messageBytes: 65_536,
+      heldBytes: 64 << 20,
+      heldBytesPerSecond: 1_024,
       upstreamConnectMs: 2_000,
       drainMs: 1_000,
     },

@@ -5,7 +5,6 @@ import type { Ending } from '../../journal/events.ts'
 import { afterRules, classPolicy, decideRequest } from '../../policy/decide-request.ts'
 import type { RequestFacts } from '../../policy/facts.ts'
 import { REASONS } from '../../policy/reasons.ts'
-import { enforces } from '../../policy/rule-hits.ts'
 import { ruleScope } from '../../policy/rule-scope.ts'
 import { BUILT_IN, formatSourceLine } from '../../policy/source-line.ts'
 import type { ConnectionFacts, RequestVerdict } from '../../policy/standing.ts'
@@ -16,14 +15,10 @@ import { HeldBody } from './held-body.ts'
 import type { HttpConnection } from './http-connection.ts'
 import { ownAnswer, prefersJson } from './refusal-page.ts'
 import type { HeadProblem, RequestHead } from './request-head.ts'
-import {
-  clientFields,
-  closedFields,
-  reportedPath,
-  reportRefusal,
-  type RequestRecord,
-} from './request-record.ts'
+import { closedFields, reportedPath, reportRefusal, type RequestRecord } from './request-record.ts'
 import { CONTINUE } from './response-head.ts'
+import { reportDetections, reportUnread } from './rule-reports.ts'
+import { announcedUnread, beyondMemory, beyondSize, refusalOfUnread, type UnreadBody } from './unread-body.ts'
 import { UpstreamSide } from './upstream-side.ts'
 import { problemOfHandshake } from './web-socket-handshake.ts'
 
@@ -63,6 +58,9 @@ export class RequestRun implements BodySink {
   private readonly outBefore: number
   private allowed: AllowedRequest | null = null
   private request: RequestFacts | null = null
+  /** The request, when rules want to see messages of the WebSocket that it opens. */
+  inspected: RequestFacts | null = null
+  private unread: UnreadBody | null = null
   private upstream: UpstreamSide | null = null
   private counted = false
 
@@ -94,7 +92,9 @@ export class RequestRun implements BodySink {
 
   /** Longest silence of the client in its body; 0: no limit. */
   bodyIdleMs(): number {
-    return this.allowed?.policy.limits.bodyIdleMs ?? 0
+    const idleMs = this.allowed?.policy.limits.bodyIdleMs ?? 0
+    const leftMs = (this.held?.untilMs ?? Infinity) - this.conn.services.deadlines.nowMs
+    return leftMs === Infinity ? idleMs : Math.max(1, Math.min(leftMs, idleMs || leftMs))
   }
 
   /** Longest wait for the upstream to take more body; 0: no limit. */
@@ -133,7 +133,7 @@ export class RequestRun implements BodySink {
     }
     const verdict = decideRequest(conn.facts, request, services.sha256Hex)
     this.record.class = verdict.class
-    this.reportDetections(verdict.hits)
+    reportDetections(conn, this.facts, this.record, verdict.hits)
     if (!verdict.allow) return this.refuse(verdict.refusal, verdict.class, verdict.hits)
     this.allowed = verdict
     this.request = request
@@ -144,16 +144,21 @@ export class RequestRun implements BodySink {
   onBody(portion: Buffer): void {
     const { held } = this
     if (this.over || held === null) return
-    held.add(portion)
-    if (!held.judging) this.upstream?.sendBody(portion)
-    else if (held.bytes >= this.facts.standing.snapshot.limits.inspectBytes) this.judgeBody(false)
+    const hasRoom = held.add(portion)
+    if (!held.judging) {
+      this.upstream?.sendBody(portion)
+      return
+    }
+    const { inspectBytes } = this.facts.standing.snapshot.limits
+    if (held.bytes > inspectBytes) this.judgeBody(beyondSize(this.head.framing, inspectBytes))
+    else if (!hasRoom) this.judgeBody(beyondMemory(held.bytes))
   }
 
   /** The body is complete. */
   bodyDone(): void {
     if (this.over) return
     this.bodyOver = true
-    if (this.held?.judging === true) this.judgeBody(true)
+    if (this.held?.judging === true) this.judgeBody(null)
     else this.upstream?.endBody()
   }
 
@@ -188,6 +193,8 @@ export class RequestRun implements BodySink {
       )
     } else if (this.conn.socket.isPaused()) {
       this.fail('upstream-timeout', 504, 'upstream-stalled', 'the server took no more of the request in time')
+    } else if ((this.held?.untilMs ?? Infinity) <= this.conn.services.deadlines.nowMs) {
+      this.refuseBody({ reason: 'body-too-slow', saw: `${this.held?.bytes ?? 0} bytes came` })
     } else {
       this.close = true
       this.fail('client-timeout', 408, 'body-timeout', 'the rest of the request did not arrive in time')
@@ -267,39 +274,53 @@ export class RequestRun implements BodySink {
   }
 
   private proceed(allowed: AllowedRequest, request: RequestFacts): void {
-    this.upstream = new UpstreamSide(this, this.conn, this.head, allowed)
+    const { conn, facts, head } = this
+    const { limits, rules } = facts.standing.snapshot
+    const scope = ruleScope(facts, allowed.class, request.nowMs)
+    this.upstream = new UpstreamSide(this, conn, head, allowed)
+    if (head.webSocket && rules.messagesWanted(request, scope) > 0) this.inspected = request
     if (this.bodyOver) {
       this.upstream.forward()
       return
     }
-    const { rules } = this.facts.standing.snapshot
-    const judging = rules.wantsBody(request, ruleScope(this.facts, allowed.class, request.nowMs))
-    this.held = new HeldBody(judging)
-    if (this.head.expectContinue) this.conn.out.say(CONTINUE)
+    const judging = rules.wantsBody(request, scope)
+    if (judging) {
+      this.unread = announcedUnread(head.framing, head.headers, limits.inspectBytes)
+      if (this.unread !== null && allowed.policy.limits.whenUnread === 'refuse')
+        return this.refuseUnread(this.unread, allowed)
+    }
+    this.held = new HeldBody(judging, {
+      memory: conn.services.held,
+      maxBytes: limits.heldBytes,
+      bytesPerSecond: limits.heldBytesPerSecond,
+      sinceMs: conn.services.deadlines.nowMs,
+    })
+    if (head.expectContinue) conn.out.say(CONTINUE)
     if (!judging) this.upstream.forward()
   }
 
-  private judgeBody(complete: boolean): void {
-    const { held, request, allowed } = this
+  /** @param beyond why the body is judged before all of it is here; null: it is complete */
+  private judgeBody(beyond: UnreadBody | null): void {
+    const { conn, held, facts, request, allowed, record } = this
     if (held === null || request === null || allowed === null) return
-    const { limits, rules } = this.facts.standing.snapshot
-    const body = held.joined()
-    const cut = body.length > limits.inspectBytes
-    const judged = cut ? body.subarray(0, limits.inspectBytes) : body
-    const hits = rules.matchBody(
-      request,
-      ruleScope(this.facts, allowed.class, request.nowMs),
-      judged,
-      complete && !cut,
-    )
+    const { limits, rules } = facts.standing.snapshot
+    const judged = held.joined().subarray(0, limits.inspectBytes)
+    const scope = ruleScope(facts, allowed.class, request.nowMs)
+    const hits = rules.matchBody(request, scope, judged, beyond === null)
     const verdict = afterRules(allowed.class, allowed.name, allowed.policy, hits)
-    this.reportDetections(hits)
-    if (!verdict.allow) {
-      this.refuse(verdict.refusal, allowed.class, hits)
-      return
+    reportDetections(conn, facts, record, hits)
+    if (!verdict.allow) return this.refuse(verdict.refusal, allowed.class, hits)
+    const unread = this.unread ?? beyond
+    if (unread !== null) {
+      if (allowed.policy.limits.whenUnread === 'refuse') return this.refuseUnread(unread, allowed)
+      reportUnread(conn, facts, record, unread)
     }
-    held.judging = false
+    held.judged()
     this.upstream?.forward()
+  }
+
+  private refuseUnread(unread: UnreadBody, { class: trafficClass, policy }: AllowedRequest): void {
+    this.refuse(refusalOfUnread(unread, policy.access.at), trafficClass, NO_HITS)
   }
 
   private refuseProblem(problem: HeadProblem): void {
@@ -358,30 +379,11 @@ export class RequestRun implements BodySink {
     return methods ?? USUAL_METHODS
   }
 
-  /** Hits that did not act: of rules set to detect, and of rules with an exception. */
-  private reportDetections(hits: readonly RuleHit[]): void {
-    if (hits.length === 0) return
-    const { conn, record } = this
-    const { services } = conn
-    const reference = services.newReference()
-    for (const hit of hits) {
-      if (enforces(hit)) continue
-      services.reporter.report('rule.detected', {
-        ...clientFields(conn.connection, this.facts),
-        reference,
-        host: record.host,
-        method: record.method,
-        path: record.path,
-        class: record.class ?? 'other',
-        hit,
-      })
-    }
-  }
-
   /** Lets go of everything that the request held. */
   private leave(): void {
     this.over = true
     this.upstream?.abort()
+    this.held?.forget()
     if (this.counted && this.allowed !== null)
       this.conn.services.sources.done(this.conn.source, this.allowed.class)
   }

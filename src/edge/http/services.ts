@@ -8,6 +8,7 @@ import { CLASSES, type TrafficClass } from '../../policy/classes.ts'
 import type { Digest } from '../../policy/decide-request.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
 import type { CurrentPolicy } from '../connection.ts'
+import { HeldMemory } from './held-memory.ts'
 import { Deadlines, type HttpClock } from './deadlines.ts'
 
 /** What the composition root gives the HTTP edge. */
@@ -29,6 +30,7 @@ export type HttpServices = HttpDependencies & {
   readonly deadlines: Deadlines
   readonly sources: Sources
   readonly turnEnd: TurnEnd
+  readonly held: HeldMemory
 }
 
 /** Builds the shared part. */
@@ -38,6 +40,7 @@ export function httpServices(dependencies: HttpDependencies): HttpServices {
     deadlines: new Deadlines(dependencies.clock),
     sources: new Sources(),
     turnEnd: new TurnEnd(),
+    held: new HeldMemory(),
   }
 }
 

@@ -12,6 +12,10 @@ type Names =
   | 'policy.reloading'
   | 'policy.loaded'
   | 'policy.rejected'
+  | 'policy.kept'
+  | 'policy.rolled-back'
+  | 'rule.promoted'
+  | 'rule.held-back'
   | 'keys.reloaded'
   | 'journal.dropped'
   | 'journal.trimmed'
@@ -156,6 +160,51 @@ export const GATE_EVENTS: Definitions<Names> = {
       labels: [],
       values: () => [],
     },
+    stored: true,
+    fromClients: false,
+  },
+  'policy.kept': {
+    code: 'P05',
+    severity: 'info',
+    when: 'The guard has watched a change of policy to the end: as many agents check in as before.',
+    sentence: f =>
+      `Version ${f.version} of the policy stays: agents of ${plural(f.sources, 'address', 'addresses')} have checked in since.`,
+    counter: null,
+    stored: true,
+    fromClients: false,
+  },
+  'policy.rolled-back': {
+    code: 'P06',
+    severity: 'error',
+    when: 'A policy was taken back, by the guard because agents stopped coming, or by an operator.',
+    sentence: f =>
+      `Version ${f.version} of the policy was taken back by ${f.who}, version ${f.to} is put in force again: ${stop(f.why)}`,
+    counter: {
+      name: 'portcullis_policy_rollbacks_total',
+      help: 'Policies taken back',
+      labels: [],
+      values: () => [],
+    },
+    stored: true,
+    fromClients: false,
+  },
+  'rule.promoted': {
+    code: 'P07',
+    severity: 'info',
+    when: 'A rule of `rules.enforceAfter` was watched long enough without a hit of a known agent: it enforces from now on.',
+    sentence: f =>
+      `Rule ${f.rule} enforces from now on: in ${plural(f.days, 'day')} it has not hit a single known agent, and would have refused ${plural(f.strangers, 'other address', 'other addresses')}.`,
+    counter: null,
+    stored: true,
+    fromClients: false,
+  },
+  'rule.held-back': {
+    code: 'P08',
+    severity: 'warning',
+    when: 'A rule of `rules.enforceAfter` has been watched long enough, but it has hit known agents: it goes on detecting.',
+    sentence: f =>
+      `Rule ${f.rule} goes on detecting: in ${plural(f.days, 'day')} it has hit ${plural(f.knownAgents, 'known agent')}. \`portcullis rules preview ${f.rule}\` shows whom.`,
+    counter: null,
     stored: true,
     fromClients: false,
   },

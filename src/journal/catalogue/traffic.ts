@@ -11,6 +11,7 @@ type Names =
   | 'request.refused'
   | 'request.closed'
   | 'rule.detected'
+  | 'inspection.incomplete'
   | 'websocket.opened'
 
 const who = (f: ClientFields): string =>
@@ -129,6 +130,21 @@ export const TRAFFIC_EVENTS: Definitions<Names> = {
       help: 'Rules that fired without refusing',
       labels: ['rule', 'class', 'mode'],
       values: f => [f.hit.ruleId, f.class ?? 'none', f.hit.mode],
+    },
+    stored: true,
+    fromClients: true,
+  },
+  'inspection.incomplete': {
+    code: 'R04',
+    severity: f => (f.why === 'memory' ? 'warning' : 'info'),
+    when: 'Rules could not look at all of a body or WebSocket message, and its class passes such things on.',
+    sentence: f =>
+      `Passed on a ${f.what} of ${f.method} ${f.host}${f.path} of ${who(f)} that rules saw only in part (${f.why}: ${f.saw}), as limits.whenUnread of class ${f.class} says. Reference ${f.reference}.`,
+    counter: {
+      name: 'portcullis_inspections_incomplete_total',
+      help: 'Bodies and WebSocket messages passed on that rules could not read whole',
+      labels: ['class', 'reason'],
+      values: f => [f.class, f.why],
     },
     stored: true,
     fromClients: true,
