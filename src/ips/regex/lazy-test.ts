@@ -63,8 +63,8 @@ export class LazyTest {
     this.#reset()
   }
 
-  /** Whether the pattern matches anywhere in the text; time is linear in its length. */
-  test(text: string): boolean {
+  /** How many characters have to be read to see that the pattern matches, -1: it does not. Time is linear in the length. */
+  reach(text: string): number {
     const { alphabet } = this.#program
     const low = alphabet.low
     const width = this.#width
@@ -78,7 +78,7 @@ export class LazyTest {
     const idle = IDLE_ROW * width
     const quiet = this.#quiet
     for (let i = 0; i < end; i++) {
-      if (i === lastNewline && this.#isMatch(row, AFTER.lastNewline)) return true
+      if (i === lastNewline && this.#isMatch(row, AFTER.lastNewline)) return i + 1
       const unit = text.charCodeAt(i)
       const charClass = unit < 256 ? (low[unit] as number) : alphabet.high(unit)
       let to = table[row + charClass] as number
@@ -92,8 +92,8 @@ export class LazyTest {
           to = this.#build(row / width, charClass) * width
           table = this.#table
         }
-        if (to === MATCH_ROW * width) return true
-        if (to === DEAD_ROW * width) return false
+        if (to === MATCH_ROW * width) return i + 1
+        if (to === DEAD_ROW * width) return -1
         if (to === idle) {
           // Most characters of most texts begin nothing: pass over them without a step each.
           while (++i < stop && quiet[text.charCodeAt(i)] === 1);
@@ -102,7 +102,7 @@ export class LazyTest {
       }
       row = to
     }
-    return this.#isMatch(row, AFTER.end)
+    return this.#isMatch(row, AFTER.end) ? end : -1
   }
 
   /** Where the newline is that ends the text, if the pattern cares; else -1. */
@@ -204,7 +204,7 @@ export class LazyTest {
   }
 
   /** Goes on from a state without keeping new ones. */
-  #simulate(text: string, from: number, row: number): boolean {
+  #simulate(text: string, from: number, row: number): number {
     const automaton = this.#automaton
     const { alphabet } = this.#program
     const offset = this.#offsets[row] as number
@@ -215,15 +215,15 @@ export class LazyTest {
     const end = text.length
     const lastNewline = this.#lastNewline(text)
     for (let i = from; i < end; i++) {
-      if (i === lastNewline && automaton.matchesAt(steps, 0, count, before, AFTER.lastNewline)) return true
+      if (i === lastNewline && automaton.matchesAt(steps, 0, count, before, AFTER.lastNewline)) return i + 1
       const charClass = alphabet.classOf(text.charCodeAt(i))
-      if (automaton.step(steps, 0, count, before, charClass)) return true
+      if (automaton.step(steps, 0, count, before, charClass)) return i + 1
       count = automaton.reachedCount
       for (let k = 0; k < count; k++) steps[k] = automaton.reached[k] as number
       before = automaton.beforeOf(charClass)
-      if (count === 0 && automaton.isAnchored) return false
+      if (count === 0 && automaton.isAnchored) return -1
     }
-    return automaton.matchesAt(steps, 0, count, before, AFTER.end)
+    return automaton.matchesAt(steps, 0, count, before, AFTER.end) ? end : -1
   }
 }
 

@@ -122,6 +122,16 @@ test('what the dialect means where engines differ', t => {
   }
 })
 
+test('a long match is cut, but is still one, with its captures', t => {
+  const tail = 'b'.repeat(20_000)
+  const found = compiled('x(a).*|a(b+)$').exec(`xa${tail}`)
+  t.is(found?.index, 0)
+  t.is(found?.groups[1], 'a')
+  t.regex(found?.groups[0] ?? '', /^xab{4000,5000}$/)
+  const toEnd = compiled('a(b+)$').exec(`xa${tail}`)
+  t.is(toEnd?.groups[1], tail)
+})
+
 test('names of groups lead to their index', t => {
   t.deepEqual(
     [...compiled('(a)(?<x>b)(?P<y>c)').groupNames],
