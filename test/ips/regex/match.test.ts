@@ -35,9 +35,9 @@ test('generated patterns match what native RegExp matches, at the same place and
       }
       return true
     }),
-    { numRuns: 4000, seed: 20_261_121 },
+    { numRuns: 1500, seed: 20_261_121 },
   )
-  t.true(matches > 4000)
+  t.true(matches > 1500)
 })
 
 type Row = readonly [
