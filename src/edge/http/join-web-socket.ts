@@ -72,7 +72,7 @@ export function joinWebSocket(
         : splice => new MessageInspection(conn, { request: inspected, record: kept, deflate }, splice),
     onClosed: ending => closeRecord(conn, kept, ending),
   })
-  conn.spliced(splice)
+  conn.splice = splice
   if (early.length > 0) splice.data(up, early)
   if (sentAhead !== null && sentAhead.length > 0) splice.data(down, sentAhead)
   return undefined
@@ -80,9 +80,8 @@ export function joinWebSocket(
 
 function closeRecord(conn: HttpConnection, record: RequestRecord, ending: Splice['ending']): void {
   const { connection, facts, services } = conn
-  const { bytesIn, bytesOut } = conn.splicedBytes()
-  record.bytesIn += bytesIn
-  record.bytesOut += bytesOut
+  record.bytesIn += conn.splice?.bytesIn ?? 0
+  record.bytesOut += conn.splice?.bytesOut ?? 0
   const nowMs = services.clock.monotonicMs()
   services.sources.done(conn.source, record.class ?? 'other')
   services.reporter.report(
