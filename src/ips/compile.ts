@@ -70,6 +70,23 @@ export function compileRules(
 
 function infoOf({ document, phase }: Pick<CompiledRule, 'document' | 'phase'>): RuleInfo {
   const { id, title, severity, mode, pack, tags, action, overrides, rate, refs, except, at } = document
+  const { enforceAfterDays, digest } = document
   const exceptions = except.map(({ reason, expiresMs, at: line }) => ({ reason, expiresMs, at: line }))
-  return { id, title, severity, mode, pack, tags, phase, action, overrides, rate, refs, exceptions, at }
+  return {
+    id,
+    title,
+    severity,
+    mode,
+    pack,
+    tags,
+    phase,
+    action,
+    overrides,
+    rate,
+    enforceAfterDays,
+    digest,
+    refs,
+    exceptions,
+    at,
+  }
 }

@@ -1,5 +1,9 @@
 // Runs what rules carry as their tests: every `fires` must be recognised by that rule, every `quiet` must not.
+import { parseAddress } from '../net/address.ts'
+import type { RequestFacts } from '../policy/facts.ts'
 import { compileRules } from './compile.ts'
+import { Rates } from './rate/rates.ts'
+import { sourceKey } from './rate/source-key.ts'
 import type { RuleDocument, RuleProblem, RuleTestRequest } from './rule-document.ts'
 import type { RuleHit, RuleScope, RuleSet } from './rule-set.ts'
 import { messagesOf, requestOf, helloOf } from './test-request.ts'
@@ -15,6 +19,9 @@ export function runRuleTests(ruleSet: RuleSet, documents: readonly RuleDocument[
   return documents.flatMap(document => (loaded.has(document.id) ? testRule(ruleSet, document) : []))
 }
 
+// Asked once or twice, a rule is not worth a scanner.
+const ONE_RULE = { prefilter: false }
+
 function testRule(ruleSet: RuleSet, document: RuleDocument): RuleProblem[] {
   const { id: ruleId, at, tests } = document
   const problems: RuleProblem[] = []
@@ -22,8 +29,10 @@ function testRule(ruleSet: RuleSet, document: RuleDocument): RuleProblem[] {
     problems.push({ ruleId, at, message: 'has no request that it must recognise (tests.fires)' })
   if (tests.quiet.length === 0)
     problems.push({ ruleId, at, message: 'has no request that must pass (tests.quiet)' })
-  const bare = compileRules([{ ...document, except: [], mode: 'detect', overrides: [] }]).ruleSet
-  const alone = compileRules([{ ...document, mode: 'detect', overrides: [] }]).ruleSet
+  const single = { ...document, mode: 'detect', overrides: [] } as const
+  const alone = compileRules([single], ONE_RULE).ruleSet
+  const bare =
+    document.except.length === 0 ? alone : compileRules([{ ...single, except: [] }], ONE_RULE).ruleSet
   for (const test of tests.fires) {
     const hits = hitsOf(bare, document, test)
     const message =
@@ -78,9 +87,38 @@ function hitsOf(
   if (body !== null && ruleSet.wantsBody(facts, scope)) {
     hits.push(...ruleSet.matchBody(facts, scope, body, true))
   }
+  const own = document.rate === null ? [] : countedHits(ruleSet, test, facts, scope)
+  hits.push(...own)
   const wanted = facts.webSocket ? ruleSet.messagesWanted(facts, scope) : 0
   for (const message of messagesOf(test).slice(0, wanted)) {
     hits.push(...ruleSet.matchMessage(facts, scope, message))
   }
   return hits
 }
+
+/** What a rule that counts makes of the request coming as often as the test says. */
+function countedHits(
+  ruleSet: RuleSet,
+  test: RuleTestRequest,
+  facts: RequestFacts,
+  scope: RuleScope,
+): readonly RuleHit[] {
+  const questions = [...ruleSet.ratesOf(facts, scope, 'head'), ...ruleSet.ratesOf(facts, scope, 'body')]
+  const address = parseAddress(scope.sourceText)
+  if (address === undefined) return []
+  const { times = 1, withinMs = 0, status = 401 } = test
+  const rates = new Rates()
+  return questions.flatMap(({ rule, user, hit }) => {
+    const who = { source: sourceKey(address), site: scope.site, user, class: scope.class }
+    for (let count = 0; count < times; count++) {
+      const nowMs = (count * withinMs) / times
+      const answer = rates.ask(rule, who, nowMs)
+      if (answer.over) return [hit]
+      if (answer.ticket !== null)
+        rates.outcome(answer.ticket, FAILURES.has(status) ? 'failure' : 'success', nowMs)
+    }
+    return []
+  })
+}
+
+const FAILURES: ReadonlySet<number> = new Set([401, 403, 429])

@@ -53,6 +53,7 @@ export const noRules: RuleSet = {
   messagesWanted: () => 0,
   matchMessage: () => [],
   matchHello: () => [],
+  ratesOf: () => [],
   counters: () => [],
 }
 
