@@ -40,6 +40,7 @@ export function importedRuleSet(compiled: SecCompiled, use: ImportedUse): RuleSe
     messagesWanted: () => 0,
     matchMessage: () => NO_HITS,
     matchHello: () => NO_HITS,
+    ratesOf: () => [],
     counters: () => judge.engine.counters(),
   }
 }
@@ -218,6 +219,7 @@ export function joinRuleSets(sets: readonly RuleSet[]): RuleSet {
     messagesWanted: (facts, scope) => Math.max(0, ...sets.map(set => set.messagesWanted(facts, scope))),
     matchMessage: (facts, scope, message) => all(set => set.matchMessage(facts, scope, message)),
     matchHello: (hello, scope) => all(set => set.matchHello(hello, scope)),
+    ratesOf: (facts, scope, phase) => sets.flatMap(set => set.ratesOf(facts, scope, phase)),
     counters: () => sets.flatMap(set => set.counters()),
   }
 }
