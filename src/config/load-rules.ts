@@ -3,10 +3,12 @@ import type { RuleDocument, RuleProblem } from '../ips/rule-document.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
 import { compileRules, DEFAULT_THRESHOLD } from '../ips/compile.ts'
 import { runRuleTests } from '../ips/rule-tests.ts'
+import { joinRuleSets } from '../ips/seclang/rule-set.ts'
 import type { Disk } from './compile.ts'
 import { chooseRules, type RuleChoice } from './choose-rules.ts'
 import { ruleDocuments } from './compile-rules.ts'
 import { reporter, type Findings, type Reporter } from './context.ts'
+import { loadImported } from './imported-rules.ts'
 import { problemAt } from './problems.ts'
 import type { WrittenPolicy } from './schema.ts'
 import { ruleFile } from './schema-rules.ts'
@@ -90,5 +92,5 @@ export function loadRules(
       )
     }
   }
-  return ruleSet
+  return joinRuleSets([ruleSet, ...loadImported(written.imported, disk, report)])
 }
