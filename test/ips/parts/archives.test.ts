@@ -51,12 +51,8 @@ test('attack: names that the directory and the headers of an archive give otherw
   t.deepEqual(problems(cut), ['zip-broken'])
   const inner = zip([{ name: '../inner' }])
   const outer = zip([{ name: 'a.bin', content: inner.toString('latin1') }])
-  t.deepEqual(
-    entries(outer),
-    ['a.bin', '../inner'].toSorted().toReversed().length === 2 ? entries(outer) : [],
-  )
-  t.true(entries(outer).includes('../inner'))
-  t.true(problems(outer).includes('zip-nested'))
+  t.deepEqual(entries(outer).toSorted(), ['../inner', 'a.bin'])
+  t.deepEqual(problems(outer), ['zip-nested'])
   t.deepEqual(problems(zip([{ name: 'a.zip' }])), ['zip-nested'])
 })
 
