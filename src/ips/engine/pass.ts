@@ -96,7 +96,13 @@ export class Pass {
 
   /** Whether a value of the view meets a requirement. */
   anyMeets(view: View, bit: number): boolean {
-    if (this.#scanner === null) return true
+    const any = this.anyBits(view)
+    return any === null || ((any[bit >> 5] as number) & (1 << (bit & 31))) !== 0
+  }
+
+  /** Requirements that any value of the view meets; null: nobody knows, there is no scanner. */
+  anyBits(view: View): Uint32Array | null {
+    if (this.#scanner === null) return null
     let { any } = view
     if (any === null) {
       any = new Uint32Array((this.#scanner.size + 31) >> 5)
@@ -107,7 +113,7 @@ export class Pass {
       }
       view.any = any
     }
-    return ((any[bit >> 5] as number) & (1 << (bit & 31))) !== 0
+    return any
   }
 
   /** Whether a text meets a requirement. */
