@@ -35,6 +35,7 @@ export type BodyProblem =
   | 'zip-nested'
   | 'type-conflict'
   | 'charset-unknown'
+  | 'base64-count'
 
 /** A part of a multipart body that is a file. */
 export type FilePart = {
