@@ -1,4 +1,4 @@
-// Turns rule files into rule documents, lays the policy's modes and exceptions over them, and picks the packs in use.
+// Turns rule files into rule documents.
 import type {
   RuleCondition,
   RuleDocument,
@@ -6,14 +6,11 @@ import type {
   RuleRate,
   RuleTestRequest,
 } from '../ips/rule-document.ts'
-import type { RuleMode } from '../ips/rule-set.ts'
 import type { SourceLine } from '../policy/source-line.ts'
 import { warnOfEnd } from './compile-sources.ts'
 import type { Reporter } from './context.ts'
 import type { Path } from './read.ts'
-import type { WrittenPolicy } from './schema.ts'
 import type { WrittenCondition, WrittenRequest, WrittenRule } from './schema-rules.ts'
-import { suggestion } from './spelling.ts'
 
 /** A rule file as read. */
 export type RuleFile = {
@@ -100,120 +97,7 @@ function testRequest(written: WrittenRequest, at: SourceLine): RuleTestRequest {
 
 type Defined<T> = { [Key in keyof T]: Exclude<T[Key], undefined> }
 
-// Drops keys without a value: with exact optional types, absent and undefined differ.
-function defined<T extends object>(value: T): Defined<T> {
+/** Drops keys without a value: with exact optional types, absent and undefined differ. */
+export function defined<T extends object>(value: T): Defined<T> {
   return Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== undefined)) as Defined<T>
-}
-
-/** What the policy chooses of the rules. */
-export type RuleChoice = {
-  /** Packs of the profiles in use: what holds when the policy names none. */
-  readonly usualPacks: readonly { readonly pack: string; readonly at: SourceLine }[]
-  /** Profiles in use: rules for other products are left out. */
-  readonly products: readonly string[]
-  readonly siteIds: readonly string[]
-  readonly nowMs: number
-}
-
-/** The documents in use, with the policy's modes and exceptions in them. */
-export function chooseRules(
-  written: WrittenPolicy['rules'],
-  documents: readonly RuleDocument[],
-  choice: RuleChoice,
-  report: Reporter,
-): readonly RuleDocument[] {
-  const packs = [...new Set(documents.map(document => document.pack))]
-  const ids = documents.map(document => document.id)
-  for (const [index, pack] of (written.packs ?? []).entries()) {
-    if (!packs.includes(pack)) {
-      const hint = suggestion(pack, packs) ?? 'there are no rule files in rules/'
-      report.error(['rules', 'packs', index], `there is no rule pack ${JSON.stringify(pack)}`, hint)
-    }
-  }
-  const chosen = new Set(written.packs ?? ['generic', ...choice.usualPacks.map(entry => entry.pack)])
-  for (const key of Object.keys(written.modes)) {
-    if (ids.includes(key) || packs.includes(key)) continue
-    report.error(
-      ['rules', 'modes', key],
-      `there is no rule or rule pack ${JSON.stringify(key)}`,
-      suggestion(key, [...ids, ...packs]) ?? undefined,
-    )
-  }
-  const added = policyExceptions(written, documents, chosen, choice, report)
-  return documents
-    .filter(({ pack, products }) => chosen.has(pack) && isForOneOf(products, choice.products))
-    .map(document => ({
-      ...document,
-      mode: modeOf(written.modes, document),
-      except: [...document.except, ...(added.get(document.id) ?? [])],
-    }))
-}
-
-function isForOneOf(products: readonly string[] | null, inUse: readonly string[]): boolean {
-  return products === null || products.some(product => inUse.includes(product))
-}
-
-function modeOf(modes: Readonly<Record<string, RuleMode>>, document: RuleDocument): RuleMode {
-  return modes[document.id] ?? modes[document.pack] ?? document.mode
-}
-
-function policyExceptions(
-  written: WrittenPolicy['rules'],
-  documents: readonly RuleDocument[],
-  chosen: ReadonlySet<string>,
-  choice: RuleChoice,
-  report: Reporter,
-): ReadonlyMap<string, readonly RuleException[]> {
-  const out = new Map<string, RuleException[]>()
-  for (const [index, entry] of written.exceptions.entries()) {
-    const path: Path = ['rules', 'exceptions', index]
-    const target = documents.find(document => document.id === entry.rule)
-    if (target === undefined) {
-      report.error(
-        [...path, 'rule'],
-        `there is no rule ${JSON.stringify(entry.rule)}`,
-        suggestion(
-          entry.rule,
-          documents.map(document => document.id),
-        ) ?? undefined,
-      )
-      continue
-    }
-    if (!chosen.has(target.pack)) {
-      report.warn([...path, 'rule'], `rule ${entry.rule} is in pack ${target.pack}, which is not in use`)
-    }
-    if (entry.paths === undefined && entry.sources === undefined && entry.sites === undefined) {
-      report.error(
-        path,
-        'an exception needs at least one of paths, sources and sites',
-        `to switch the rule off everywhere, write modes: { ${entry.rule}: off }`,
-      )
-      continue
-    }
-    for (const [number, site] of (entry.sites ?? []).entries()) {
-      if (choice.siteIds.includes(site)) continue
-      report.error(
-        [...path, 'sites', number],
-        `there is no site ${JSON.stringify(site)}`,
-        suggestion(site, choice.siteIds) ?? undefined,
-      )
-    }
-    warnOfEnd(
-      [...path, 'expires'],
-      `the exception from rule ${entry.rule}`,
-      entry.expires,
-      choice.nowMs,
-      report,
-    )
-    const { rule, expires, sources, ...rest } = entry
-    const exceptions = out.get(rule) ?? []
-    exceptions.push({
-      ...defined(rest),
-      ...(sources === undefined ? {} : { sources: sources.map(range => range.text) }),
-      expiresMs: expires,
-      at: report.at(path),
-    })
-    out.set(rule, exceptions)
-  }
-  return out
 }

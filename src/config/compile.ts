@@ -121,6 +121,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
       ),
       products: [...profiles.keys()],
       siteIds: keysOf(source, 'sites'),
+      listenerIds: keysOf(source, 'listeners'),
       nowMs,
     },
     findings,

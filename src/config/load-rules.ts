@@ -1,10 +1,11 @@
 // Reads the rule files, has the rules in use compiled and tested, and turns what is wrong with them into problems.
 import type { RuleDocument, RuleProblem } from '../ips/rule-document.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
-import { compileRules } from '../ips/compile.ts'
+import { compileRules, DEFAULT_THRESHOLD } from '../ips/compile.ts'
 import { runRuleTests } from '../ips/rule-tests.ts'
 import type { Disk } from './compile.ts'
-import { chooseRules, ruleDocuments, type RuleChoice } from './compile-rules.ts'
+import { chooseRules, type RuleChoice } from './choose-rules.ts'
+import { ruleDocuments } from './compile-rules.ts'
 import { reporter, type Findings, type Reporter } from './context.ts'
 import { problemAt } from './problems.ts'
 import type { WrittenPolicy } from './schema.ts'
@@ -55,15 +56,21 @@ export function loadRules(
       findings.problems.push(problemAt(at, [], `there is no rule pack ${JSON.stringify(pack)} in rules/`))
     }
   }
-  const chosen = chooseRules(written, documents, choice, report)
+  const { documents: chosen, builtIn } = chooseRules(written, documents, choice, report)
   if (chosen.length === 0) {
     report.warn(['rules'], 'no rule is in use: known attacks on RMM servers are let through')
   }
-  const { ruleSet, problems } = compileRules(chosen)
+  const options = { threshold: written.threshold, builtIn }
+  const { ruleSet, problems } = compileRules(chosen, options)
   // Tests belong to the rule files: they hold for the modes that those state, whatever the policy makes of them.
-  const modes = new Map(documents.map(document => [document.id, document.mode]))
-  const asShipped = chosen.map(document => ({ ...document, mode: modes.get(document.id) ?? document.mode }))
-  const isChanged = chosen.some(document => document.mode !== modes.get(document.id))
+  const stated = new Map(documents.map(document => [document.id, document]))
+  const asShipped = chosen.map(document => {
+    const { mode, overrides } = stated.get(document.id) ?? document
+    return { ...document, mode, overrides }
+  })
+  const isChanged =
+    written.threshold !== DEFAULT_THRESHOLD ||
+    chosen.some(({ id, mode, overrides }) => mode !== stated.get(id)?.mode || overrides.length > 0)
   const shippedSet = isChanged ? compileRules(asShipped).ruleSet : ruleSet
   const failed: readonly RuleProblem[] = [...problems, ...runRuleTests(shippedSet, asShipped)]
   for (const problem of failed) {

@@ -1,5 +1,6 @@
 // Schema of portcullis.yaml. Its descriptions become the JSON Schema for editors and docs/policy-reference.md.
 import { z } from 'zod'
+import { DEFAULT_THRESHOLD } from '../ips/compile.ts'
 import { classLine } from './schema-profile.ts'
 import { classMap } from './schema-classes.ts'
 import { admin, directories, gateLimits, journal, listener, name, upstream } from './schema-gate.ts'
@@ -89,8 +90,20 @@ const geo = strict({
 
 const ruleMode = z.enum(['enforce', 'detect', 'off'])
 
+const ruleModeEntry = strict({
+  rule: id.optional().describe('Only this rule.'),
+  tag: id.optional().describe('Only rules with this tag.'),
+  pack: id.optional().describe('Only rules of this pack.'),
+  class: oneOrMany(trafficClass).optional().describe('Only requests of these classes.'),
+  site: oneOrMany(id).optional().describe('Only requests from these sites.'),
+  listener: oneOrMany(id).optional().describe('Only requests on these listeners.'),
+  mode: ruleMode,
+}).describe('Mode of rules in a place.')
+
 const ruleException = strict({
-  rule: id.describe('Id of the rule.'),
+  rule: id.optional().describe('Id of the rule.'),
+  tag: id.optional().describe('Instead of rule: all rules with this tag.'),
+  pack: id.optional().describe('Instead of rule: all rules of this pack.'),
   paths: oneOrMany(z.string().startsWith('/', 'must begin with /').max(400))
     .optional()
     .describe('Only on these paths and below them (decoded, in small letters).'),
@@ -102,7 +115,9 @@ const ruleException = strict({
   reason,
   owner,
   expires: lastDay,
-}).describe('Keeps a rule from acting in a place. At least one of paths, fields, sources or sites.')
+}).describe(
+  'Keeps rules from acting in a place. One of rule, tag and pack, and at least one of paths, sources and sites.',
+)
 
 const rules = strict({
   packs: z
@@ -110,10 +125,19 @@ const rules = strict({
     .optional()
     .describe('Rule packs in use; left out: those of the profiles in use, and generic.'),
   modes: z
-    .record(id, ruleMode)
+    .union([z.record(id, ruleMode), z.array(ruleModeEntry).max(500)])
     .default({})
     .describe(
-      'Mode by rule or by pack: enforce, detect (record, let pass) or off. A rule’s own line comes before its pack’s.',
+      'Mode by rule or by pack: enforce, detect (record, let pass) or off. As a list, also by tag, class, site and listener: `- { tag: sqli, class: console, mode: detect }`. The most specific entry counts: one for a rule before one for a tag before one for a pack before one for none of them; then one for a site before one for a listener before one for a class; then the last.',
+    ),
+  threshold: z
+    .number()
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(DEFAULT_THRESHOLD)
+    .describe(
+      'Points at which rules that score refuse a request together: critical 5, high 4, medium 3, low 2. The refusal is a hit of the rule score-threshold.',
     ),
   exceptions: z.array(ruleException).default([]).describe('Places where a rule does not act.'),
 }).describe('Which rules hold, and where they do not.')

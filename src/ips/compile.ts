@@ -1,7 +1,7 @@
 // Compiles rule documents into a rule set.
 import { compileRule, type CompiledRule } from './compiled-rule.ts'
 import { MAX_WORK } from './engine/engine.ts'
-import { DEFAULT_BUILT_IN } from './hits.ts'
+import { BUILT_IN_RULES } from './built-in.ts'
 import { makeJudge } from './judge.ts'
 import type { RuleDocument, RuleProblem } from './rule-document.ts'
 import type { RuleInfo, RuleSet } from './rule-set.ts'
@@ -37,7 +37,7 @@ export function compileRules(
   const bits = new SourceBits()
   const seen = new Set<string>()
   const rules: CompiledRule[] = []
-  const builtIn = options.builtIn ?? DEFAULT_BUILT_IN
+  const builtIn = options.builtIn ?? BUILT_IN_RULES
   for (const document of documents) {
     const before = problems.length
     if (seen.has(document.id) || builtIn.some(({ id }) => id === document.id)) {

@@ -1,7 +1,7 @@
 // Turns what fired into hits: mode by place, exceptions, points, and the refusal of the gate's own rules.
 import type { RequestFacts } from '../policy/facts.ts'
 import type { SourceLine } from '../policy/source-line.ts'
-import { BUILT_IN_RULES, type BuiltInId } from './built-in.ts'
+import type { BuiltInId } from './built-in.ts'
 import type { CompiledRule } from './compiled-rule.ts'
 import type { Engine, Firing } from './engine/engine.ts'
 import type { Found, Pass } from './engine/pass.ts'
@@ -136,9 +136,6 @@ export class Weighing {
 }
 
 type Weighed = { readonly found: Found | null; readonly exception: SourceLine | null }
-
-/** The rules of the gate itself as nothing but the built-in defaults set them. */
-export const DEFAULT_BUILT_IN: readonly RuleDocument[] = BUILT_IN_RULES
 
 function makeHit(
   { id, title, severity, at }: RuleDocument,

@@ -1,0 +1,63 @@
+// Picks the rules in use and lays the policy's modes and exceptions over them.
+import { BUILT_IN_PACK, BUILT_IN_RULES } from '../ips/built-in.ts'
+import type { RuleDocument } from '../ips/rule-document.ts'
+import type { SourceLine } from '../policy/source-line.ts'
+import type { Reporter } from './context.ts'
+import { policyExceptions } from './rule-exceptions.ts'
+import { policyModes } from './rule-modes.ts'
+import type { WrittenPolicy } from './schema.ts'
+import { suggestion } from './spelling.ts'
+
+/** What the policy chooses of the rules. */
+export type RuleChoice = {
+  /** Packs of the profiles in use: what holds when the policy names none. */
+  readonly usualPacks: readonly { readonly pack: string; readonly at: SourceLine }[]
+  /** Profiles in use: rules for other products are left out. */
+  readonly products: readonly string[]
+  readonly siteIds: readonly string[]
+  readonly listenerIds: readonly string[]
+  readonly nowMs: number
+}
+
+/** Rules in use. */
+export type ChosenRules = {
+  readonly documents: readonly RuleDocument[]
+  /** The rules of the gate itself. */
+  readonly builtIn: readonly RuleDocument[]
+}
+
+/** The documents in use, with the policy's modes and exceptions in them. */
+export function chooseRules(
+  written: WrittenPolicy['rules'],
+  documents: readonly RuleDocument[],
+  choice: RuleChoice,
+  report: Reporter,
+): ChosenRules {
+  const packs = [...new Set(documents.map(document => document.pack))]
+  for (const [index, pack] of (written.packs ?? []).entries()) {
+    if (!packs.includes(pack)) {
+      const hint = suggestion(pack, packs) ?? 'there are no rule files in rules/'
+      report.error(['rules', 'packs', index], `there is no rule pack ${JSON.stringify(pack)}`, hint)
+    }
+  }
+  const chosen = new Set(written.packs ?? ['generic', ...choice.usualPacks.map(entry => entry.pack)])
+  chosen.add(BUILT_IN_PACK)
+  const all = [...documents, ...BUILT_IN_RULES]
+  const modes = policyModes(written.modes, all, choice, report)
+  const added = policyExceptions(written.exceptions, all, chosen, choice, report)
+  const laidOver = (document: RuleDocument): RuleDocument => ({
+    ...document,
+    ...modes(document),
+    except: [...document.except, ...(added.get(document.id) ?? [])],
+  })
+  return {
+    documents: documents
+      .filter(({ pack, products }) => chosen.has(pack) && isForOneOf(products, choice.products))
+      .map(laidOver),
+    builtIn: BUILT_IN_RULES.map(laidOver),
+  }
+}
+
+function isForOneOf(products: readonly string[] | null, inUse: readonly string[]): boolean {
+  return products === null || products.some(product => inUse.includes(product))
+}
