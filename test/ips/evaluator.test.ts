@@ -60,7 +60,9 @@ function has(text: string, requires = true): Operator {
   return {
     id: `has ${text}`,
     cost: 1,
-    requires: requires ? [Array.from(text, char => [[char.charCodeAt(0), char.charCodeAt(0)] as const])] : null,
+    requires: requires
+      ? [Array.from(text, char => [[char.charCodeAt(0), char.charCodeAt(0)] as const])]
+      : null,
     find: value => {
       const index = value.indexOf(text)
       return index < 0 ? null : { at: index, length: text.length }

@@ -18,6 +18,8 @@ export type PatternMatch = { readonly index: number; readonly groups: readonly (
 export type Pattern = {
   readonly source: string
   readonly requirement: Requirement | null
+  /** Index of each named group. */
+  readonly groupNames: ReadonlyMap<string, number>
   readonly test: (text: string) => boolean
   /** Leftmost match as Perl would choose it (first alternative wins), with captures; null: none. */
   readonly exec: (text: string) => PatternMatch | null
