@@ -115,6 +115,7 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'head-too-large':
     case 'target-invalid':
     case 'websocket-invalid':
+    case 'rate-limited':
     case 'draining':
       return problem('protocol', `${address} was refused ${times} because ${because}.`, fixes.remedyOf(kind))
   }

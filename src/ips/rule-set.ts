@@ -2,7 +2,9 @@
 import type { HelloFacts, RequestFacts } from '../policy/facts.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { SourceLine } from '../policy/source-line.ts'
+import type { CountedRequest } from './counting.ts'
 import type { MessageFacts } from './parts/inspected.ts'
+import type { RateRule } from './rate/rate-rule.ts'
 import type { ModeOverride, RuleRate } from './rule-document.ts'
 import type { RulePhase } from './rule.ts'
 
@@ -64,6 +66,19 @@ export type RuleSet = {
   readonly matchMessage: (facts: RequestFacts, scope: RuleScope, message: MessageFacts) => readonly RuleHit[]
   /** Judges a ClientHello. */
   readonly matchHello: (hello: HelloFacts, scope: HelloScope) => readonly RuleHit[]
+  /** Rules that count, for the memory of the counting. */
+  readonly rateRules: readonly RateRule[]
+  /** The rules that count a request, as far as its head decides; all of them when it has no body. */
+  readonly countHead: (facts: RequestFacts, scope: RuleScope) => readonly CountedRequest[]
+  /** Whether a rule that counts has to see the body. */
+  readonly countsBody: (facts: RequestFacts, scope: RuleScope) => boolean
+  /** The rules that count a request by its body; never those of `countHead` again. */
+  readonly countBody: (
+    facts: RequestFacts,
+    scope: RuleScope,
+    body: Uint8Array,
+    complete: boolean,
+  ) => readonly CountedRequest[]
   /** What each rule cost since the set was made. */
   readonly counters: () => readonly RuleCounter[]
 }

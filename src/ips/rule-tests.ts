@@ -1,5 +1,6 @@
 // Runs what rules carry as their tests: every `fires` must be recognised by that rule, every `quiet` must not.
 import { compileRules } from './compile.ts'
+import { isEverOver } from './rate/replay.ts'
 import type { RuleDocument, RuleProblem, RuleTestRequest } from './rule-document.ts'
 import type { RuleHit, RuleScope, RuleSet } from './rule-set.ts'
 import { messagesOf, requestOf, helloOf } from './test-request.ts'
@@ -66,6 +67,7 @@ function hitsOf(
     sourceText: test.from ?? '198.51.100.7',
     nowMs: 0,
   }
+  if (document.rate !== null) return countedHits(ruleSet, test, scope)
   const hits: RuleHit[] = []
   if (test.hello !== undefined || test.request === null) {
     hits.push(...ruleSet.matchHello(helloOf(test.hello ?? {}), scope))
@@ -81,6 +83,31 @@ function hitsOf(
   const wanted = facts.webSocket ? ruleSet.messagesWanted(facts, scope) : 0
   for (const message of messagesOf(test).slice(0, wanted)) {
     hits.push(...ruleSet.matchMessage(facts, scope, message))
+  }
+  return hits
+}
+
+/** Hits of rules that count, for as many requests as the test says, and of all others for one of them. */
+function countedHits(
+  ruleSet: RuleSet,
+  test: RuleTestRequest,
+  scope: RuleScope,
+): readonly RuleHit[] | undefined {
+  const request = test.request === null ? undefined : requestOf(test, test.request)
+  if (request === undefined) return undefined
+  const { facts, body } = request
+  const hits: RuleHit[] = [...ruleSet.matchHead(facts, scope)]
+  const counted = [...ruleSet.countHead(facts, scope)]
+  if (body !== null && ruleSet.wantsBody(facts, scope)) {
+    hits.push(...ruleSet.matchBody(facts, scope, body, true))
+  }
+  if (body !== null && ruleSet.countsBody(facts, scope)) {
+    counted.push(...ruleSet.countBody(facts, scope, body, true))
+  }
+  const { times = 1, withinMs = 1000, status = 200 } = test
+  for (const { rule, user, hit } of counted) {
+    const played = { rule, user, source: scope.sourceText, class: scope.class, path: facts.path }
+    if (isEverOver({ ...played, times, withinMs, status })) hits.push(hit)
   }
   return hits
 }

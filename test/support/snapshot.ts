@@ -53,6 +53,10 @@ export const noRules: RuleSet = {
   messagesWanted: () => 0,
   matchMessage: () => [],
   matchHello: () => [],
+  rateRules: [],
+  countHead: () => [],
+  countsBody: () => false,
+  countBody: () => [],
   counters: () => [],
 }
 

@@ -2,6 +2,7 @@
 import type { RuleHit } from '../../ips/rule-set.ts'
 import type { ClientFields, Ending, EventFields, HelloFields, Reporter } from '../../journal/events.ts'
 import type { TrafficClass } from '../../policy/classes.ts'
+import { enforces } from '../../policy/rule-hits.ts'
 import type { ConnectionFacts } from '../../policy/standing.ts'
 import type { Refusal } from '../../policy/verdict.ts'
 import { countryWord } from '../../policy/who.ts'
@@ -136,4 +137,27 @@ export function reportRefusal(
     webSocket: record.webSocket,
     userAgent: record.userAgent,
   })
+}
+
+/** Reports hits that did not act: of rules set to detect, and of rules with an exception. */
+export function reportDetections(
+  { reporter, newReference }: { readonly reporter: Reporter; readonly newReference: () => string },
+  connection: OpenConnection,
+  facts: ConnectionFacts,
+  { host, method, path, class: trafficClass }: RequestRecord,
+  hits: readonly RuleHit[],
+): void {
+  const reference = newReference()
+  for (const hit of hits) {
+    if (enforces(hit)) continue
+    reporter.report('rule.detected', {
+      ...clientFields(connection, facts),
+      reference,
+      host,
+      method,
+      path,
+      class: trafficClass ?? 'other',
+      hit,
+    })
+  }
 }

@@ -1,11 +1,11 @@
 // One request from its parsed head to its closing event: verdict, limits, body, answer of the gate, report.
 import { normaliseTarget } from '../../ips/target.ts'
+import type { CountedRequest } from '../../ips/counting.ts'
 import type { RuleHit } from '../../ips/rule-set.ts'
 import type { Ending } from '../../journal/events.ts'
 import { afterRules, classPolicy, decideRequest } from '../../policy/decide-request.ts'
 import type { RequestFacts } from '../../policy/facts.ts'
 import { REASONS } from '../../policy/reasons.ts'
-import { enforces } from '../../policy/rule-hits.ts'
 import { ruleScope } from '../../policy/rule-scope.ts'
 import { BUILT_IN, formatSourceLine } from '../../policy/source-line.ts'
 import type { ConnectionFacts, RequestVerdict } from '../../policy/standing.ts'
@@ -16,9 +16,10 @@ import { HeldBody } from './held-body.ts'
 import type { HttpConnection } from './http-connection.ts'
 import { ownAnswer, prefersJson } from './refusal-page.ts'
 import type { HeadProblem, RequestHead } from './request-head.ts'
+import { RequestRates } from './request-rates.ts'
 import {
-  clientFields,
   closedFields,
+  reportDetections,
   reportedPath,
   reportRefusal,
   type RequestRecord,
@@ -65,6 +66,10 @@ export class RequestRun implements BodySink {
   private request: RequestFacts | null = null
   private upstream: UpstreamSide | null = null
   private counted = false
+  private retryAfterSeconds = RETRY_AFTER_SECONDS
+  private rates: RequestRates | null = null
+  /** Rules that do not count want the body. */
+  private matchesBody = false
 
   constructor(conn: HttpConnection, head: RequestHead) {
     this.conn = conn
@@ -164,7 +169,8 @@ export class RequestRun implements BodySink {
   }
 
   /** Notes when the head of the upstream's answer came. */
-  upstreamAnswered(): void {
+  upstreamAnswered(status: number, headers: readonly string[]): void {
+    this.rates?.answered(status, headers)
     this.record.upstreamMs = this.conn.services.clock.monotonicMs() - this.record.startedMs
   }
 
@@ -267,13 +273,18 @@ export class RequestRun implements BodySink {
   }
 
   private proceed(allowed: AllowedRequest, request: RequestFacts): void {
+    const { snapshot } = this.facts.standing
+    const { rules } = snapshot
+    this.conn.services.rates.under(snapshot)
+    const scope = ruleScope(this.facts, allowed.class, request.nowMs)
+    if (!this.passesRates(allowed, request, rules.countHead(request, scope))) return
     this.upstream = new UpstreamSide(this, this.conn, this.head, allowed)
     if (this.bodyOver) {
       this.upstream.forward()
       return
     }
-    const { rules } = this.facts.standing.snapshot
-    const judging = rules.wantsBody(request, ruleScope(this.facts, allowed.class, request.nowMs))
+    this.matchesBody = rules.wantsBody(request, scope)
+    const judging = this.matchesBody || rules.countsBody(request, scope)
     this.held = new HeldBody(judging)
     if (this.head.expectContinue) this.conn.out.say(CONTINUE)
     if (!judging) this.upstream.forward()
@@ -286,20 +297,34 @@ export class RequestRun implements BodySink {
     const body = held.joined()
     const cut = body.length > limits.inspectBytes
     const judged = cut ? body.subarray(0, limits.inspectBytes) : body
-    const hits = rules.matchBody(
-      request,
-      ruleScope(this.facts, allowed.class, request.nowMs),
-      judged,
-      complete && !cut,
-    )
+    const scope = ruleScope(this.facts, allowed.class, request.nowMs)
+    const whole = complete && !cut
+    const hits = this.matchesBody ? rules.matchBody(request, scope, judged, whole) : NO_HITS
     const verdict = afterRules(allowed.class, allowed.name, allowed.policy, hits)
     this.reportDetections(hits)
     if (!verdict.allow) {
       this.refuse(verdict.refusal, allowed.class, hits)
       return
     }
+    if (!this.passesRates(allowed, request, rules.countBody(request, scope, judged, whole))) return
     held.judging = false
     this.upstream?.forward()
+  }
+
+  /** Asks rules that count. Returns false when the request was refused. */
+  private passesRates(
+    allowed: AllowedRequest,
+    request: RequestFacts,
+    counted: readonly CountedRequest[],
+  ): boolean {
+    if (counted.length === 0) return true
+    const { conn, facts, record } = this
+    this.rates ??= new RequestRates(conn.services, conn.connection, facts, record, request.path)
+    const refused = this.rates.ask(counted, allowed.class)
+    if (refused === null) return true
+    this.retryAfterSeconds = refused.retryAfterSeconds
+    this.refuse(refused.refusal, allowed.class, refused.hits)
+    return false
   }
 
   private refuseProblem(problem: HeadProblem): void {
@@ -341,7 +366,7 @@ export class RequestRun implements BodySink {
   private answer(status: number, code: string, because: string, reference: string): void {
     const { conn, head, record } = this
     this.close ||= !this.bodyOver || conn.closesNext() || head.webSocket
-    const retryAfterSeconds = status === 429 || status >= 502 ? RETRY_AFTER_SECONDS : null
+    const retryAfterSeconds = status === 429 || status >= 502 ? this.retryAfterSeconds : null
     const allowedMethods = status === 405 ? this.allowedMethods() : null
     const form = {
       json: prefersJson(record.class, this.headers.get('accept')),
@@ -358,30 +383,16 @@ export class RequestRun implements BodySink {
     return methods ?? USUAL_METHODS
   }
 
-  /** Hits that did not act: of rules set to detect, and of rules with an exception. */
   private reportDetections(hits: readonly RuleHit[]): void {
-    if (hits.length === 0) return
     const { conn, record } = this
-    const { services } = conn
-    const reference = services.newReference()
-    for (const hit of hits) {
-      if (enforces(hit)) continue
-      services.reporter.report('rule.detected', {
-        ...clientFields(conn.connection, this.facts),
-        reference,
-        host: record.host,
-        method: record.method,
-        path: record.path,
-        class: record.class ?? 'other',
-        hit,
-      })
-    }
+    if (hits.length > 0) reportDetections(conn.services, conn.connection, this.facts, record, hits)
   }
 
   /** Lets go of everything that the request held. */
   private leave(): void {
     this.over = true
     this.upstream?.abort()
+    this.rates?.over()
     if (this.counted && this.allowed !== null)
       this.conn.services.sources.done(this.conn.source, this.allowed.class)
   }

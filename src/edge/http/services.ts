@@ -9,6 +9,7 @@ import type { Digest } from '../../policy/decide-request.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
 import type { CurrentPolicy } from '../connection.ts'
 import { Deadlines, type HttpClock } from './deadlines.ts'
+import { GateRates } from './request-rates.ts'
 
 /** What the composition root gives the HTTP edge. */
 export type HttpDependencies = {
@@ -28,6 +29,7 @@ export type HttpDependencies = {
 export type HttpServices = HttpDependencies & {
   readonly deadlines: Deadlines
   readonly sources: Sources
+  readonly rates: GateRates
   readonly turnEnd: TurnEnd
 }
 
@@ -37,6 +39,7 @@ export function httpServices(dependencies: HttpDependencies): HttpServices {
     ...dependencies,
     deadlines: new Deadlines(dependencies.clock),
     sources: new Sources(),
+    rates: new GateRates(),
     turnEnd: new TurnEnd(),
   }
 }
