@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { openAdminServer, type AdminServer } from './admin/server.ts'
 import { ensureAdminToken } from './admin/token.ts'
 import { adminRoutes } from './admin/routes.ts'
-import type { ReloadResult } from './admin/reload-result.ts'
+import type { ReloadOptions, ReloadResult } from './admin/reload-result.ts'
 import type { RejectedPolicy } from './admin/status.ts'
 import { diffSnapshots } from './config/diff.ts'
 import { loadPolicy, POLICY_FILE } from './config/load.ts'
@@ -19,7 +19,6 @@ import { createUpstreams } from './forward/upstreams.ts'
 import { createForwarder } from './forward/wire-forwarder.ts'
 import { bundledDatabases } from './geo/bundled.ts'
 import { createCountryLookup } from './geo/lookup.ts'
-import type { EventFields } from './journal/events.ts'
 import { createLedger } from './journal/ledger.ts'
 import type { LineSink } from './journal/line-sink.ts'
 import { createMetrics } from './journal/metrics.ts'
@@ -30,6 +29,9 @@ import { storeFile } from './journal/store-file.ts'
 import { buildOverlay } from './journal/store-overlay.ts'
 import { PortcullisError } from './policy/error.ts'
 import type { Snapshot } from './policy/snapshot.ts'
+import { createPolicyGuard, type PolicyGuard } from './policy-guard.ts'
+import { createPolicyHistory } from './policy-history.ts'
+import { adminFailure, loadedFields, messageOf } from './own-events.ts'
 import { startExpiryWarnings } from './expiry-warnings.ts'
 import { connectionGauges, gateStatus } from './status.ts'
 
@@ -50,13 +52,16 @@ export type StartOptions = {
   readonly watch: boolean
 }
 
+/** What asked for a reload. */
+type ReloadTrigger = 'file' | 'signal' | 'command' | 'guard'
+
 /** A running gate. */
 export type Portcullis = {
   readonly gate: Gate
   readonly snapshot: () => Snapshot
   readonly adminEndpoint: () => AdminServer['endpoint'] | null
   readonly reporter: JournalReporter
-  readonly reload: (trigger: 'file' | 'signal' | 'command', closeRefused?: boolean) => Promise<ReloadResult>
+  readonly reload: (trigger: ReloadTrigger, options?: ReloadOptions) => Promise<ReloadResult>
   /** Drains, closes everything and resolves when nothing is left. */
   readonly stop: () => Promise<void>
 }
@@ -92,6 +97,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   const stateDir = first.snapshot.directories.state
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
 
+  let guard: PolicyGuard | null = null
   // The journal comes first: everything after it reports.
   const metrics = createMetrics({ clock })
   const ledger = createLedger()
@@ -114,7 +120,13 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     logDestination: options.standardLines,
     metrics,
     store,
-    ledger,
+    ledger: {
+      ...ledger,
+      record: (name, fields, nowMs) => {
+        ledger.record(name, fields, nowMs)
+        guard?.record(name, fields, nowMs)
+      },
+    },
     clock,
   })
   const internalError = (where: string, cause: unknown): void =>
@@ -141,6 +153,8 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     pid: options.pid,
   })
   reporter.report('policy.loaded', loadedFields(first.snapshot, [], warnings))
+  const history = createPolicyHistory(stateDir, policyDirectory, internalError)
+  history.record(first.snapshot, { atMs: startedMs, who: 'start', why: '', changes: [] })
 
   // What decisions need, then what they lead to.
   const countries = await createCountryLookup({
@@ -197,15 +211,12 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   metrics.addGauges(connectionGauges(parts, current))
 
   let reloading: Promise<unknown> = Promise.resolve()
-  const reload: Portcullis['reload'] = (trigger, closeRefused = false) => {
-    const done = reloading.then(() => reloadNow(trigger, closeRefused))
+  const reload: Portcullis['reload'] = (trigger, options = {}) => {
+    const done = reloading.then(() => reloadNow(trigger, options))
     reloading = done.catch(() => undefined)
     return done
   }
-  const reloadNow = async (
-    trigger: 'file' | 'signal' | 'command',
-    closeRefused: boolean,
-  ): Promise<ReloadResult> => {
+  const reloadNow = async (trigger: ReloadTrigger, options: ReloadOptions): Promise<ReloadResult> => {
     reporter.report('policy.reloading', { trigger })
     const old = inForce.snapshot
     const result = load()
@@ -231,9 +242,20 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       watcher?.refresh()
       reporter.report('policy.loaded', loadedFields(snapshot, changes, warnings))
     }
+    const { who = trigger, why = '' } = options
+    const { previous, version } = history.record(snapshot, { atMs: clock(), who, why, changes })
+    if (options.guard !== undefined && version !== null && previous !== null)
+      guard?.watch(options.guard, version, previous)
+    else if (snapshot.id !== old.id) guard?.release()
     if (trigger !== 'file') await Promise.all([certificates.reload(), countries.reload(), refreshOverlay()])
-    return { ok: true, id: snapshot.id, changes, warnings, closed: closeRefused ? gate.cutRefused() : 0 }
+    const closed = options.closeRefused === true ? gate.cutRefused() : 0
+    return { ok: true, id: snapshot.id, version: version?.number ?? null, changes, warnings, closed }
   }
+  guard = createPolicyGuard(reporter, clock, async (to, why) => {
+    history.restore(to)
+    const result = await reload('guard', { who: 'the guard', why })
+    if (!result.ok) internalError('guard', new Error(result.problems.join('; ')))
+  })
   const routes = adminRoutes({
     status: () =>
       gateStatus({
@@ -247,7 +269,8 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
         pid: options.pid,
         memory: options.memory,
       }),
-    reload: closeRefused => reload('command', closeRefused),
+    reload: options => reload('command', options),
+    guard: () => guard?.state() ?? null,
     addEntry: async entry => {
       const added = await store.call('addOverlayEntry', entry)
       await refreshOverlay()
@@ -295,6 +318,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
 
   const close = async (connectionsCut: number): Promise<void> => {
     expiryWarnings.stop()
+    guard?.stop()
     watcher?.close()
     await Promise.all([leftAdmin, admin?.close()])
     await gate.close()
@@ -357,26 +381,4 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     reload,
     stop: () => (stopping ??= gate.drain(inForce.snapshot.limits.drainMs).then(close)),
   }
-}
-
-function loadedFields(
-  snapshot: Snapshot,
-  changes: readonly string[],
-  warnings: readonly string[],
-): EventFields['policy.loaded'] {
-  return { id: snapshot.id, files: snapshot.files.length, changes, warnings }
-}
-
-function adminFailure({ admin }: Snapshot, cause: unknown): EventFields['listener.failed'] {
-  return {
-    listener: 'admin',
-    host: admin.endpoint.host,
-    port: admin.endpoint.port,
-    problem: messageOf(cause),
-    remedy: 'Choose another admin.address, or stop what uses this one.',
-  }
-}
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause)
 }

@@ -2,14 +2,16 @@
 import type { NewOverlayEntry, OverlayEntry, OverlayKind } from '../journal/store-overlay.ts'
 import { parseCidr } from '../net/cidr.ts'
 import { CLASSES, type TrafficClass } from '../policy/classes.ts'
-import type { ReloadResult } from './reload-result.ts'
+import type { ReloadOptions, ReloadResult } from './reload-result.ts'
 import type { AdminAnswer, AdminRoute } from './server.ts'
 import type { GateStatus } from './status.ts'
 
 /** What the routes do, given by the composition root. */
 export type AdminActions = {
   readonly status: () => GateStatus
-  readonly reload: (closeRefused: boolean) => Promise<ReloadResult>
+  readonly reload: (options: ReloadOptions) => Promise<ReloadResult>
+  /** What the guard watches; null: nothing. */
+  readonly guard: () => unknown
   readonly addEntry: (entry: NewOverlayEntry) => Promise<OverlayEntry>
   readonly removeEntries: (
     kind: OverlayKind,
@@ -27,7 +29,11 @@ const MAX_TEXT = 300
 export function adminRoutes(actions: AdminActions): Readonly<Record<string, AdminRoute>> {
   return {
     'GET /v1/status': () => ok(actions.status()),
-    'POST /v1/reload': async ({ body }) => ok(await actions.reload(field(body, 'closeRefused') === true)),
+    'POST /v1/reload': async ({ body }) => {
+      const options = readReload(body)
+      return typeof options === 'string' ? bad(options) : ok(await actions.reload(options))
+    },
+    'GET /v1/guard': () => ok({ watching: actions.guard() }),
     'GET /v1/overlay': async () => ok({ entries: await actions.entries() }),
     'POST /v1/overlay': async ({ body }) => {
       const entry = readEntry(body)
@@ -46,6 +52,27 @@ export function adminRoutes(actions: AdminActions): Readonly<Record<string, Admi
       return ok({})
     },
   }
+}
+
+const MAX_GUARD_MS = 86_400_000
+
+function readReload(body: unknown): ReloadOptions | string {
+  const who = textOf(body, 'who')
+  const why = textOf(body, 'why')
+  const wanted = field(body, 'guard')
+  const options = {
+    closeRefused: field(body, 'closeRefused') === true,
+    ...(who === undefined ? {} : { who }),
+    ...(why === undefined ? {} : { why }),
+  }
+  if (wanted === undefined || wanted === null) return options
+  const windowMs = field(wanted, 'windowMs')
+  const windows = field(wanted, 'windows')
+  const isSpan = Number.isInteger(windowMs) && Number(windowMs) >= 1_000
+  const isCount = Number.isInteger(windows) && Number(windows) >= 1
+  if (!isSpan || !isCount || Number(windowMs) * Number(windows) > MAX_GUARD_MS)
+    return 'guard is windowMs (at least 1000) and windows (at least 1), together at most a day'
+  return { ...options, guard: { windowMs: Number(windowMs), windows: Number(windows) } }
 }
 
 function readEntry(body: unknown): NewOverlayEntry | string {

@@ -1,5 +1,6 @@
 // The list of commands, in the order of the help page.
 import type { Command } from './command.ts'
+import { applyCommand } from './commands/apply.ts'
 import { certCommand } from './commands/cert.ts'
 import { checkCommand } from './commands/check.ts'
 import { demoCommand } from './commands/demo.ts'
@@ -9,6 +10,7 @@ import { explainCommand } from './commands/explain.ts'
 import { generateCommand } from './commands/generate.ts'
 import { allowCommand, banCommand, denyCommand, unbanCommand } from './commands/overlay.ts'
 import { geoCommand } from './commands/geo.ts'
+import { diffCommand, historyCommand, rollbackCommand } from './commands/history.ts'
 import { planCommand } from './commands/plan.ts'
 import { reloadCommand } from './commands/reload.ts'
 import { rulesCommand } from './commands/rules.ts'
@@ -31,6 +33,10 @@ export const COMMANDS: readonly Command[] = [
   banCommand,
   unbanCommand,
   planCommand,
+  applyCommand,
+  historyCommand,
+  diffCommand,
+  rollbackCommand,
   reloadCommand,
   certCommand,
   rulesCommand,

@@ -161,6 +161,7 @@ export function applyLimits(start: ClassLimits, written: WrittenLimits): ClassLi
     concurrentPerSource: written.concurrentPerSource ?? start.concurrentPerSource,
     maxResponseBytes: written.maxResponse ?? start.maxResponseBytes,
     methods: written.methods === undefined ? start.methods : new Set(written.methods),
+    whenUnread: written.whenUnread ?? start.whenUnread,
   }
 }
 
@@ -178,6 +179,7 @@ export function widerLimits(a: ClassLimits, b: ClassLimits): ClassLimits {
         ? 0
         : Math.max(a.maxResponseBytes, b.maxResponseBytes),
     methods: a.methods === null || b.methods === null ? null : new Set([...a.methods, ...b.methods]),
+    whenUnread: a.whenUnread === 'refuse' && b.whenUnread === 'refuse' ? 'refuse' : 'record',
   }
 }
 

@@ -265,6 +265,9 @@ function gateLimits(written: WrittenPolicy['limits']): Snapshot['limits'] {
     keepAliveMs: written.keepAlive,
     requestsPerConnection: written.requestsPerConnection,
     inspectBytes: written.inspectSize,
+    messageBytes: written.messageSize,
+    heldBytes: written.heldMemory,
+    heldBytesPerSecond: written.heldRate,
     upstreamConnectMs: written.upstreamConnect,
     drainMs: written.drain,
   }

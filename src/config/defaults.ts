@@ -36,10 +36,16 @@ const USUAL: ClassLimits = {
   concurrentPerSource: 2_000,
   maxResponseBytes: 0,
   methods: null,
+  whenUnread: 'refuse',
 }
 
 // Agents upload whatever a script collects, and a fleet may stand behind one address.
-const AGENT: ClassLimits = { ...USUAL, maxBodyBytes: 16 * GIB, concurrentPerSource: 5_000 }
+const AGENT: ClassLimits = {
+  ...USUAL,
+  maxBodyBytes: 16 * GIB,
+  concurrentPerSource: 5_000,
+  whenUnread: 'record',
+}
 
 const LIMITS: Readonly<Record<TrafficClass, ClassLimits>> = {
   agent: AGENT,

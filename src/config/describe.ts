@@ -61,6 +61,7 @@ export function limitsText(limits: ClassLimits): Readonly<Record<string, string>
     concurrentPerSource: String(limits.concurrentPerSource),
     maxResponse: limits.maxResponseBytes === 0 ? 'none' : formatSize(limits.maxResponseBytes),
     methods: limits.methods === null ? 'all' : [...limits.methods].join(', '),
+    whenUnread: limits.whenUnread,
   }
 }
 

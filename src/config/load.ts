@@ -17,6 +17,11 @@ export type LoadOptions = {
   readonly nowMs: number
   /** Absolute path that takes the place of `directories.state`. */
   readonly stateDir?: string
+  /**
+   * Absolute path of the directory that the policy is meant for, when it is read from elsewhere (a candidate, an older
+   * version): other directories are relative to it.
+   */
+  readonly meantFor?: string
   /** How messages name the policy directory; `policies` when left out. */
   readonly label?: string
 }
@@ -39,7 +44,7 @@ export function loadPolicy(options: LoadOptions): LoadResult {
     const source = disk.yaml(file)
     if (source === null) return failed(findings)
     const snapshot = compilePolicy(source, disk, {
-      directory: options.directory,
+      directory: options.meantFor ?? options.directory,
       nowMs: options.nowMs,
       stateDir: options.stateDir ?? null,
       findings,

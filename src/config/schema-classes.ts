@@ -46,6 +46,12 @@ export const classLimits = strict({
   methods: oneOrMany(method)
     .optional()
     .describe('Request methods that the class accepts; all when left out.'),
+  whenUnread: z
+    .enum(['refuse', 'record'])
+    .optional()
+    .describe(
+      'What becomes of a body or WebSocket message that rules want and cannot read whole: longer than inspectSize or messageSize, in an unknown or broken coding, or while heldMemory is full. refuse: nothing passes unseen. record: judged as far as it was read, passed on, and reported. Left out: refuse for enroll, console, api and other, record for the others.',
+    ),
 }).describe('Limits of a class.')
 
 /** Limits as read. */

@@ -185,7 +185,22 @@ export const gateLimits = strict({
   requestsPerConnection: count(1, 10_000_000).default(100_000).describe('Requests on one connection.'),
   inspectSize: size(1_024, 16_777_216)
     .prefault('128KiB')
-    .describe('Longest part of a body that rules look at.'),
+    .describe('Longest body that is held for rules, and the part of a longer one that they look at.'),
+  messageSize: size(1_024, 1_048_576)
+    .prefault('64KiB')
+    .describe(
+      'Longest WebSocket message that is held for rules, and the part of a longer one that they look at.',
+    ),
+  heldMemory: size(1_048_576, 16 * 1024 ** 3)
+    .prefault('64MiB')
+    .describe(
+      'Memory for all bodies and messages that are held at one time. When it is full, whenUnread decides.',
+    ),
+  heldRate: size(1, 1_048_576, 0)
+    .prefault('1KiB')
+    .describe(
+      'Slowest rate per second at which a body or message may arrive while it is held, after its first 10 s.',
+    ),
   upstreamConnect: duration(100, 60_000)
     .prefault('5s')
     .describe('Longest wait for a connection to the RMM server.'),

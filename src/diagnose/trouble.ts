@@ -116,6 +116,13 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'target-invalid':
     case 'websocket-invalid':
     case 'rate-limited':
+    case 'body-unread':
+    case 'body-coding':
+    case 'body-too-slow':
+    case 'inspection-full':
+    case 'message-invalid':
+    case 'message-unread':
+    case 'message-too-slow':
     case 'draining':
       return problem('protocol', `${address} was refused ${times} because ${because}.`, fixes.remedyOf(kind))
   }

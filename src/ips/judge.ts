@@ -243,8 +243,7 @@ class Judge {
     if (rule.onHead?.namesPath === true) return true
     // Agents post all day: their bodies are held only where a rule names the very path.
     if (AGENT_CLASSES.includes(scope.class)) return false
-    const types = contentTypes(facts)
-    return types.length === 0 || !types.every(type => OPAQUE_TYPE.test(type))
+    return !hasOpaqueBody(facts)
   }
 
   #holdsOnHead(rule: CompiledRule, pass: Pass): boolean {
@@ -257,7 +256,8 @@ function applies({ methods, classes }: CompiledRule, facts: RequestFacts, scope:
   return (methods === null || methods.has(facts.method)) && (classes === null || classes.has(scope.class))
 }
 
-function announcesBody({ headers }: RequestFacts): boolean {
+/** Whether a request says that a body follows. */
+export function announcesBody({ headers }: RequestFacts): boolean {
   const length = headers.get('content-length')
   return headers.get('transfer-encoding') !== undefined || (length !== undefined && length.trim() !== '0')
 }
@@ -265,6 +265,12 @@ function announcesBody({ headers }: RequestFacts): boolean {
 // Bodies without text to attack with; a rule that names the path sees them all the same.
 const OPAQUE_TYPE =
   /^(?:application\/(?:octet-stream|zip|x-zip|gzip|x-gzip|x-7z|pdf|x-msdownload|vnd\.ms-cab)|image\/|audio\/|video\/|font\/)[^,;]*(?:;[^,/]*)?$/i
+
+/** Whether a body is, by its type, nothing that text is found in. */
+export function hasOpaqueBody(facts: RequestFacts): boolean {
+  const types = contentTypes(facts)
+  return types.length > 0 && types.every(type => OPAQUE_TYPE.test(type))
+}
 
 /** Problems that leave rules without sight of what the server will see. Broken JSON or XML is looked at as text instead. */
 const UNREADABLE: ReadonlySet<BodyProblem> = new Set<BodyProblem>([

@@ -93,6 +93,8 @@ export type Run = {
   readonly scope: RuleScope | HelloScope | null
   /** Only in phase `hello`. */
   readonly hello: HelloFacts | null
+  /** What is looked at: for effects and operators that quote other values (`%{ARGS.q}`). The pass keeps it current. */
+  inspected: Inspected | null
   /** SecLang's TX, names in lower case. */
   readonly tx: Map<string, string>
   /** Rules that a control rule has taken out. */

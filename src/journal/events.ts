@@ -76,12 +76,19 @@ export type EventFields = {
     readonly port: number
     readonly connectionsKept: number
   }
-  'policy.reloading': { readonly trigger: 'file' | 'signal' | 'command' | 'start' }
+  'policy.reloading': { readonly trigger: 'file' | 'signal' | 'command' | 'start' | 'guard' }
   'policy.loaded': {
     readonly id: string
     readonly files: number
     readonly changes: readonly string[]
     readonly warnings: readonly string[]
+  }
+  'policy.kept': { readonly version: number; readonly sources: number }
+  'policy.rolled-back': {
+    readonly version: number
+    readonly to: number
+    readonly why: string
+    readonly who: string
   }
   'policy.rejected': { readonly problems: readonly string[]; readonly keptId: string }
   'keys.reloaded': { readonly keys: number }
@@ -173,6 +180,19 @@ export type EventFields = {
     /** Null: in a ClientHello, before there was a request; `host` is the server name, `method` and `path` are empty. */
     readonly class: TrafficClass | null
     readonly hit: RuleHit
+  }
+  /** Rules wanted to see this and could not see all of it; it was passed on, as the class says. */
+  'inspection.incomplete': ClientFields & {
+    readonly reference: string
+    readonly host: string
+    readonly method: string
+    readonly path: string
+    readonly class: TrafficClass
+    readonly what: 'body' | 'message'
+    /** `size`: longer than is held. `coding`: unknown, broken or blown up. `memory`: too much is held already. */
+    readonly why: 'size' | 'coding' | 'memory'
+    /** What was seen, for example `300000 bytes, 131072 looked at`. */
+    readonly saw: string
   }
   'rate.held': ClientFields & {
     readonly reference: string

@@ -54,6 +54,8 @@ export type HeaderView = {
 /** Facts of a request's head. */
 export type RequestFacts = {
   readonly method: string
+  /** As in the request line, for example `1.1`; left out: 1.1. */
+  readonly httpVersion?: string
   /** Host header, lower-case, port removed. */
   readonly host: string
   /** The request target exactly as received. */

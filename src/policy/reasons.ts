@@ -237,11 +237,54 @@ export const REASONS = define({
     remedy: 'Raise maxBodyBytes of the class if real traffic needs it.',
     status: 413,
   },
+  'body-unread': {
+    phase: 'body',
+    because:
+      'the request body is longer than what rules can look at, and this class passes on nothing unseen',
+    remedy:
+      'If real traffic needs it, set limits.whenUnread of the class to record, or raise limits.inspectSize.',
+    status: 413,
+  },
+  'body-coding': {
+    phase: 'body',
+    because: 'rules cannot read the content coding of the body, and this class passes on nothing unseen',
+    remedy: 'Send the body without compression or as gzip; or set limits.whenUnread of the class to record.',
+    status: 415,
+  },
+  'body-too-slow': {
+    phase: 'body',
+    because: 'the body arrived more slowly than bodies may that are held for rules',
+    remedy: 'An attacker holds memory like this; for clients on very slow lines lower limits.heldRate.',
+    status: 408,
+  },
+  'inspection-full': {
+    phase: 'body',
+    because: 'too many bodies are being looked at at once, and this class passes on nothing unseen',
+    remedy:
+      'Raise limits.heldMemory, or find out who sends so much: metrics and events name class and address.',
+    status: 503,
+  },
   'websocket-invalid': {
     phase: 'request',
     because: 'the upgrade request is not a valid WebSocket handshake',
     remedy: 'No correct client sends this; look for an attack or a broken middlebox.',
     status: 400,
+  },
+  'message-invalid': {
+    phase: 'message',
+    because: 'the client broke the WebSocket protocol in a message that rules look at',
+    remedy: 'No correct client sends this; look for an attack or a broken middlebox.',
+  },
+  'message-unread': {
+    phase: 'message',
+    because: 'rules cannot read a WebSocket message whole, and this class passes on nothing unseen',
+    remedy:
+      'If real traffic needs it, set limits.whenUnread of the class to record, or raise limits.messageSize.',
+  },
+  'message-too-slow': {
+    phase: 'message',
+    because: 'a WebSocket message arrived more slowly than messages may that are held for rules',
+    remedy: 'An attacker holds memory like this; for clients on very slow lines lower limits.heldRate.',
   },
   'requests-limit': {
     phase: 'request',

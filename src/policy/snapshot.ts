@@ -90,7 +90,12 @@ export type ClassLimits = {
   readonly maxResponseBytes: number
   /** Null: every method that the gate knows. */
   readonly methods: ReadonlySet<string> | null
+  /** What becomes of a body or message that rules want and cannot read whole: its size, its coding, or no memory left. */
+  readonly whenUnread: WhenUnread
 }
+
+/** `refuse`: nothing passes unseen. `record`: judged as far as it was read, passed on, and reported. */
+export type WhenUnread = 'refuse' | 'record'
 
 /** A customer location. */
 export type Site = {
@@ -265,6 +270,12 @@ export type Limits = {
   readonly requestsPerConnection: number
   /** Longest body that is held back for inspection. */
   readonly inspectBytes: number
+  /** Longest WebSocket message that is held back for inspection, and the most of it that rules see decompressed. */
+  readonly messageBytes: number
+  /** All bodies and messages that are held at one time. */
+  readonly heldBytes: number
+  /** Slowest rate at which a client may send what is held, in bytes per second; 0: any. */
+  readonly heldBytesPerSecond: number
   readonly upstreamConnectMs: number
   /** How long open connections may finish at shutdown. */
   readonly drainMs: number

@@ -21,9 +21,10 @@ async function open(t: ExecutionContext): Promise<{ server: AdminServer; calls: 
   const problems: string[] = []
   const actions: AdminActions = {
     status: () => ({ version: 'x' }) as unknown as GateStatus,
-    reload: closeRefused => {
-      calls.push({ name: 'reload', args: [closeRefused] })
-      return Promise.resolve({ ok: true, id: 'x', changes: [], warnings: [], closed: 0 })
+    guard: () => null,
+    reload: options => {
+      calls.push({ name: 'reload', args: [options] })
+      return Promise.resolve({ ok: true, id: 'x', changes: [], warnings: [], version: 1, closed: 0 })
     },
     addEntry: entry => {
       calls.push({ name: 'addEntry', args: [entry] })
@@ -162,7 +163,7 @@ test('reload passes closeRefused on only when it is true', async t => {
     t.is((await call(server, '/v1/reload', { method: 'POST', headers: SIGNED, body })).status, 200)
   t.deepEqual(
     calls.map(({ args }) => args[0]),
-    [true, false, false, false],
+    [true, false, false, false].map(closeRefused => ({ closeRefused })),
   )
 })
 

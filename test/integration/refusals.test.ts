@@ -121,6 +121,18 @@ const HOW: Readonly<Record<Reason, string | ((gate: WholeGate) => Promise<unknow
   'class-window': question(US, { path: '/relay' }),
   rule: question(US, { path: '/automate?file=../../windows/win.ini' }),
   'body-too-large': question(US, { method: 'POST', path: '/LabTech/Transfer/x', body: 'x'.repeat(2_000) }),
+  'body-unread': question(US, { method: 'POST', path: '/automate', body: 'x'.repeat(200_000) }),
+  'body-coding': question(US, {
+    method: 'POST',
+    path: '/automate',
+    headers: { 'content-encoding': 'zstd' },
+    body: 'x',
+  }),
+  'body-too-slow': 'test/edge/http/held-bodies.test.ts',
+  'inspection-full': 'test/edge/http/held-bodies.test.ts',
+  'message-invalid': 'test/edge/http/messages.test.ts',
+  'message-unread': 'test/edge/http/messages.test.ts',
+  'message-too-slow': 'test/edge/http/messages.test.ts',
   'websocket-invalid': gate =>
     say(gate, `GET /automate HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`),
   'requests-limit': async gate => {

@@ -226,7 +226,8 @@ test('sums say the same as all rows, whether days are packed, open or cut in two
       rows++
       add(row, row.hours, sums)
     }
-    const order = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number => (a < b ? -1 : 1)
+    const order = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number =>
+      a < b ? -1 : 1
     t.deepEqual([...sums].toSorted(order), [...summed].toSorted(order))
     if (sinceMs === 0) t.true(rows < [...core.ledger.all(0)].length)
   }

@@ -10,7 +10,16 @@ const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf
 
 const ADAPTERS = ['edge', 'forward', 'geo', 'tunnel', 'journal', 'admin', 'practice']
 const PURE = ['net', 'policy', 'ips']
-const COMPOSITION = ['main.ts', 'compose.ts', 'status.ts', 'expiry-warnings.ts', 'cli']
+const COMPOSITION = [
+  'main.ts',
+  'compose.ts',
+  'own-events.ts',
+  'status.ts',
+  'expiry-warnings.ts',
+  'policy-guard.ts',
+  'policy-history.ts',
+  'cli',
+]
 
 /** Which folders (and packages) a folder may import from, beside itself. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {

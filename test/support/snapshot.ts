@@ -70,6 +70,7 @@ export const testLimits: ClassLimits = {
   concurrentPerSource: 10_000,
   maxResponseBytes: 0,
   methods: null,
+  whenUnread: 'refuse',
 }
 
 /** A class that is open to everybody from home. */
@@ -237,6 +238,9 @@ export function snapshot(overrides: Partial<Snapshot> = {}): Snapshot {
       keepAliveMs: 10_000,
       requestsPerConnection: 100_000,
       inspectBytes: 131_072,
+      messageBytes: 65_536,
+      heldBytes: 64 << 20,
+      heldBytesPerSecond: 1_024,
       upstreamConnectMs: 2_000,
       drainMs: 1_000,
     },

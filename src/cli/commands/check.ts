@@ -1,7 +1,9 @@
 // portcullis check: validates the policy, shows warnings, and on request what it means in effect.
 import { effectiveJson, effectiveText } from '../../config/effective.ts'
 import { loadPolicy } from '../../config/load.ts'
+import { formatSize } from '../../config/scalars.ts'
 import { renderProblem, type Problem } from '../../config/problems.ts'
+import type { Snapshot, WhenUnread } from '../../policy/snapshot.ts'
 import type { Command } from '../command.ts'
 import { counted } from '../format.ts'
 import { policyDirectory, shownDirectory } from '../gate-access.ts'
@@ -51,12 +53,24 @@ export const checkCommand: Command = {
       counted(snapshot.sites.length, 'site'),
       counted(snapshot.rules.size, 'rule'),
     ]
+    terminal.print(unreadText(snapshot))
     terminal.print(
       `${terminal.tone('good', '✓')} ${directory} is valid: ${parts.join(', ')}.` +
         (result.warnings.length === 0 ? '' : ` ${counted(result.warnings.length, 'warning')}.`),
     )
     return Promise.resolve(0)
   },
+}
+
+/** What rules see of bodies and messages, and what becomes of the rest: nobody should have to find that out by a refusal. */
+function unreadText({ classes, limits }: Snapshot): string {
+  const those = (answer: WhenUnread): string =>
+    [...classes].flatMap(([id, policy]) => (policy.limits.whenUnread === answer ? [id] : [])).join(', ')
+  const parts = [
+    those('refuse') === '' ? [] : [`refused for ${those('refuse')}`],
+    those('record') === '' ? [] : [`passed on and recorded for ${those('record')}`],
+  ].flat()
+  return `Rules see ${formatSize(limits.inspectBytes)} of a body and ${formatSize(limits.messageBytes)} of a WebSocket message; what is longer or unreadable is ${parts.join(', ')} (limits.whenUnread).`
 }
 
 function paint(problem: Problem, tone: 'bad' | 'warn', terminal: Terminal): string {

@@ -1,21 +1,15 @@
 // portcullis plan: replays recorded traffic through a candidate policy and says who would be lost or gained, before it happens.
-import { bundledDatabases } from '../../geo/bundled.ts'
-import { createCountryLookup } from '../../geo/lookup.ts'
-import { diffSnapshots } from '../../config/diff.ts'
+import { resolve } from 'node:path'
 import { loadPolicy } from '../../config/load.ts'
 import { renderProblem } from '../../config/problems.ts'
-import type { LedgerSum } from '../../journal/ledger-facts.ts'
-import type { StoreReader } from '../../journal/store-core.ts'
 import type { RuleEffect } from '../../journal/store-rules.ts'
-import { buildOverlay } from '../../journal/store-overlay.ts'
-import { needsHours, replay, type Change, type Replay } from '../../plan/replay.ts'
-import type { Snapshot } from '../../policy/snapshot.ts'
+import type { Change, Replay } from '../../plan/replay.ts'
 import { formatSourceLine } from '../../policy/source-line.ts'
-import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
-import { counted, formatAgo, formatSpan, parseDuration } from '../format.ts'
-import { askGate, openStore, requirePolicy, shownDirectory } from '../gate-access.ts'
+import { usageError, type Command, type CommandContext } from '../command.ts'
+import { counted, formatAgo, formatSpan } from '../format.ts'
+import { requirePolicy, shownDirectory } from '../gate-access.ts'
+import { makePlan, spanOf } from '../make-plan.ts'
 import type { Terminal } from '../terminal.ts'
-import { resolve } from 'node:path'
 
 /** Exit code when active agents would be lost. */
 const LOST = 3
@@ -34,7 +28,7 @@ export const planCommand: Command = {
     since: { type: 'string', value: '<time>', help: 'how much recorded traffic: 24h, 7d, 30d (default: 7d)' },
   },
   run: async (args, context) => {
-    const sinceMs = sinceOf(args)
+    spanOf(args)
     const { snapshot: current } = requirePolicy(args, context)
     const directory = args.positionals[0]
     if (directory === undefined) {
@@ -47,6 +41,7 @@ export const planCommand: Command = {
       directory: resolve(context.cwd, directory),
       label: shownDirectory(resolve(context.cwd, directory), context.cwd),
       nowMs: context.nowMs(),
+      meantFor: current.directories.policy,
       stateDir: current.directories.state,
     })
     const { terminal } = context
@@ -63,99 +58,20 @@ export const planCommand: Command = {
       }
       return 1
     }
-    await askGate(current, 'POST', '/v1/flush')
-    const changes = diffSnapshots(current, candidate.snapshot)
-    const store = openStore(current)
-    if (store === undefined) {
-      if (args.flag('json')) terminal.json({ ok: true, changes, replay: null })
-      else {
-        showChanges(changes, terminal)
-        terminal.print(
-          terminal.tone(
-            'warn',
-            `Nothing has been recorded yet in ${current.directories.state}: who would be lost cannot be said.`,
-          ),
-        )
-      }
-      return 0
+    const plan = await makePlan(current, candidate.snapshot, args, context)
+    if (args.flag('json')) terminal.json({ ok: true, ...plan })
+    else {
+      showChanges(plan.changes, terminal)
+      if (plan.replay === null) {
+        const { state } = current.directories
+        const words = `Nothing has been recorded yet in ${state}: who would be lost cannot be said.`
+        terminal.print(terminal.tone('warn', words))
+      } else show(plan.replay, spanOf(args), context)
+      showRules(plan.rules, terminal)
     }
-    try {
-      const outcome = await replayStore(store, current, candidate.snapshot, sinceMs, context)
-      const rules = newlyEnforced(store, current, candidate.snapshot, context.nowMs() - sinceMs)
-      const lostByRules = rules.some(effect => effect.knownAgents > 0)
-      if (args.flag('json'))
-        terminal.json({ ok: true, sinceMs: context.nowMs() - sinceMs, changes, replay: outcome, rules })
-      else {
-        showChanges(changes, terminal)
-        show(outcome, sinceMs, context)
-        showRules(rules, terminal)
-      }
-      return outcome.lostAgents > 0 || lostByRules ? LOST : 0
-    } finally {
-      store.close()
-    }
+    const lostByRules = plan.rules.some(effect => effect.knownAgents > 0)
+    return (plan.replay?.lostAgents ?? 0) > 0 || lostByRules ? LOST : 0
   },
-}
-
-function sinceOf(args: CommandArguments): number {
-  const text = args.text('since') ?? '7d'
-  const sinceMs = parseDuration(text)
-  if (sinceMs === undefined) throw usageError(`"${text}" is not a time`, 'Write 24h, 7d or 30d.')
-  return sinceMs
-}
-
-async function replayStore(
-  store: StoreReader,
-  current: Snapshot,
-  candidate: Snapshot,
-  sinceMs: number,
-  context: CommandContext,
-): Promise<Replay> {
-  const countries = await createCountryLookup({
-    directory: current.directories.geoip,
-    bundled: bundledDatabases(),
-    reporter: { report: () => undefined },
-    clock: context.nowMs,
-  })
-  try {
-    const nowMs = context.nowMs()
-    return replay({
-      current,
-      candidate,
-      overlay: buildOverlay(store.overlay.list()),
-      lookup: countries.lookup,
-      rows: needsHours(current, candidate)
-        ? hourly(store, nowMs - sinceMs)
-        : store.ledger.sums(nowMs - sinceMs),
-      nowMs,
-      ...(context.isTerminal
-        ? {
-            onProgress: (rows: number) =>
-              context.terminal.complain(`replayed ${rows.toLocaleString('en')} records ...`),
-          }
-        : {}),
-    })
-  } finally {
-    countries.close()
-  }
-}
-
-function* hourly(store: StoreReader, sinceMs: number): Generator<LedgerSum> {
-  for (const row of store.ledger.all(sinceMs)) yield { ...row, hours: 1 }
-}
-
-/** What rules would have refused that the candidate enforces and the policy in force only lets detect. */
-function newlyEnforced(
-  store: StoreReader,
-  current: Snapshot,
-  candidate: Snapshot,
-  sinceMs: number,
-): readonly RuleEffect[] {
-  const before = new Map(current.rules.rules.map(rule => [rule.id, rule.mode]))
-  const ids = candidate.rules.rules
-    .filter(rule => rule.mode === 'enforce' && before.get(rule.id) === 'detect')
-    .map(rule => rule.id)
-  return ids.length === 0 ? [] : store.rules.effects(ids, sinceMs).filter(effect => effect.hits > 0)
 }
 
 function showChanges(changes: readonly string[], terminal: Terminal): void {

@@ -47,18 +47,17 @@ export class RequestRates {
 
   /** @param path the normalised path of the request */
   constructor(
-    services: HttpServices,
-    connection: OpenConnection,
+    conn: { readonly services: HttpServices; readonly connection: OpenConnection },
     facts: ConnectionFacts,
     record: RequestRecord,
     path: string,
   ) {
-    this.#services = services
-    this.#connection = connection
+    this.#services = conn.services
+    this.#connection = conn.connection
     this.#facts = facts
     this.#record = record
     this.#path = path
-    this.#rates = services.rates.under(facts.standing.snapshot)
+    this.#rates = conn.services.rates.under(facts.standing.snapshot)
   }
 
   /** Asks rules that count; the first that holds the request refuses it. */

@@ -17,14 +17,10 @@ import type { HttpConnection } from './http-connection.ts'
 import { ownAnswer, prefersJson } from './refusal-page.ts'
 import type { HeadProblem, RequestHead } from './request-head.ts'
 import { RequestRates } from './request-rates.ts'
-import {
-  closedFields,
-  reportDetections,
-  reportedPath,
-  reportRefusal,
-  type RequestRecord,
-} from './request-record.ts'
+import { closedFields, newRecord, reportRefusal, type RequestRecord } from './request-record.ts'
 import { CONTINUE } from './response-head.ts'
+import { reportDetections, reportUnread } from './rule-reports.ts'
+import { announcedUnread, beyondMemory, beyondSize, refusalOfUnread, type UnreadBody } from './unread-body.ts'
 import { UpstreamSide } from './upstream-side.ts'
 import { problemOfHandshake } from './web-socket-handshake.ts'
 
@@ -42,7 +38,6 @@ const USUAL_METHODS: ReadonlySet<string> = new Set([
   'OPTIONS',
 ])
 const RETRY_AFTER_SECONDS = 10
-const MAX_USER_AGENT = 256
 const NO_HITS: readonly RuleHit[] = []
 const ASTERISK = { path: '*', pathFolded: '*', query: '' }
 
@@ -64,10 +59,13 @@ export class RequestRun implements BodySink {
   private readonly outBefore: number
   private allowed: AllowedRequest | null = null
   private request: RequestFacts | null = null
+  /** The request, when rules want to see messages of the WebSocket that it opens. */
+  inspected: RequestFacts | null = null
+  private unread: UnreadBody | null = null
   private upstream: UpstreamSide | null = null
   private counted = false
-  private retryAfterSeconds = RETRY_AFTER_SECONDS
   private rates: RequestRates | null = null
+  private retryAfterSeconds = RETRY_AFTER_SECONDS
   /** Rules that do not count want the body. */
   private matchesBody = false
 
@@ -80,26 +78,14 @@ export class RequestRun implements BodySink {
     this.close = !head.keepAlive
     this.bodyOver =
       head.framing.kind === 'none' || (head.framing.kind === 'length' && head.framing.bytes === 0)
-    this.record = {
-      host: head.host,
-      method: head.method,
-      path: reportedPath(head.target),
-      userAgent: this.headers.get('user-agent')?.slice(0, MAX_USER_AGENT) ?? null,
-      webSocket: head.webSocket,
-      startedMs: conn.services.clock.monotonicMs(),
-      class: null,
-      upstream: '',
-      upstreamMs: 0,
-      status: 0,
-      bytesIn: head.bytes,
-      bytesOut: 0,
-      reference: null,
-    }
+    this.record = newRecord(head, this.headers, conn.services.clock.monotonicMs())
   }
 
   /** Longest silence of the client in its body; 0: no limit. */
   bodyIdleMs(): number {
-    return this.allowed?.policy.limits.bodyIdleMs ?? 0
+    const idleMs = this.allowed?.policy.limits.bodyIdleMs ?? 0
+    const leftMs = (this.held?.untilMs ?? Infinity) - this.conn.services.deadlines.nowMs
+    return leftMs === Infinity ? idleMs : Math.max(1, Math.min(leftMs, idleMs || leftMs))
   }
 
   /** Longest wait for the upstream to take more body; 0: no limit. */
@@ -138,7 +124,7 @@ export class RequestRun implements BodySink {
     }
     const verdict = decideRequest(conn.facts, request, services.sha256Hex)
     this.record.class = verdict.class
-    this.reportDetections(verdict.hits)
+    reportDetections(conn, this.facts, this.record, verdict.hits)
     if (!verdict.allow) return this.refuse(verdict.refusal, verdict.class, verdict.hits)
     this.allowed = verdict
     this.request = request
@@ -149,16 +135,21 @@ export class RequestRun implements BodySink {
   onBody(portion: Buffer): void {
     const { held } = this
     if (this.over || held === null) return
-    held.add(portion)
-    if (!held.judging) this.upstream?.sendBody(portion)
-    else if (held.bytes >= this.facts.standing.snapshot.limits.inspectBytes) this.judgeBody(false)
+    const hasRoom = held.add(portion)
+    if (!held.judging) {
+      this.upstream?.sendBody(portion)
+      return
+    }
+    const { inspectBytes } = this.facts.standing.snapshot.limits
+    if (held.bytes > inspectBytes) this.judgeBody(beyondSize(this.head.framing, inspectBytes))
+    else if (!hasRoom) this.judgeBody(beyondMemory(held.bytes))
   }
 
   /** The body is complete. */
   bodyDone(): void {
     if (this.over) return
     this.bodyOver = true
-    if (this.held?.judging === true) this.judgeBody(true)
+    if (this.held?.judging === true) this.judgeBody(null)
     else this.upstream?.endBody()
   }
 
@@ -194,6 +185,8 @@ export class RequestRun implements BodySink {
       )
     } else if (this.conn.socket.isPaused()) {
       this.fail('upstream-timeout', 504, 'upstream-stalled', 'the server took no more of the request in time')
+    } else if ((this.held?.untilMs ?? Infinity) <= this.conn.services.deadlines.nowMs) {
+      this.refuseBody({ reason: 'body-too-slow', saw: `${this.held?.bytes ?? 0} bytes came` })
     } else {
       this.close = true
       this.fail('client-timeout', 408, 'body-timeout', 'the rest of the request did not arrive in time')
@@ -273,58 +266,69 @@ export class RequestRun implements BodySink {
   }
 
   private proceed(allowed: AllowedRequest, request: RequestFacts): void {
-    const { snapshot } = this.facts.standing
-    const { rules } = snapshot
-    this.conn.services.rates.under(snapshot)
-    const scope = ruleScope(this.facts, allowed.class, request.nowMs)
-    if (!this.passesRates(allowed, request, rules.countHead(request, scope))) return
-    this.upstream = new UpstreamSide(this, this.conn, this.head, allowed)
+    const { conn, facts, head } = this
+    const { limits, rules } = facts.standing.snapshot
+    const scope = ruleScope(facts, allowed.class, request.nowMs)
+    conn.services.rates.under(facts.standing.snapshot)
+    if (!this.mayPass(allowed, request.path, rules.countHead(request, scope))) return
+    this.upstream = new UpstreamSide(this, conn, head, allowed)
+    if (head.webSocket && rules.messagesWanted(request, scope) > 0) this.inspected = request
     if (this.bodyOver) {
       this.upstream.forward()
       return
     }
     this.matchesBody = rules.wantsBody(request, scope)
+    if (this.matchesBody) {
+      this.unread = announcedUnread(head.framing, head.headers, limits.inspectBytes)
+      if (this.unread !== null && allowed.policy.limits.whenUnread === 'refuse')
+        return this.refuseUnread(this.unread, allowed)
+    }
     const judging = this.matchesBody || rules.countsBody(request, scope)
-    this.held = new HeldBody(judging)
-    if (this.head.expectContinue) this.conn.out.say(CONTINUE)
+    this.held = new HeldBody(judging, {
+      memory: conn.services.held,
+      maxBytes: limits.heldBytes,
+      bytesPerSecond: limits.heldBytesPerSecond,
+      sinceMs: conn.services.deadlines.nowMs,
+    })
+    if (head.expectContinue) conn.out.say(CONTINUE)
     if (!judging) this.upstream.forward()
   }
 
-  private judgeBody(complete: boolean): void {
-    const { held, request, allowed } = this
+  /** @param beyond why the body is judged before all of it is here; null: it is complete */
+  private judgeBody(beyond: UnreadBody | null): void {
+    const { conn, held, facts, request, allowed, record } = this
     if (held === null || request === null || allowed === null) return
-    const { limits, rules } = this.facts.standing.snapshot
-    const body = held.joined()
-    const cut = body.length > limits.inspectBytes
-    const judged = cut ? body.subarray(0, limits.inspectBytes) : body
-    const scope = ruleScope(this.facts, allowed.class, request.nowMs)
-    const whole = complete && !cut
+    const { limits, rules } = facts.standing.snapshot
+    const judged = held.joined().subarray(0, limits.inspectBytes)
+    const scope = ruleScope(facts, allowed.class, request.nowMs)
+    const whole = beyond === null
     const hits = this.matchesBody ? rules.matchBody(request, scope, judged, whole) : NO_HITS
     const verdict = afterRules(allowed.class, allowed.name, allowed.policy, hits)
-    this.reportDetections(hits)
-    if (!verdict.allow) {
-      this.refuse(verdict.refusal, allowed.class, hits)
-      return
+    reportDetections(conn, facts, record, hits)
+    if (!verdict.allow) return this.refuse(verdict.refusal, allowed.class, hits)
+    const unread = this.unread ?? beyond
+    if (unread !== null) {
+      if (allowed.policy.limits.whenUnread === 'refuse') return this.refuseUnread(unread, allowed)
+      reportUnread(conn, facts, record, unread)
     }
-    if (!this.passesRates(allowed, request, rules.countBody(request, scope, judged, whole))) return
-    held.judging = false
+    if (!this.mayPass(allowed, request.path, rules.countBody(request, scope, judged, whole))) return
+    held.judged()
     this.upstream?.forward()
   }
 
   /** Asks rules that count. Returns false when the request was refused. */
-  private passesRates(
-    allowed: AllowedRequest,
-    request: RequestFacts,
-    counted: readonly CountedRequest[],
-  ): boolean {
+  private mayPass(allowed: AllowedRequest, path: string, counted: readonly CountedRequest[]): boolean {
     if (counted.length === 0) return true
-    const { conn, facts, record } = this
-    this.rates ??= new RequestRates(conn.services, conn.connection, facts, record, request.path)
+    this.rates ??= new RequestRates(this.conn, this.facts, this.record, path)
     const refused = this.rates.ask(counted, allowed.class)
     if (refused === null) return true
     this.retryAfterSeconds = refused.retryAfterSeconds
     this.refuse(refused.refusal, allowed.class, refused.hits)
     return false
+  }
+
+  private refuseUnread(unread: UnreadBody, { class: trafficClass, policy }: AllowedRequest): void {
+    this.refuse(refusalOfUnread(unread, policy.access.at), trafficClass, NO_HITS)
   }
 
   private refuseProblem(problem: HeadProblem): void {
@@ -383,16 +387,12 @@ export class RequestRun implements BodySink {
     return methods ?? USUAL_METHODS
   }
 
-  private reportDetections(hits: readonly RuleHit[]): void {
-    const { conn, record } = this
-    if (hits.length > 0) reportDetections(conn.services, conn.connection, this.facts, record, hits)
-  }
-
   /** Lets go of everything that the request held. */
   private leave(): void {
     this.over = true
     this.upstream?.abort()
     this.rates?.over()
+    this.held?.forget()
     if (this.counted && this.allowed !== null)
       this.conn.services.sources.done(this.conn.source, this.allowed.class)
   }

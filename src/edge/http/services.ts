@@ -8,6 +8,7 @@ import { CLASSES, type TrafficClass } from '../../policy/classes.ts'
 import type { Digest } from '../../policy/decide-request.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
 import type { CurrentPolicy } from '../connection.ts'
+import { HeldMemory } from './held-memory.ts'
 import { Deadlines, type HttpClock } from './deadlines.ts'
 import { GateRates } from './request-rates.ts'
 
@@ -31,6 +32,7 @@ export type HttpServices = HttpDependencies & {
   readonly sources: Sources
   readonly rates: GateRates
   readonly turnEnd: TurnEnd
+  readonly held: HeldMemory
 }
 
 /** Builds the shared part. */
@@ -41,6 +43,7 @@ export function httpServices(dependencies: HttpDependencies): HttpServices {
     sources: new Sources(),
     rates: new GateRates(),
     turnEnd: new TurnEnd(),
+    held: new HeldMemory(),
   }
 }
 

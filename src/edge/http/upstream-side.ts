@@ -10,6 +10,7 @@ import { joinWebSocket } from './join-web-socket.ts'
 import type { RequestHead } from './request-head.ts'
 import type { AllowedRequest, RequestRun } from './request-run.ts'
 import { responseFraming, serialiseHead, serialiseInterim } from './response-head.ts'
+import { readableOffers } from './web-socket-extensions.ts'
 
 /** Exchange handler of one request. What its methods throw is a defect and ends the connection, not the process. */
 export class UpstreamSide implements UpgradeHandler {
@@ -52,7 +53,7 @@ export class UpstreamSide implements UpgradeHandler {
     const request = {
       method: head.method,
       target: head.target,
-      headers: headersForUpstream(head.headers, way),
+      headers: headersForUpstream(run.inspected === null ? head.headers : readableOffers(head.headers), way),
       framing: head.framing,
       limits: allowed.policy.limits,
       connectMs: snapshot.limits.upstreamConnectMs,
@@ -182,6 +183,7 @@ export class UpstreamSide implements UpgradeHandler {
         way,
         run.record,
         allowed.policy.limits.webSocketIdleMs,
+        run.inspected,
       )
       if (problem === undefined) {
         run.over = true

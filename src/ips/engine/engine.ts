@@ -37,6 +37,7 @@ export function newRun(scope: RuleScope | HelloScope | null = null, hello: Hello
   return {
     scope,
     hello,
+    inspected: null,
     tx: new Map(),
     removedRules: new Set(),
     removedTargets: new Map(),

@@ -53,6 +53,7 @@ export class Pass {
     this.#maxWork = maxWork
     this.#inspected = inspected
     this.run = run
+    run.inspected = inspected
   }
 
   get inspected(): Inspected {
@@ -62,6 +63,7 @@ export class Pass {
   /** Goes on with a later phase: collections that were not complete are read again, what is known of texts stays. */
   advance(inspected: Inspected): void {
     this.#inspected = inspected
+    this.run.inspected = inspected
     for (const [number, collection] of this.#plan.collections.entries()) {
       if (collection.phase === 'body' || collection.phase === 'message') this.#collections[number] = undefined
     }

@@ -12,6 +12,8 @@ type Names =
   | 'policy.reloading'
   | 'policy.loaded'
   | 'policy.rejected'
+  | 'policy.kept'
+  | 'policy.rolled-back'
   | 'keys.reloaded'
   | 'journal.dropped'
   | 'journal.trimmed'
@@ -153,6 +155,31 @@ export const GATE_EVENTS: Definitions<Names> = {
     counter: {
       name: 'portcullis_policy_rejections_total',
       help: 'Policies that were not valid',
+      labels: [],
+      values: () => [],
+    },
+    stored: true,
+    fromClients: false,
+  },
+  'policy.kept': {
+    code: 'P05',
+    severity: 'info',
+    when: 'The guard has watched a change of policy to the end: as many agents check in as before.',
+    sentence: f =>
+      `Version ${f.version} of the policy stays: agents of ${plural(f.sources, 'address', 'addresses')} have checked in since.`,
+    counter: null,
+    stored: true,
+    fromClients: false,
+  },
+  'policy.rolled-back': {
+    code: 'P06',
+    severity: 'error',
+    when: 'A policy was taken back, by the guard because agents stopped coming, or by an operator.',
+    sentence: f =>
+      `Version ${f.version} of the policy was taken back by ${f.who}, version ${f.to} is put in force again: ${stop(f.why)}`,
+    counter: {
+      name: 'portcullis_policy_rollbacks_total',
+      help: 'Policies taken back',
       labels: [],
       values: () => [],
     },

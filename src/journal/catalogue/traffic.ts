@@ -12,6 +12,7 @@ type Names =
   | 'request.closed'
   | 'rule.detected'
   | 'rate.held'
+  | 'inspection.incomplete'
   | 'websocket.opened'
 
 const who = (f: ClientFields): string =>
@@ -134,8 +135,23 @@ export const TRAFFIC_EVENTS: Definitions<Names> = {
     stored: true,
     fromClients: true,
   },
-  'rate.held': {
+  'inspection.incomplete': {
     code: 'R04',
+    severity: f => (f.why === 'memory' ? 'warning' : 'info'),
+    when: 'Rules could not look at all of a body or WebSocket message, and its class passes such things on.',
+    sentence: f =>
+      `Passed on a ${f.what} of ${f.method} ${f.host}${f.path} of ${who(f)} that rules saw only in part (${f.why}: ${f.saw}), as limits.whenUnread of class ${f.class} says. Reference ${f.reference}.`,
+    counter: {
+      name: 'portcullis_inspections_incomplete_total',
+      help: 'Bodies and WebSocket messages passed on that rules could not read whole',
+      labels: ['class', 'reason'],
+      values: f => [f.class, f.why],
+    },
+    stored: true,
+    fromClients: true,
+  },
+  'rate.held': {
+    code: 'R05',
     severity: 'warning',
     when: 'A rule that counts was met: requests of this kind are held for a time, or would be if the rule enforced.',
     sentence: f =>

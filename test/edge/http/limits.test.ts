@@ -287,7 +287,7 @@ test('a rule that wants the body sees it before anything goes upstream', async t
 })
 
 test('trap 26: a rule set to detect records and lets pass, on a body cut off at inspectBytes too', async t => {
-  const base = snapshot({ rules: bodyRule('detect') })
+  const base = withLimits({ whenUnread: 'record' }, { rules: bodyRule('detect') })
   const gate = await startGate({ snapshot: { ...base, limits: { ...base.limits, inspectBytes: 16 } } })
   const client = await RawClient.open(gate.port)
   const body = `evil ${'x'.repeat(100)} evil`
@@ -298,6 +298,12 @@ test('trap 26: a rule set to detect records and lets pass, on a body cut off at 
   exchange.answer(200, [], 'ok')
   await client.until(text => text.endsWith('ok'))
   t.like(await gate.event('rule.detected'), { hit: { ruleId: 'R-1', value: 'evil xxxxxxxxxxx cut' } })
+  t.like(await gate.event('inspection.incomplete'), {
+    what: 'body',
+    why: 'size',
+    saw: '110 bytes, 16 looked at',
+    class: 'console',
+  })
   t.is(gate.count('request.closed'), 1)
   t.is(gate.count('request.refused'), 0)
   await gate.close()
