@@ -29,9 +29,11 @@ import { storeFile } from './journal/store-file.ts'
 import { buildOverlay } from './journal/store-overlay.ts'
 import { PortcullisError } from './policy/error.ts'
 import type { Snapshot } from './policy/snapshot.ts'
+import { overlayActions } from './overlay-actions.ts'
 import { createPolicyGuard, type PolicyGuard } from './policy-guard.ts'
 import { createPolicyHistory } from './policy-history.ts'
 import { adminFailure, loadedFields, messageOf } from './own-events.ts'
+import { createRulePromotion } from './rule-promotion.ts'
 import { startExpiryWarnings } from './expiry-warnings.ts'
 import { connectionGauges, gateStatus } from './status.ts'
 
@@ -98,6 +100,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
 
   let guard: PolicyGuard | null = null
+  let promotedRules: ReadonlySet<string> = new Set()
   // The journal comes first: everything after it reports.
   const metrics = createMetrics({ clock })
   const ledger = createLedger()
@@ -137,7 +140,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     })
   const refreshOverlay = async (): Promise<void> => {
     try {
-      const overlay = buildOverlay(await store.call('overlayEntries'))
+      const overlay = buildOverlay(await store.call('overlayEntries'), promotedRules)
       // Only now: a policy that was taken while the store answered must not be undone.
       inForce = { ...inForce, overlay }
     } catch (cause) {
@@ -145,6 +148,18 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       internalError('overlay', cause)
     }
   }
+  const promotion = createRulePromotion(
+    () => inForce.snapshot,
+    store,
+    { report: (name, fields) => reporter.report(name, fields) },
+    clock,
+    promoted => {
+      promotedRules = promoted
+      inForce = { ...inForce, overlay: { ...inForce.overlay, promotedRules } }
+    },
+  )
+  const lookAtRules = () => promotion.look().catch((cause: unknown) => internalError('rules', cause))
+  await lookAtRules()
   await refreshOverlay()
   reporter.report('gate.started', {
     version: options.version,
@@ -247,6 +262,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     if (options.guard !== undefined && version !== null && previous !== null)
       guard?.watch(options.guard, version, previous)
     else if (snapshot.id !== old.id) guard?.release()
+    await lookAtRules()
     if (trigger !== 'file') await Promise.all([certificates.reload(), countries.reload(), refreshOverlay()])
     const closed = options.closeRefused === true ? gate.cutRefused() : 0
     return { ok: true, id: snapshot.id, version: version?.number ?? null, changes, warnings, closed }
@@ -271,26 +287,8 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       }),
     reload: options => reload('command', options),
     guard: () => guard?.state() ?? null,
-    addEntry: async entry => {
-      const added = await store.call('addOverlayEntry', entry)
-      await refreshOverlay()
-      const { range, classes, reason, owner, expiresMs } = added
-      const fields = { range, classes, reason, owner, expiresMs }
-      if (entry.kind === 'ban') reporter.report('ban.added', fields)
-      else reporter.report('allow.added', fields)
-      return added
-    },
-    removeEntries: async (kind, range, owner) => {
-      const removed = await store.call('removeOverlayEntries', kind, range)
-      await refreshOverlay()
-      for (const entry of removed) {
-        const fields = { range: entry.range, owner, why: 'taken back' }
-        if (kind === 'ban') reporter.report('ban.removed', fields)
-        else reporter.report('allow.removed', fields)
-      }
-      return removed
-    },
-    entries: () => store.call('overlayEntries'),
+    ruleCounters: () => inForce.snapshot.rules.counters(),
+    ...overlayActions(store, reporter, refreshOverlay),
     flush: () => store.flush(),
   })
 
@@ -319,6 +317,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   const close = async (connectionsCut: number): Promise<void> => {
     expiryWarnings.stop()
     guard?.stop()
+    promotion.stop()
     watcher?.close()
     await Promise.all([leftAdmin, admin?.close()])
     await gate.close()

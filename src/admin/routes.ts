@@ -1,5 +1,6 @@
 // The routes of the admin API: validation of what comes in, and the calls behind it.
 import type { NewOverlayEntry, OverlayEntry, OverlayKind } from '../journal/store-overlay.ts'
+import type { RuleCounter } from '../ips/rule-set.ts'
 import { parseCidr } from '../net/cidr.ts'
 import { CLASSES, type TrafficClass } from '../policy/classes.ts'
 import type { ReloadOptions, ReloadResult } from './reload-result.ts'
@@ -10,6 +11,7 @@ import type { GateStatus } from './status.ts'
 export type AdminActions = {
   readonly status: () => GateStatus
   readonly reload: (options: ReloadOptions) => Promise<ReloadResult>
+  readonly ruleCounters: () => readonly RuleCounter[]
   /** What the guard watches; null: nothing. */
   readonly guard: () => unknown
   readonly addEntry: (entry: NewOverlayEntry) => Promise<OverlayEntry>
@@ -33,6 +35,7 @@ export function adminRoutes(actions: AdminActions): Readonly<Record<string, Admi
       const options = readReload(body)
       return typeof options === 'string' ? bad(options) : ok(await actions.reload(options))
     },
+    'GET /v1/rules': () => ok({ rules: actions.ruleCounters() }),
     'GET /v1/guard': () => ok({ watching: actions.guard() }),
     'GET /v1/overlay': async () => ok({ entries: await actions.entries() }),
     'POST /v1/overlay': async ({ body }) => {

@@ -1,8 +1,10 @@
 // Picks the rules in use and lays the policy's modes and exceptions over them.
 import { BUILT_IN_PACK, BUILT_IN_RULES } from '../ips/built-in.ts'
 import type { RuleDocument } from '../ips/rule-document.ts'
+import type { RuleMode } from '../ips/rule-set.ts'
 import type { SourceLine } from '../policy/source-line.ts'
 import type { Reporter } from './context.ts'
+import { digestOf } from './files.ts'
 import { policyExceptions } from './rule-exceptions.ts'
 import { policyModes } from './rule-modes.ts'
 import type { WrittenPolicy } from './schema.ts'
@@ -45,9 +47,11 @@ export function chooseRules(
   const all = [...documents, ...BUILT_IN_RULES]
   const modes = policyModes(written.modes, all, choice, report)
   const added = policyExceptions(written.exceptions, all, chosen, choice, report)
+  const after = promotionDays(written.enforceAfter, documents, report)
   const laidOver = (document: RuleDocument): RuleDocument => ({
     ...document,
     ...modes(document),
+    ...watched(document, after(document), modes(document).mode),
     except: [...document.except, ...(added.get(document.id) ?? [])],
   })
   return {
@@ -56,6 +60,37 @@ export function chooseRules(
       .map(laidOver),
     builtIn: BUILT_IN_RULES.map(laidOver),
   }
+}
+
+/** Days of `enforceAfter` for a rule: its own before those of its pack. */
+function promotionDays(
+  written: WrittenPolicy['rules']['enforceAfter'],
+  documents: readonly RuleDocument[],
+  report: Reporter,
+): (document: RuleDocument) => number | null {
+  const known = new Set(documents.flatMap(({ id, pack }) => [id, pack]))
+  for (const key of Object.keys(written)) {
+    if (known.has(key)) continue
+    const message = `there is no rule or rule pack ${JSON.stringify(key)}`
+    report.error(['rules', 'enforceAfter', key], message, suggestion(key, [...known]) ?? undefined)
+  }
+  return ({ id, pack }) => written[id] ?? written[pack] ?? null
+}
+
+/** A rule that is to enforce by itself detects until then; one that is off stays off. */
+function watched(
+  document: RuleDocument,
+  days: number | null,
+  mode: RuleMode,
+): Pick<RuleDocument, 'mode' | 'enforceAfterDays' | 'digest'> | null {
+  if (days === null || mode === 'off') return null
+  const { id, when, methods, classes, products, action } = document
+  const content = JSON.stringify([when, methods, classes, products, action], (key, value: unknown) =>
+    // Where a rule stands in its file is not what it says.
+    key === 'at' ? undefined : value,
+  )
+  const digest = digestOf([{ name: id, bytes: new TextEncoder().encode(content) }])
+  return { mode: 'detect', enforceAfterDays: days, digest }
 }
 
 function isForOneOf(products: readonly string[] | null, inUse: readonly string[]): boolean {

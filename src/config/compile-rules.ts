@@ -1,5 +1,6 @@
 // Turns rule files into rule documents.
 import type {
+  PatternPlace,
   RuleCondition,
   RuleDocument,
   RuleException,
@@ -41,6 +42,8 @@ export function ruleDocuments(file: RuleFile, nowMs: number): readonly RuleDocum
       action: rule.action,
       rate: rateOf(rule.rate),
       overrides: [],
+      enforceAfterDays: null,
+      digest: '',
       when: conditionOf(rule.when, [...path, 'when'], file.report),
       except: rule.except.map((entry, number): RuleException => {
         const { reason, owner, expires, ...scope } = entry
@@ -73,8 +76,12 @@ function conditionOf(written: WrittenCondition, path: Path, report: Reporter): R
     return { any: written.any.map((inner, index) => conditionOf(inner, [...path, 'any', index], report)) }
   }
   if ('not' in written) return { not: conditionOf(written.not, [...path, 'not'], report) }
-  const patternsAt = written.matches?.map((_, index) =>
-    report.at([...path, 'matches', ...(written.matches?.length === 1 ? [] : [index])]),
+  const patternsAt = written.matches?.map((pattern, index) =>
+    patternPlace(
+      pattern,
+      report.at([...path, 'matches', ...(written.matches?.length === 1 ? [] : [index])]),
+      report,
+    ),
   )
   return {
     ...defined(written),
@@ -82,6 +89,15 @@ function conditionOf(written: WrittenCondition, path: Path, report: Reporter): R
     at: report.at(path),
     ...(patternsAt === undefined ? {} : { patternsAt }),
   }
+}
+
+/** Quoted or not, a pattern that stands in one line as it is can be pointed into. */
+function patternPlace(pattern: string, at: SourceLine, report: Reporter): PatternPlace {
+  const line = report.lines[at.line - 1] ?? ''
+  for (const column of [at.column, at.column + 1]) {
+    if (line.startsWith(pattern, column - 1)) return { at: { ...at, column }, isExact: true }
+  }
+  return { at, isExact: false }
 }
 
 function testRequest(written: WrittenRequest, at: SourceLine): RuleTestRequest {

@@ -130,6 +130,12 @@ const rules = strict({
     .describe(
       'Mode by rule or by pack: enforce, detect (record, let pass) or off. As a list, also by tag, class, site and listener: `- { tag: sqli, class: console, mode: detect }`. The most specific entry counts: one for a rule before one for a tag before one for a pack before one for none of them; then one for a site before one for a listener before one for a class; then the last.',
     ),
+  enforceAfter: z
+    .record(id, z.number().int().min(1).max(365))
+    .default({})
+    .describe(
+      'Days by rule or by pack: the rule detects at first and enforces by itself once it has been watched for so many days without a hit of a known agent (an address whose agents checked in within several hours of the last 30 days). Entries of modes for places stay as they are. See what enforcing would refuse: portcullis rules preview.',
+    ),
   threshold: z
     .number()
     .int()

@@ -19,6 +19,8 @@ const COMMON = {
   phase: null,
   action: 'block',
   rate: null,
+  enforceAfterDays: null,
+  digest: '',
   except: [],
   // Nothing is asked of a request here: these fire by what happened while it was judged.
   when: { all: [] },

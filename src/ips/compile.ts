@@ -2,7 +2,6 @@
 import { compileRule, type CompiledRule } from './compiled-rule.ts'
 import { MAX_WORK } from './engine/engine.ts'
 import { BUILT_IN_RULES } from './built-in.ts'
-import { makeCounting } from './counting.ts'
 import { makeJudge } from './judge.ts'
 import type { RuleDocument, RuleProblem } from './rule-document.ts'
 import type { RuleInfo, RuleSet } from './rule-set.ts'
@@ -59,24 +58,35 @@ export function compileRules(
     },
     problems,
   )
-  const counting = makeCounting(
-    rules,
-    { prefilter: options.prefilter ?? true, maxWork: options.maxWork ?? MAX_WORK },
-    problems,
-  )
   // The gate's own rules are listed where a policy set them, so that an admin finds them.
   const listed = options.builtIn ?? []
   const ruleSet: RuleSet = {
     size: rules.length,
     rules: [...rules.map(infoOf), ...listed.map(document => infoOf({ document, phase: 'body' }))],
     ...judge,
-    ...counting,
   }
   return { ruleSet, problems }
 }
 
 function infoOf({ document, phase }: Pick<CompiledRule, 'document' | 'phase'>): RuleInfo {
   const { id, title, severity, mode, pack, tags, action, overrides, rate, refs, except, at } = document
+  const { enforceAfterDays, digest } = document
   const exceptions = except.map(({ reason, expiresMs, at: line }) => ({ reason, expiresMs, at: line }))
-  return { id, title, severity, mode, pack, tags, phase, action, overrides, rate, refs, exceptions, at }
+  return {
+    id,
+    title,
+    severity,
+    mode,
+    pack,
+    tags,
+    phase,
+    action,
+    overrides,
+    rate,
+    enforceAfterDays,
+    digest,
+    refs,
+    exceptions,
+    at,
+  }
 }

@@ -2,7 +2,9 @@
 import type { TrafficClass } from '../policy/classes.ts'
 import { allOf, compileCondition, isHeadOnly, type Condition } from './condition.ts'
 import { compileException, type Exception } from './exceptions.ts'
+import { readField, type Field } from './fields/field.ts'
 import { isEverActive } from './modes.ts'
+import { rateRule, type RateRule } from './rate/rate-rule.ts'
 import type { RuleCondition, RuleDocument, RuleProblem } from './rule-document.ts'
 import type { Rule, RulePhase } from './rule.ts'
 import type { SourceBits } from './sources.ts'
@@ -19,8 +21,13 @@ export type CompiledRule = {
   readonly exceptions: readonly Exception[]
   /** How many messages of a WebSocket it wants to see; 0 for rules of other phases. */
   readonly messages: number
+  /** What it counts; null: it acts on every hit. */
+  readonly rate: CompiledRate | null
   readonly isActive: boolean
 }
+
+/** What a rule counts, and where the user is named whom it counts for. */
+export type CompiledRate = { readonly rule: RateRule; readonly user: Field | null }
 
 /** Compiles a document; null when it has problems, which are added to `problems`. */
 export function compileRule(
@@ -31,7 +38,8 @@ export function compileRule(
   const before = problems.length
   const condition = compileCondition(document.id, document.when, bits, problems)
   if (condition === null) return null
-  const phase = phaseOf(document, condition, problems)
+  const rate = rateOf(document, problems)
+  const phase = withUser(phaseOf(document, condition, problems), document, rate, problems)
   const exceptions = document.except.map(exception =>
     compileException(document.id, exception, condition.fields, problems),
   )
@@ -49,6 +57,7 @@ export function compileRule(
     methods: document.methods === null ? null : new Set(document.methods),
     exceptions,
     messages: phase === 'message' ? messagesOf(document.when) : 0,
+    rate,
     isActive: isEverActive(document),
   }
 }
@@ -104,6 +113,34 @@ function phaseOf(document: RuleDocument, condition: Condition, problems: RulePro
   if (stated === 'hello' && late === undefined) return 'hello'
   problem(`phase is ${stated}, but its fields belong to phase ${derived}`)
   return derived
+}
+
+function rateOf({ id, rate, at }: RuleDocument, problems: RuleProblem[]): CompiledRate | null {
+  if (rate === null) return null
+  const { userField } = rate
+  const user = userField === null ? null : (readField(userField) ?? null)
+  if (userField !== null && user === null) {
+    problems.push({ ruleId: id, message: `there is no field ${userField}`, at })
+  }
+  if ((rate.by === 'source+user') !== (userField !== null)) {
+    const message = 'a rate by source+user names the field with the user, and no other rate does'
+    problems.push({ ruleId: id, message, at })
+  }
+  return { rule: rateRule(id, rate), user }
+}
+
+/** A rule that counts waits for the field with the user. */
+function withUser(
+  phase: RulePhase,
+  { id, at }: RuleDocument,
+  rate: CompiledRate | null,
+  problems: RuleProblem[],
+): RulePhase {
+  if (rate === null) return phase
+  if (phase === 'hello' || phase === 'message') {
+    problems.push({ ruleId: id, message: 'rules that count look at requests, not at streams', at })
+  }
+  return rate.user?.collection.phase === 'body' ? 'body' : phase
 }
 
 /** Messages that a rule wants to see when it does not say which. */

@@ -1,4 +1,5 @@
 // Lowers the condition of a rule document to an expression of the engine, and finds out what it depends on.
+import type { SourceLine } from '../policy/source-line.ts'
 import { readField, type Field } from './fields/field.ts'
 import {
   hasOperator,
@@ -9,8 +10,9 @@ import {
   present,
 } from './operators.ts'
 import type { Inspected } from './parts/inspected.ts'
-import { readPattern } from './pattern.ts'
-import type { RuleCondition, RuleProblem } from './rule-document.ts'
+import { compilePattern, isPattern } from './regex/compile.ts'
+import type { Pattern, PatternProblem } from './regex/types.ts'
+import type { PatternPlace, RuleCondition, RuleProblem } from './rule-document.ts'
 import type { Expression, Operator, RulePhase, Run, Target, Test } from './rule.ts'
 import { ALWAYS, neededByAll, neededByAny, NEVER, type SourceBits, type Sources } from './sources.ts'
 
@@ -189,16 +191,50 @@ function operatorsOf(condition: FieldTest, isRaw: boolean, problem: Report): rea
   if (equals !== undefined) return [oneOfOperator(equals.map(folded))]
   if (has !== undefined) return [hasOperator(has.map(folded))]
   return (matches ?? []).flatMap((source, index) => {
-    const at = condition.patternsAt?.[index]
-    const facts = readPattern(source)
-    if (typeof facts === 'string') {
-      problem(`pattern ${source} ${facts}`, at)
+    const place = condition.patternsAt?.[index]
+    const pattern = patternOf(source)
+    if (!isPattern(pattern)) {
+      const { message, column } = pattern
+      problem(`pattern ${source}: ${message} (character ${column})`, placeIn(place, column))
       return []
     }
-    if (!isRaw && /(?<!\\)[A-Z]/.test(source.replaceAll(/\\x[0-9A-F]{2}/gi, ''))) {
-      problem(`pattern ${source} has upper-case letters, but the field is lower-case`, at)
+    const upper = isRaw ? -1 : upperCaseIn(source)
+    if (upper >= 0) {
+      problem(
+        `pattern ${source} has upper-case letters, but the field is lower-case`,
+        placeIn(place, upper + 1),
+      )
       return []
     }
-    return [matchesOperator(source, facts.required)]
+    return [matchesOperator(pattern)]
   })
+}
+
+// The same pattern is compiled for the rule, for what the head decides of it, and for its tests; and again at the next load.
+const patterns = new Map<string, Pattern | PatternProblem>()
+const MAX_PATTERNS = 10_000
+
+function patternOf(source: string): Pattern | PatternProblem {
+  let pattern = patterns.get(source)
+  if (pattern === undefined) {
+    pattern = compilePattern(source)
+    if (patterns.size >= MAX_PATTERNS) patterns.clear()
+    patterns.set(source, pattern)
+  }
+  return pattern
+}
+
+/** @returns the place of the first letter that could never match, -1 for none */
+function upperCaseIn(source: string): number {
+  if (/\(\?[a-z]*i/.test(source)) return -1
+  // Escapes such as \S, \x4F and \p{Lu} mean something else, and so do names of groups.
+  const meant = source.replaceAll(/\\(?:x[0-9A-Fa-f]{2}|[pP]\{[^}]*\}|.)|\(\?P?<\w{1,64}>/g, found =>
+    ' '.repeat(found.length),
+  )
+  return meant.search(/[A-Z]/)
+}
+
+function placeIn(place: PatternPlace | undefined, column: number): SourceLine | undefined {
+  if (place?.isExact !== true) return place?.at
+  return { ...place.at, column: place.at.column + column - 1 }
 }

@@ -55,10 +55,7 @@ export class Weighing {
     report: Report,
   ): boolean {
     const { document } = rule
-    const holding =
-      rule.exceptions.length === 0 ? [] : rule.exceptions.filter(entry => holdsFor(entry, facts, scope))
-    const { found, exception } =
-      holding.length === 0 ? { found: firing.found, exception: null } : this.#except(firing, holding, pass)
+    const { found, exception } = this.#weigh(rule, firing, pass, facts, scope)
     const counts = mode === 'enforce' && exception === null
     if (document.action === 'block') {
       report.hits.push(makeHit(document, found, mode, exception, 0))
@@ -67,6 +64,32 @@ export class Weighing {
     const points = counts ? POINTS[document.severity] : 0
     report.hits.push(makeHit(document, found, 'detect', exception, points))
     return points > 0 && this.#addPoints(document.id, points, facts, scope, report)
+  }
+
+  /** The hit that a rule which counts would be. */
+  hitOf(
+    rule: CompiledRule,
+    firing: Firing,
+    mode: RuleMode,
+    pass: Pass,
+    facts: RequestFacts,
+    scope: RuleScope,
+  ): RuleHit {
+    const { found, exception } = this.#weigh(rule, firing, pass, facts, scope)
+    return makeHit(rule.document, found, mode, exception, 0)
+  }
+
+  #weigh(
+    { exceptions }: CompiledRule,
+    firing: Firing,
+    pass: Pass,
+    facts: RequestFacts | null,
+    scope: RuleScope | HelloScope,
+  ): Weighed {
+    const holding = exceptions.length === 0 ? [] : exceptions.filter(entry => holdsFor(entry, facts, scope))
+    return holding.length === 0
+      ? { found: firing.found, exception: null }
+      : this.#except(firing, holding, pass)
   }
 
   /** Adds the hit of a rule of the gate itself; true when it ends the judgement. */

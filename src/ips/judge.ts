@@ -12,7 +12,7 @@ import { modeIn } from './modes.ts'
 import type { BodyProblem } from './parts/inspected.ts'
 import { pathIndex, withoutIndex, type Candidate, type PathIndex } from './path-index.ts'
 import type { RuleDocument, RuleProblem } from './rule-document.ts'
-import type { HelloScope, RuleCounter, RuleHit, RuleScope, RuleSet } from './rule-set.ts'
+import type { HelloScope, RateQuestion, RuleCounter, RuleHit, RuleScope, RuleSet } from './rule-set.ts'
 import type { Rule } from './rule.ts'
 import type { SourceBits } from './sources.ts'
 
@@ -26,7 +26,14 @@ export type JudgeOptions = {
 
 type Judging = Pick<
   RuleSet,
-  'matchHead' | 'wantsBody' | 'matchBody' | 'messagesWanted' | 'matchMessage' | 'matchHello' | 'counters'
+  | 'matchHead'
+  | 'wantsBody'
+  | 'matchBody'
+  | 'messagesWanted'
+  | 'matchMessage'
+  | 'matchHello'
+  | 'ratesOf'
+  | 'counters'
 >
 
 /** Makes the judging half of a rule set. */
@@ -42,6 +49,7 @@ export function makeJudge(
     wantsBody: (facts, scope) => judge.bodyRules(judge.known(facts, scope), scope).length > 0,
     matchBody: (facts, scope, body, complete) => judge.body(judge.known(facts, scope), scope, body, complete),
     messagesWanted: (facts, scope) => judge.messagesWanted(judge.known(facts, scope), scope),
+    ratesOf: (facts, scope, phase) => judge.rates(judge.known(facts, scope), scope, phase),
     matchMessage: (facts, scope, message) => {
       const judgement = judge.known(facts, scope)
       const pass = judge.engine.begin(inspectMessage(judgement.head, message), newRun(scope))
@@ -61,6 +69,7 @@ export function makeJudge(
 }
 
 const NO_HITS: readonly RuleHit[] = []
+const NO_RATES: readonly RateQuestion[] = []
 
 class Judge {
   readonly engine: Engine
@@ -69,6 +78,7 @@ class Judge {
   readonly #weighing: Weighing
   readonly #index: PathIndex
   readonly #hasMessageRules: boolean
+  readonly #rateRules: readonly CompiledRule[]
   readonly #rules: readonly CompiledRule[]
   /** Numbers of rules, and of what the head decides of them, in the engine. */
   readonly #numbers = new Map<CompiledRule, { readonly rule: number; readonly onHead: number | null }>()
@@ -81,7 +91,7 @@ class Judge {
     problems: RuleProblem[],
   ) {
     const steps: Rule[] = []
-    this.#rules = compiled.filter(rule => rule.isActive && rule.document.rate === null)
+    this.#rules = compiled.filter(rule => rule.isActive)
     for (const rule of this.#rules) {
       const number = steps.push(toRule(rule)) - 1
       const { onHead } = rule
@@ -93,6 +103,7 @@ class Judge {
     }
     this.engine = new Engine(steps, options)
     this.helloRules = this.#rules.filter(rule => rule.phase === 'hello')
+    this.#rateRules = this.#rules.filter(rule => rule.rate !== null)
     this.#hasMessageRules = this.#rules.some(rule => rule.phase === 'message')
     this.#bits = bits
     const others = this.#rules.filter(rule => rule.phase !== 'hello')
@@ -120,7 +131,7 @@ class Judge {
     const present = this.#bits.present(facts.query, facts.headers, false)
     const report = reportFrom(judgement.headScore)
     for (const { rule, needs } of judgement.candidates.head) {
-      if ((needs & present) === 0 || !applies(rule, facts, scope)) continue
+      if ((needs & present) === 0 || rule.rate !== null || !applies(rule, facts, scope)) continue
       const mode = modeIn(rule.document, scope)
       if (mode === 'off') continue
       const number = this.#numbers.get(rule)?.rule ?? -1
@@ -164,7 +175,7 @@ class Judge {
       if (this.#weighing.addBuiltIn('body-unreadable', value, 0, facts, scope, report)) return report.hits
     }
     for (const { rule, needs } of rules) {
-      if ((needs & present) === 0) continue
+      if ((needs & present) === 0 || rule.rate !== null) continue
       const mode = modeIn(rule.document, scope)
       if (mode === 'off') continue
       const number = this.#numbers.get(rule)?.rule ?? -1
@@ -178,6 +189,28 @@ class Judge {
       if (firing !== null && this.#weighing.add(rule, firing, mode, pass, facts, scope, report)) break
     }
     return report.hits
+  }
+
+  /** Rules that count the request and whose condition holds. */
+  rates(judgement: Judgement, scope: RuleScope, phase: 'head' | 'body'): readonly RateQuestion[] {
+    if (this.#rateRules.length === 0) return NO_RATES
+    const { facts, pass, run } = judgement
+    const questions: RateQuestion[] = []
+    for (const rule of this.#rateRules) {
+      // Without a body, rules that would read it count what the head shows.
+      if ((rule.phase === 'body' && announcesBody(facts) ? 'body' : 'head') !== phase) continue
+      const mode = modeIn(rule.document, scope)
+      if (rule.rate === null || mode === 'off' || !applies(rule, facts, scope)) continue
+      const firing = this.engine.ask(this.#numbers.get(rule)?.rule ?? -1, pass)
+      if (firing === null) continue
+      const { user } = rule.rate
+      questions.push({
+        rule: rule.rate.rule,
+        user: user?.collection.read(pass.inspected, run)[0]?.value ?? null,
+        hit: this.#weighing.hitOf(rule, firing, mode, pass, facts, scope),
+      })
+    }
+    return questions
   }
 
   messageRules(judgement: Judgement, scope: RuleScope): readonly CompiledRule[] {

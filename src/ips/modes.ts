@@ -7,7 +7,12 @@ export const POINTS = { critical: 5, high: 4, medium: 3, low: 2 } as const
 
 /** The mode of a rule for a request or a ClientHello, which has no class. */
 export function modeIn(
-  { mode, overrides }: Pick<RuleDocument, 'mode' | 'overrides'>,
+  {
+    id,
+    mode,
+    overrides,
+    enforceAfterDays,
+  }: Pick<RuleDocument, 'id' | 'mode' | 'overrides' | 'enforceAfterDays'>,
   scope: RuleScope | HelloScope,
 ): RuleMode {
   for (const entry of overrides) {
@@ -17,7 +22,8 @@ export function modeIn(
     if (listeners !== null && !listeners.includes(scope.listener)) continue
     return entry.mode
   }
-  return mode
+  // What the policy says of a place in particular stays; only the mode in general is taken over by time.
+  return enforceAfterDays !== null && scope.promoted?.has(id) === true ? 'enforce' : mode
 }
 
 /** Whether a rule does anything anywhere. */

@@ -1,5 +1,6 @@
 // The operators of the YAML language.
-import type { Requirement, Sequence } from './regex/requirement.ts'
+import type { Sequence } from './regex/requirement.ts'
+import type { Pattern } from './regex/types.ts'
 import type { Operator, Place } from './rule.ts'
 
 const WHOLE: Place = { at: 0, length: 0 }
@@ -59,17 +60,14 @@ export function numberOperator(above: number | undefined, below: number | undefi
 }
 
 /** The pattern matches somewhere. */
-export function matchesOperator(source: string, required: readonly string[] | null): Operator {
-  const expression = new RegExp(source)
-  const requires: Requirement | null =
-    required === null || required.length === 0 ? null : required.map(sequenceOf)
+export function matchesOperator(pattern: Pattern): Operator {
   return {
-    id: `matches ${source}`,
-    requires,
+    id: `matches ${pattern.source}`,
+    requires: pattern.requirement,
     cost: 1,
     find: value => {
-      const found = expression.exec(value)
-      return found === null ? null : { at: found.index, length: found[0].length }
+      const found = pattern.exec(value)
+      return found === null ? null : { at: found.index, length: found.groups[0]?.length ?? 0 }
     },
   }
 }

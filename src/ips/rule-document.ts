@@ -1,6 +1,7 @@
 // A rule as its YAML file states it, validated but not compiled. config/ reads these, ips/compile.ts makes a RuleSet of them.
 import type { TrafficClass } from '../policy/classes.ts'
 import type { SourceLine } from '../policy/source-line.ts'
+import type { RatePlan } from './rate/rate-rule.ts'
 import type { RuleMode } from './rule-set.ts'
 import type { RulePhase } from './rule.ts'
 
@@ -25,22 +26,15 @@ export type RuleCondition =
       readonly above?: number
       readonly below?: number
       /** Where the texts of `matches` stand, in the same order; left out: nobody knows more than `at`. */
-      readonly patternsAt?: readonly SourceLine[]
+      readonly patternsAt?: readonly PatternPlace[]
       readonly at: SourceLine
     }
 
-/** When a rule that counts is met: more than `over` within `perMs`. */
-export type RuleRate = {
-  readonly over: number
-  readonly perMs: number
-  /** Whose events are counted together; `source+user`: of one source for one user, whom `userField` names. */
-  readonly by: 'source' | 'site' | 'source+user'
-  readonly userField: RuleField | null
-  /** `failure`: only requests that the upstream answered with 401, 403 or 429. */
-  readonly on: 'request' | 'failure'
-  /** How long the rule goes on once it is met. */
-  readonly holdMs: number
-}
+/** Where a pattern stands. `isExact`: its characters stand there as they are, so that columns can be counted on. */
+export type PatternPlace = { readonly at: SourceLine; readonly isExact: boolean }
+
+/** When a rule that counts is met, and the field that names the user whom it counts for. */
+export type RuleRate = RatePlan & { readonly userField: RuleField | null }
 
 /** What the policy says of a rule's mode in some place. */
 export type ModeOverride = {
@@ -130,6 +124,10 @@ export type RuleDocument = {
   readonly rate: RuleRate | null
   /** Modes by place; the first that applies counts, else `mode`. */
   readonly overrides: readonly ModeOverride[]
+  /** Detects until so many days have passed without a hit of a known agent; null: the mode stays. */
+  readonly enforceAfterDays: number | null
+  /** Of what the rule says, for rules that enforce by themselves: a changed rule starts anew. */
+  readonly digest: string
   readonly when: RuleCondition
   readonly except: readonly RuleException[]
   readonly tests: { readonly fires: readonly RuleTestRequest[]; readonly quiet: readonly RuleTestRequest[] }

@@ -2,7 +2,6 @@
 import type { HelloFacts, RequestFacts } from '../policy/facts.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { SourceLine } from '../policy/source-line.ts'
-import type { CountedRequest } from './counting.ts'
 import type { MessageFacts } from './parts/inspected.ts'
 import type { RateRule } from './rate/rate-rule.ts'
 import type { ModeOverride, RuleRate } from './rule-document.ts'
@@ -40,6 +39,8 @@ export type RuleScope = {
   readonly site: string | null
   readonly sourceText: string
   readonly nowMs: number
+  /** Ids of rules that enforce by themselves by now although their mode is detect. */
+  readonly promoted?: ReadonlySet<string>
 }
 
 /** Where a ClientHello stands: no class is known yet. */
@@ -66,21 +67,22 @@ export type RuleSet = {
   readonly matchMessage: (facts: RequestFacts, scope: RuleScope, message: MessageFacts) => readonly RuleHit[]
   /** Judges a ClientHello. */
   readonly matchHello: (hello: HelloFacts, scope: HelloScope) => readonly RuleHit[]
-  /** Rules that count, for the memory of the counting. */
-  readonly rateRules: readonly RateRule[]
-  /** The rules that count a request, as far as its head decides; all of them when it has no body. */
-  readonly countHead: (facts: RequestFacts, scope: RuleScope) => readonly CountedRequest[]
-  /** Whether a rule that counts has to see the body. */
-  readonly countsBody: (facts: RequestFacts, scope: RuleScope) => boolean
-  /** The rules that count a request by its body; never those of `countHead` again. */
-  readonly countBody: (
-    facts: RequestFacts,
-    scope: RuleScope,
-    body: Uint8Array,
-    complete: boolean,
-  ) => readonly CountedRequest[]
+  /**
+   * Rules that count this request, for the state machine in rate/. Ask after `matchHead` for `head`, and after `matchBody` for
+   * `body`: for rules whose condition or user is in the body. Each rule comes once.
+   */
+  readonly ratesOf: (facts: RequestFacts, scope: RuleScope, phase: 'head' | 'body') => readonly RateQuestion[]
   /** What each rule cost since the set was made. */
   readonly counters: () => readonly RuleCounter[]
+}
+
+/** A rule that counts a request. */
+export type RateQuestion = {
+  readonly rule: RateRule
+  /** The user whom it counts for, as sent but decoded and in small letters; null: none is named. */
+  readonly user: string | null
+  /** The hit when the request is one too many: its mode says whether it refuses. */
+  readonly hit: RuleHit
 }
 
 /** What a rule cost: how often it was asked, how often it fired, and characters looked at. */
@@ -104,6 +106,10 @@ export type RuleInfo = {
   /** Modes that the policy states for some places. */
   readonly overrides: readonly ModeOverride[]
   readonly rate: RuleRate | null
+  /** Set to detect, and enforcing by itself after so many days without a hit of a known agent; null: never. */
+  readonly enforceAfterDays: number | null
+  /** Of what the rule says; empty for rules that do not enforce by themselves. */
+  readonly digest: string
   readonly refs: readonly string[]
   /** Exceptions with their ends. */
   readonly exceptions: readonly {

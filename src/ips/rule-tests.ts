@@ -1,6 +1,9 @@
 // Runs what rules carry as their tests: every `fires` must be recognised by that rule, every `quiet` must not.
+import { parseAddress } from '../net/address.ts'
+import type { RequestFacts } from '../policy/facts.ts'
 import { compileRules } from './compile.ts'
-import { isEverOver } from './rate/replay.ts'
+import { Rates } from './rate/rates.ts'
+import { sourceKey } from './rate/source-key.ts'
 import type { RuleDocument, RuleProblem, RuleTestRequest } from './rule-document.ts'
 import type { RuleHit, RuleScope, RuleSet } from './rule-set.ts'
 import { messagesOf, requestOf, helloOf } from './test-request.ts'
@@ -16,6 +19,9 @@ export function runRuleTests(ruleSet: RuleSet, documents: readonly RuleDocument[
   return documents.flatMap(document => (loaded.has(document.id) ? testRule(ruleSet, document) : []))
 }
 
+// Asked once or twice, a rule is not worth a scanner.
+const ONE_RULE = { prefilter: false }
+
 function testRule(ruleSet: RuleSet, document: RuleDocument): RuleProblem[] {
   const { id: ruleId, at, tests } = document
   const problems: RuleProblem[] = []
@@ -23,8 +29,10 @@ function testRule(ruleSet: RuleSet, document: RuleDocument): RuleProblem[] {
     problems.push({ ruleId, at, message: 'has no request that it must recognise (tests.fires)' })
   if (tests.quiet.length === 0)
     problems.push({ ruleId, at, message: 'has no request that must pass (tests.quiet)' })
-  const bare = compileRules([{ ...document, except: [], mode: 'detect', overrides: [] }]).ruleSet
-  const alone = compileRules([{ ...document, mode: 'detect', overrides: [] }]).ruleSet
+  const single = { ...document, mode: 'detect', overrides: [] } as const
+  const alone = compileRules([single], ONE_RULE).ruleSet
+  const bare =
+    document.except.length === 0 ? alone : compileRules([{ ...single, except: [] }], ONE_RULE).ruleSet
   for (const test of tests.fires) {
     const hits = hitsOf(bare, document, test)
     const message =
@@ -67,7 +75,6 @@ function hitsOf(
     sourceText: test.from ?? '198.51.100.7',
     nowMs: 0,
   }
-  if (document.rate !== null) return countedHits(ruleSet, test, scope)
   const hits: RuleHit[] = []
   if (test.hello !== undefined || test.request === null) {
     hits.push(...ruleSet.matchHello(helloOf(test.hello ?? {}), scope))
@@ -80,6 +87,8 @@ function hitsOf(
   if (body !== null && ruleSet.wantsBody(facts, scope)) {
     hits.push(...ruleSet.matchBody(facts, scope, body, true))
   }
+  const own = document.rate === null ? [] : countedHits(ruleSet, test, facts, scope)
+  hits.push(...own)
   const wanted = facts.webSocket ? ruleSet.messagesWanted(facts, scope) : 0
   for (const message of messagesOf(test).slice(0, wanted)) {
     hits.push(...ruleSet.matchMessage(facts, scope, message))
@@ -87,27 +96,29 @@ function hitsOf(
   return hits
 }
 
-/** Hits of rules that count, for as many requests as the test says, and of all others for one of them. */
+/** What a rule that counts makes of the request coming as often as the test says. */
 function countedHits(
   ruleSet: RuleSet,
   test: RuleTestRequest,
+  facts: RequestFacts,
   scope: RuleScope,
-): readonly RuleHit[] | undefined {
-  const request = test.request === null ? undefined : requestOf(test, test.request)
-  if (request === undefined) return undefined
-  const { facts, body } = request
-  const hits: RuleHit[] = [...ruleSet.matchHead(facts, scope)]
-  const counted = [...ruleSet.countHead(facts, scope)]
-  if (body !== null && ruleSet.wantsBody(facts, scope)) {
-    hits.push(...ruleSet.matchBody(facts, scope, body, true))
-  }
-  if (body !== null && ruleSet.countsBody(facts, scope)) {
-    counted.push(...ruleSet.countBody(facts, scope, body, true))
-  }
-  const { times = 1, withinMs = 1000, status = 200 } = test
-  for (const { rule, user, hit } of counted) {
-    const played = { rule, user, source: scope.sourceText, class: scope.class, path: facts.path }
-    if (isEverOver({ ...played, times, withinMs, status })) hits.push(hit)
-  }
-  return hits
+): readonly RuleHit[] {
+  const questions = [...ruleSet.ratesOf(facts, scope, 'head'), ...ruleSet.ratesOf(facts, scope, 'body')]
+  const address = parseAddress(scope.sourceText)
+  if (address === undefined) return []
+  const { times = 1, withinMs = 0, status = 401 } = test
+  const rates = new Rates()
+  return questions.flatMap(({ rule, user, hit }) => {
+    const who = { source: sourceKey(address), site: scope.site, user, class: scope.class }
+    for (let count = 0; count < times; count++) {
+      const nowMs = (count * withinMs) / times
+      const answer = rates.ask(rule, who, nowMs)
+      if (answer.over) return [hit]
+      if (answer.ticket !== null)
+        rates.outcome(answer.ticket, FAILURES.has(status) ? 'failure' : 'success', nowMs)
+    }
+    return []
+  })
 }
+
+const FAILURES: ReadonlySet<number> = new Set([401, 403, 429])

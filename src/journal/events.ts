@@ -83,6 +83,8 @@ export type EventFields = {
     readonly changes: readonly string[]
     readonly warnings: readonly string[]
   }
+  'rule.promoted': { readonly rule: string; readonly days: number; readonly strangers: number }
+  'rule.held-back': { readonly rule: string; readonly days: number; readonly knownAgents: number }
   'policy.kept': { readonly version: number; readonly sources: number }
   'policy.rolled-back': {
     readonly version: number

@@ -70,8 +70,11 @@ export function createOverlayTable(database: DatabaseSync): OverlayTable {
 }
 
 /** Builds what decisions read. A row whose range cannot be read any more is left out. */
-export function buildOverlay(entries: readonly OverlayEntry[]): Overlay {
-  const overlay = { allow: new CidrTrie<AllowEntry>(), ban: new CidrTrie<BanEntry>() }
+export function buildOverlay(
+  entries: readonly OverlayEntry[],
+  promotedRules: ReadonlySet<string> = new Set(),
+): Overlay {
+  const overlay = { allow: new CidrTrie<AllowEntry>(), ban: new CidrTrie<BanEntry>(), promotedRules }
   for (const entry of entries) {
     const range = parseCidr(entry.range)
     if (typeof range !== 'string') overlay[entry.kind].insert(range, decisionEntry(entry, range))

@@ -44,7 +44,7 @@ export function judgeGuard(baseline: GuardBaseline, facts: GuardFacts): GuardVer
     }
   }
   const complete = Math.min(windows, Math.floor((facts.nowMs - startedMs) / windowMs))
-  for (let window = 0; window < complete && usual !== null; window++) {
+  for (let window = 0; usual !== null && window < complete; window++) {
     const fromMs = startedMs + window * windowMs
     const seen = facts.seen(fromMs, fromMs + windowMs)
     if (seen < usual * LEAST_SHARE) {

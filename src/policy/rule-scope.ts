@@ -5,6 +5,8 @@ import type { Listener } from './snapshot.ts'
 import type { ConnectionFacts, Standing } from './standing.ts'
 import { countryWord } from './who.ts'
 
+const NONE: ReadonlySet<string> = new Set()
+
 /** The scope of a ClientHello. */
 export function helloScope(standing: Standing, listener: Listener, nowMs: number): HelloScope {
   return {
@@ -13,6 +15,7 @@ export function helloScope(standing: Standing, listener: Listener, nowMs: number
     site: standing.site?.id ?? null,
     sourceText: standing.source.address.text,
     nowMs,
+    promoted: standing.overlay.promotedRules ?? NONE,
   }
 }
 
@@ -30,5 +33,6 @@ export function ruleScope(
     site: standing.site?.id ?? null,
     sourceText: standing.source.address.text,
     nowMs,
+    promoted: standing.overlay.promotedRules ?? NONE,
   }
 }

@@ -34,8 +34,13 @@ export type BanEntry = {
   readonly at: SourceLine
 }
 
-/** Temporary allows and bans that operators set while the gate runs; kept in the store, not in the policy files. */
-export type Overlay = { readonly allow: CidrTrie<AllowEntry>; readonly ban: CidrTrie<BanEntry> }
+/** What changes while the gate runs and is kept in the store, not in the policy files: allows and bans of operators, promoted rules. */
+export type Overlay = {
+  readonly allow: CidrTrie<AllowEntry>
+  readonly ban: CidrTrie<BanEntry>
+  /** Rules that enforce by themselves by now; absent: none. */
+  readonly promotedRules?: ReadonlySet<string>
+}
 
 /** A legacy TLS exception of a site. */
 export type TlsException = {

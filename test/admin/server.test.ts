@@ -22,6 +22,7 @@ async function open(t: ExecutionContext): Promise<{ server: AdminServer; calls: 
   const actions: AdminActions = {
     status: () => ({ version: 'x' }) as unknown as GateStatus,
     guard: () => null,
+    ruleCounters: () => [],
     reload: options => {
       calls.push({ name: 'reload', args: [options] })
       return Promise.resolve({ ok: true, id: 'x', changes: [], warnings: [], version: 1, closed: 0 })

@@ -63,6 +63,19 @@ test('rules show: the rule as written, without its neighbours', async t => {
   t.regex((await bench.cli(['rules', 'shwo'])).err, /Did you mean show\?/)
 })
 
+test('rules stats: what was asked, what fired, and that it needs a gate', async t => {
+  const bench = await startRunningBench(t, 'rules: { modes: { windows-file: detect } }')
+  await bench.ask(US, { ...AGENT, path: '/LabTech/Agent.aspx?file=../windows/win.ini' })
+  const { code, value } = await bench.json(['rules', 'stats'])
+  t.is(code, 0)
+  const counter = (value as unknown as readonly Json[]).find(entry => entry['id'] === 'windows-file')
+  t.is(counter?.['hits'], 1)
+  t.regex((await bench.cli(['rules', 'stats'])).out, /windows-file +\d+ +1 +/)
+  const none = await startBench(t).cli(['rules', 'stats'])
+  t.is(none.code, 1)
+  t.regex(none.err, /no gate runs/)
+})
+
 test('rules preview: a known agent would have been refused, and the exit code says so', async t => {
   const bench = await startRunningBench(t, 'rules: { modes: { windows-file: detect } }')
   t.regex((await bench.cli(['rules', 'preview'])).out, /Nothing would have been refused/)

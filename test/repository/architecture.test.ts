@@ -13,11 +13,13 @@ const PURE = ['net', 'policy', 'ips']
 const COMPOSITION = [
   'main.ts',
   'compose.ts',
+  'overlay-actions.ts',
   'own-events.ts',
   'status.ts',
   'expiry-warnings.ts',
   'policy-guard.ts',
   'policy-history.ts',
+  'rule-promotion.ts',
   'cli',
 ]
 

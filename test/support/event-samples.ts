@@ -72,6 +72,8 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     why: '12 of 40 addresses whose agents checked in during the hour before are refused now',
     who: 'the guard',
   },
+  'rule.promoted': { rule: 'generic-sqli', days: 14, strangers: 3 },
+  'rule.held-back': { rule: 'generic-sqli', days: 14, knownAgents: 2 },
   'keys.reloaded': { keys: 2 },
   'client.connected': { ...client, client: 'PC-17' },
   'client.disconnected': { ...client, client: 'PC-17', durationMs: 60_000 },

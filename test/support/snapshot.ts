@@ -53,10 +53,7 @@ export const noRules: RuleSet = {
   messagesWanted: () => 0,
   matchMessage: () => [],
   matchHello: () => [],
-  rateRules: [],
-  countHead: () => [],
-  countsBody: () => false,
-  countBody: () => [],
+  ratesOf: () => [],
   counters: () => [],
 }
 

@@ -8,12 +8,14 @@ import { suggest } from '../../config/spelling.ts'
 import type { Terminal } from '../terminal.ts'
 import { previewRules } from './rules-preview.ts'
 import { requireRule, showRule } from './rules-show.ts'
+import { ruleStats } from './rules-stats.ts'
 import { testRules } from './rules-test.ts'
 
 export const rulesCommand: Command = {
   name: 'rules',
-  usage: 'rules [list <rule or pack> | show <rule> | test <file> | preview [<rule>]]',
-  summary: 'Rules: list and show them, test a rule file, preview what enforcing would refuse',
+  usage: 'rules [list <rule or pack> | show <rule> | test <file> | preview [<rule>] | stats]',
+  summary:
+    'Rules: list and show them, test a rule file, preview what enforcing would refuse, see what they cost',
   examples: [
     'portcullis rules',
     'portcullis rules list generic',
@@ -28,6 +30,7 @@ export const rulesCommand: Command = {
     const verb = args.positionals[0]
     if (verb === 'test') return testRules(args, context)
     if (verb === 'preview') return previewRules(args, context)
+    if (verb === 'stats') return ruleStats(args, context)
     if (verb !== 'show') return listRules(args, context)
     const { snapshot } = requirePolicy(args, context)
     const rule = requireRule(args.positionals[1], snapshot, verb)
@@ -38,7 +41,7 @@ export const rulesCommand: Command = {
 }
 
 /** First words that are no rule and no pack. */
-const VERBS = ['list', 'show', 'test', 'preview']
+const VERBS = ['list', 'show', 'test', 'preview', 'stats']
 
 function listRules(args: CommandArguments, context: CommandContext): number {
   const { terminal } = context

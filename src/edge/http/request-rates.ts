@@ -1,9 +1,9 @@
 // Rules that count, as one request meets them: asked before it is forwarded, told how it came out.
-import { outcomeOf } from '../../ips/rate/rate-rule.ts'
+import { outcomeOf, rateRule } from '../../ips/rate/rate-rule.ts'
 import { Rates, type RateAnswer, type RateTicket } from '../../ips/rate/rates.ts'
 import { sourceKey } from '../../ips/rate/source-key.ts'
-import type { CountedRequest } from '../../ips/counting.ts'
-import type { RuleHit } from '../../ips/rule-set.ts'
+import { isEverActive } from '../../ips/modes.ts'
+import type { RateQuestion, RuleHit } from '../../ips/rule-set.ts'
 import type { TrafficClass } from '../../policy/classes.ts'
 import { enforces } from '../../policy/rule-hits.ts'
 import type { Snapshot } from '../../policy/snapshot.ts'
@@ -12,6 +12,8 @@ import type { Refusal } from '../../policy/verdict.ts'
 import type { OpenConnection } from '../connection.ts'
 import { clientFields, type RequestRecord } from './request-record.ts'
 import type { HttpServices } from './services.ts'
+
+const MAX_USER = 256
 
 /** The memory of a gate's rules that count. It outlives policies: what did not change goes on. */
 export class GateRates {
@@ -22,7 +24,8 @@ export class GateRates {
   under(snapshot: Snapshot): Rates {
     if (this.#snapshot !== snapshot) {
       this.#snapshot = snapshot
-      this.rates.retain(snapshot.rules.rateRules)
+      const counting = snapshot.rules.rules.filter(isEverActive)
+      this.rates.retain(counting.flatMap(({ id, rate }) => (rate === null ? [] : rateRule(id, rate))))
     }
     return this.rates
   }
@@ -61,14 +64,15 @@ export class RequestRates {
   }
 
   /** Asks rules that count; the first that holds the request refuses it. */
-  ask(counted: readonly CountedRequest[], trafficClass: TrafficClass): RateRefusal | null {
+  ask(counted: readonly RateQuestion[], trafficClass: TrafficClass): RateRefusal | null {
     const { source, site } = this.#facts.standing
     const nowMs = this.#services.clock.monotonicMs()
     for (const { rule, user, hit } of counted) {
+      const name = user?.trim().slice(0, MAX_USER) ?? ''
       const who = {
         source: sourceKey(source.address),
         site: site?.id ?? null,
-        user: user === null ? null : this.#services.sha256Hex(user),
+        user: name === '' ? null : this.#services.sha256Hex(name),
         class: trafficClass,
       }
       const answer = this.#rates.ask(rule, who, nowMs)

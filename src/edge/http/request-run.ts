@@ -1,7 +1,6 @@
 // One request from its parsed head to its closing event: verdict, limits, body, answer of the gate, report.
 import { normaliseTarget } from '../../ips/target.ts'
-import type { CountedRequest } from '../../ips/counting.ts'
-import type { RuleHit } from '../../ips/rule-set.ts'
+import type { RateQuestion, RuleHit } from '../../ips/rule-set.ts'
 import type { Ending } from '../../journal/events.ts'
 import { afterRules, classPolicy, decideRequest } from '../../policy/decide-request.ts'
 import type { RequestFacts } from '../../policy/facts.ts'
@@ -66,8 +65,6 @@ export class RequestRun implements BodySink {
   private counted = false
   private rates: RequestRates | null = null
   private retryAfterSeconds = RETRY_AFTER_SECONDS
-  /** Rules that do not count want the body. */
-  private matchesBody = false
 
   constructor(conn: HttpConnection, head: RequestHead) {
     this.conn = conn
@@ -270,20 +267,19 @@ export class RequestRun implements BodySink {
     const { limits, rules } = facts.standing.snapshot
     const scope = ruleScope(facts, allowed.class, request.nowMs)
     conn.services.rates.under(facts.standing.snapshot)
-    if (!this.mayPass(allowed, request.path, rules.countHead(request, scope))) return
+    if (!this.mayPass(allowed, request.path, rules.ratesOf(request, scope, 'head'))) return
     this.upstream = new UpstreamSide(this, conn, head, allowed)
     if (head.webSocket && rules.messagesWanted(request, scope) > 0) this.inspected = request
     if (this.bodyOver) {
       this.upstream.forward()
       return
     }
-    this.matchesBody = rules.wantsBody(request, scope)
-    if (this.matchesBody) {
+    const judging = rules.wantsBody(request, scope)
+    if (judging) {
       this.unread = announcedUnread(head.framing, head.headers, limits.inspectBytes)
       if (this.unread !== null && allowed.policy.limits.whenUnread === 'refuse')
         return this.refuseUnread(this.unread, allowed)
     }
-    const judging = this.matchesBody || rules.countsBody(request, scope)
     this.held = new HeldBody(judging, {
       memory: conn.services.held,
       maxBytes: limits.heldBytes,
@@ -301,8 +297,7 @@ export class RequestRun implements BodySink {
     const { limits, rules } = facts.standing.snapshot
     const judged = held.joined().subarray(0, limits.inspectBytes)
     const scope = ruleScope(facts, allowed.class, request.nowMs)
-    const whole = beyond === null
-    const hits = this.matchesBody ? rules.matchBody(request, scope, judged, whole) : NO_HITS
+    const hits = rules.matchBody(request, scope, judged, beyond === null)
     const verdict = afterRules(allowed.class, allowed.name, allowed.policy, hits)
     reportDetections(conn, facts, record, hits)
     if (!verdict.allow) return this.refuse(verdict.refusal, allowed.class, hits)
@@ -311,13 +306,13 @@ export class RequestRun implements BodySink {
       if (allowed.policy.limits.whenUnread === 'refuse') return this.refuseUnread(unread, allowed)
       reportUnread(conn, facts, record, unread)
     }
-    if (!this.mayPass(allowed, request.path, rules.countBody(request, scope, judged, whole))) return
+    if (!this.mayPass(allowed, request.path, rules.ratesOf(request, scope, 'body'))) return
     held.judged()
     this.upstream?.forward()
   }
 
   /** Asks rules that count. Returns false when the request was refused. */
-  private mayPass(allowed: AllowedRequest, path: string, counted: readonly CountedRequest[]): boolean {
+  private mayPass(allowed: AllowedRequest, path: string, counted: readonly RateQuestion[]): boolean {
     if (counted.length === 0) return true
     this.rates ??= new RequestRates(this.conn, this.facts, this.record, path)
     const refused = this.rates.ask(counted, allowed.class)

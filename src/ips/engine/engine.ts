@@ -13,7 +13,7 @@ import {
   type TargetPlan,
   type TestPlan,
 } from './plan.ts'
-import { plainScanner } from './scan.ts'
+import { createScanner } from '../regex/scanner.ts'
 
 /** How an engine works. */
 export type EngineOptions = {
@@ -60,7 +60,7 @@ export class Engine {
   constructor(steps: readonly (Rule | Marker)[], options: EngineOptions = {}) {
     this.plan = makePlan(steps)
     this.rules = this.plan.rules.map(({ rule }) => rule)
-    this.#scanner = options.prefilter === false ? null : plainScanner(this.plan.requirements)
+    this.#scanner = options.prefilter === false ? null : createScanner(this.plan.requirements)
     this.#maxWork = options.maxWork ?? MAX_WORK
     this.#asked = new Float64Array(this.rules.length)
     this.#hits = new Float64Array(this.rules.length)

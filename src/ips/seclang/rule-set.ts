@@ -40,10 +40,7 @@ export function importedRuleSet(compiled: SecCompiled, use: ImportedUse): RuleSe
     messagesWanted: () => 0,
     matchMessage: () => NO_HITS,
     matchHello: () => NO_HITS,
-    rateRules: [],
-    countHead: () => [],
-    countsBody: () => false,
-    countBody: () => [],
+    ratesOf: () => [],
     counters: () => judge.engine.counters(),
   }
 }
@@ -170,7 +167,8 @@ function infoBase({
   RuleInfo,
   'mode' | 'phase' | 'action'
 > {
-  return { id, title, severity, pack, tags, refs, at, overrides: [], rate: null, exceptions: [] }
+  const unused = { overrides: [], rate: null, enforceAfterDays: null, digest: '', exceptions: [] }
+  return { id, title, severity, pack, tags, refs, at, ...unused }
 }
 
 function infoOf(rule: SecRule, use: ImportedUse): RuleInfo {
@@ -221,11 +219,7 @@ export function joinRuleSets(sets: readonly RuleSet[]): RuleSet {
     messagesWanted: (facts, scope) => Math.max(0, ...sets.map(set => set.messagesWanted(facts, scope))),
     matchMessage: (facts, scope, message) => all(set => set.matchMessage(facts, scope, message)),
     matchHello: (hello, scope) => all(set => set.matchHello(hello, scope)),
-    rateRules: sets.flatMap(({ rateRules }) => rateRules),
-    countHead: (facts, scope) => sets.flatMap(set => set.countHead(facts, scope)),
-    countsBody: (facts, scope) => sets.some(set => set.countsBody(facts, scope)),
-    countBody: (facts, scope, body, complete) =>
-      sets.flatMap(set => set.countBody(facts, scope, body, complete)),
+    ratesOf: (facts, scope, phase) => sets.flatMap(set => set.ratesOf(facts, scope, phase)),
     counters: () => sets.flatMap(set => set.counters()),
   }
 }

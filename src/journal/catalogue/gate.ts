@@ -14,6 +14,8 @@ type Names =
   | 'policy.rejected'
   | 'policy.kept'
   | 'policy.rolled-back'
+  | 'rule.promoted'
+  | 'rule.held-back'
   | 'keys.reloaded'
   | 'journal.dropped'
   | 'journal.trimmed'
@@ -183,6 +185,26 @@ export const GATE_EVENTS: Definitions<Names> = {
       labels: [],
       values: () => [],
     },
+    stored: true,
+    fromClients: false,
+  },
+  'rule.promoted': {
+    code: 'P07',
+    severity: 'info',
+    when: 'A rule of `rules.enforceAfter` was watched long enough without a hit of a known agent: it enforces from now on.',
+    sentence: f =>
+      `Rule ${f.rule} enforces from now on: in ${plural(f.days, 'day')} it has not hit a single known agent, and would have refused ${plural(f.strangers, 'other address', 'other addresses')}.`,
+    counter: null,
+    stored: true,
+    fromClients: false,
+  },
+  'rule.held-back': {
+    code: 'P08',
+    severity: 'warning',
+    when: 'A rule of `rules.enforceAfter` has been watched long enough, but it has hit known agents: it goes on detecting.',
+    sentence: f =>
+      `Rule ${f.rule} goes on detecting: in ${plural(f.days, 'day')} it has hit ${plural(f.knownAgents, 'known agent')}. \`portcullis rules preview ${f.rule}\` shows whom.`,
+    counter: null,
     stored: true,
     fromClients: false,
   },

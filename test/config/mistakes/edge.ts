@@ -289,7 +289,7 @@ export const EDGE_MISTAKES: readonly Mistake[] = [
     hint: /"severity"/,
   },
   { name: 'rules: severity unknown', rules: ['high', 'hihg'], at: '5:15', says: /"hihg"/, hint: /"high"/ },
-  { name: 'rules: broken pattern', rules: ['^/secret', '^/secret(?=x)'], at: '6:32', says: /no-secrets/ },
+  { name: 'rules: broken pattern', rules: ['^/secret', '^/secret(?=x)'], at: '6:41', says: /no-secrets/ },
   {
     name: 'rules: two tests in one condition',
     rules: ["'^/secret' }", "'^/secret', has: x }"],
