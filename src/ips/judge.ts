@@ -6,10 +6,11 @@ import { toHeadRule, toRule } from './compiled-rule.ts'
 import { Engine, newRun } from './engine/engine.ts'
 import type { Pass } from './engine/pass.ts'
 import { Weighing } from './hits.ts'
-import { contentTypes, INSPECTED_HELLO, inspectBody, inspectMessage } from './inspect.ts'
 import { Judgement, reportFrom, type Report } from './judgement.ts'
 import { modeIn } from './modes.ts'
-import type { BodyProblem } from './parts/inspected.ts'
+import { contentTypes } from './parts/body-kind.ts'
+import { INSPECTED_HELLO, withBody, withMessage } from './parts/inspect.ts'
+import type { BodyProblem, Inflate } from './parts/inspected.ts'
 import { pathIndex, withoutIndex, type Candidate, type PathIndex } from './path-index.ts'
 import type { RuleDocument, RuleProblem } from './rule-document.ts'
 import type { HelloScope, RateQuestion, RuleCounter, RuleHit, RuleScope, RuleSet } from './rule-set.ts'
@@ -47,12 +48,13 @@ export function makeJudge(
   return {
     matchHead: (facts, scope) => judge.head(judge.begin(facts, scope), scope),
     wantsBody: (facts, scope) => judge.bodyRules(judge.known(facts, scope), scope).length > 0,
-    matchBody: (facts, scope, body, complete) => judge.body(judge.known(facts, scope), scope, body, complete),
+    matchBody: (facts, scope, body, complete, inflate) =>
+      judge.body(judge.known(facts, scope), scope, body, complete, inflate),
     messagesWanted: (facts, scope) => judge.messagesWanted(judge.known(facts, scope), scope),
     ratesOf: (facts, scope, phase) => judge.rates(judge.known(facts, scope), scope, phase),
     matchMessage: (facts, scope, message) => {
       const judgement = judge.known(facts, scope)
-      const pass = judge.engine.begin(inspectMessage(judgement.head, message), newRun(scope))
+      const pass = judge.engine.begin(withMessage(judgement.head, message), newRun(scope))
       return judge.rest(judge.messageRules(judgement, scope), pass, facts, scope)
     },
     matchHello: (hello, scope) =>
@@ -160,11 +162,17 @@ class Judge {
     return judgement.bodyRules
   }
 
-  body(judgement: Judgement, scope: RuleScope, bytes: Uint8Array, complete: boolean): readonly RuleHit[] {
+  body(
+    judgement: Judgement,
+    scope: RuleScope,
+    bytes: Uint8Array,
+    complete: boolean,
+    inflate: Inflate | undefined,
+  ): readonly RuleHit[] {
     const { facts, pass, run, firedOnHead } = judgement
     const rules = this.bodyRules(judgement, scope)
     const report = reportFrom(judgement.headScore)
-    const inspected = inspectBody(judgement.head, bytes, complete)
+    const inspected = withBody(judgement.head, bytes, complete, inflate === undefined ? {} : { inflate })
     pass.advance(inspected)
     pass.exhausted = false
     run.work = judgement.headWork
@@ -301,7 +309,7 @@ const OPAQUE_TYPE =
 
 /** Whether a body is, by its type, nothing that text is found in. */
 export function hasOpaqueBody(facts: RequestFacts): boolean {
-  const types = contentTypes(facts)
+  const types = contentTypes(facts.headers)
   return types.length > 0 && types.every(type => OPAQUE_TYPE.test(type))
 }
 

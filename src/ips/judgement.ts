@@ -2,7 +2,7 @@
 import type { RequestFacts } from '../policy/facts.ts'
 import { newRun, type Engine } from './engine/engine.ts'
 import type { Pass } from './engine/pass.ts'
-import { inspectHead } from './inspect.ts'
+import { inspectRequest } from './parts/inspect.ts'
 import type { Inspected } from './parts/inspected.ts'
 import type { Candidate, Candidates, PathIndex } from './path-index.ts'
 import type { RuleHit, RuleScope } from './rule-set.ts'
@@ -31,7 +31,7 @@ export class Judgement {
 
   constructor(facts: RequestFacts, scope: RuleScope, engine: Engine, index: PathIndex) {
     this.facts = facts
-    this.head = inspectHead(facts)
+    this.head = inspectRequest(facts, null, true)
     this.run = newRun(scope)
     this.pass = engine.begin(this.head, this.run)
     this.candidates = index(this.head, this.run)

@@ -1,4 +1,4 @@
-// Percent-decoding: strict for paths that are classified, lenient for values that rules look at.
+// Percent-decoding of paths: strict for those that are classified, lenient for other readings of them.
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true })
 
@@ -21,29 +21,6 @@ export function decodePathOnce(path: string, asReceived: boolean): string | unde
 /** Decodes `%XX` once and never refuses: what is not UTF-8 is read as Latin-1. */
 export function decodeEscapesOnce(text: string): string {
   return decodeRuns(text, true, bytes => decodeBytes(bytes) ?? latin1(bytes))
-}
-
-const MAX_ROUNDS = 3
-
-/**
- * The decoded view of a value for rules: up to three rounds of `%XX`, with `%uXXXX` and overlong UTF-8 (`%c0%ae` is a dot to
- * some servers) read as the attacker means them. `plusIsSpace` holds for the first round only, as in forms.
- */
-export function decodeLeniently(value: string, plusIsSpace: boolean): string {
-  let text = plusIsSpace && value.includes('+') ? value.replaceAll('+', ' ') : value
-  for (let round = 0; round < MAX_ROUNDS && text.includes('%'); round++) {
-    const unicode = text.replaceAll(/%u([0-9a-f]{4})/gi, (_, hex: string) =>
-      String.fromCharCode(Number.parseInt(hex, 16)),
-    )
-    const decoded = decodeRuns(
-      unicode,
-      round === 0,
-      bytes => decodeBytes(bytes) ?? latin1(withoutOverlong(bytes)),
-    )
-    if (decoded === text) break
-    text = decoded
-  }
-  return text
 }
 
 // A run of escapes and of raw bytes above ASCII: together they may be one UTF-8 character.
@@ -80,21 +57,6 @@ function deceptive(bytes: Uint8Array): boolean {
     if (byte >= 0xc2 && (next & 0xc0) === 0x80) return true
   }
   return false
-}
-
-function withoutOverlong(bytes: Uint8Array): Uint8Array {
-  const out: number[] = []
-  for (let at = 0; at < bytes.length; at++) {
-    const [a = 0, b = 0, c = 0] = bytes.subarray(at, at + 3)
-    if ((a === 0xc0 || a === 0xc1) && at + 1 < bytes.length) {
-      out.push((((a & 0x1f) << 6) | (b & 0x3f)) & 0x7f)
-      at += 1
-    } else if (a === 0xe0 && (b & 0xfe) === 0x80 && at + 2 < bytes.length) {
-      out.push((((b & 0x3f) << 6) | (c & 0x3f)) & 0x7f)
-      at += 2
-    } else out.push(a)
-  }
-  return Uint8Array.from(out)
 }
 
 function latin1(bytes: Uint8Array): string {

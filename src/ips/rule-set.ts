@@ -2,7 +2,7 @@
 import type { HelloFacts, RequestFacts } from '../policy/facts.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { SourceLine } from '../policy/source-line.ts'
-import type { MessageFacts } from './parts/inspected.ts'
+import type { Inflate, MessageFacts } from './parts/inspected.ts'
 import type { RateRule } from './rate/rate-rule.ts'
 import type { ModeOverride, RuleRate } from './rule-document.ts'
 import type { RulePhase } from './rule.ts'
@@ -60,6 +60,8 @@ export type RuleSet = {
     scope: RuleScope,
     body: Uint8Array,
     complete: boolean,
+    /** Undoes content codings; without it, coded bodies count as unreadable. */
+    inflate?: Inflate,
   ) => readonly RuleHit[]
   /** How many of the client's first WebSocket messages rules want to see; 0: none, join the sockets at once. */
   readonly messagesWanted: (facts: RequestFacts, scope: RuleScope) => number

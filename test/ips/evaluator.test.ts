@@ -20,7 +20,14 @@ import { requestFacts } from '../policy/request.ts'
 const at = { file: 'test', line: 1, column: 1 }
 
 function inspected(target: string, query: Inspected['query'] = []): Inspected {
-  return { facts: requestFacts('GET', target), query, cookies: [], body: null, message: null }
+  return {
+    facts: requestFacts('GET', target),
+    query,
+    queryBase64: [],
+    cookies: [],
+    body: null,
+    message: null,
+  }
 }
 
 const args: Collection = {

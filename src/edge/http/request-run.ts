@@ -11,6 +11,7 @@ import type { ConnectionFacts, RequestVerdict } from '../../policy/standing.ts'
 import type { Refusal } from '../../policy/verdict.ts'
 import { BodyDecoder, type BodySink } from './body-decoder.ts'
 import { FlatHeaders } from './header-view.ts'
+import { inflate } from './inflate.ts'
 import { HeldBody } from './held-body.ts'
 import type { HttpConnection } from './http-connection.ts'
 import { ownAnswer, prefersJson } from './refusal-page.ts'
@@ -297,7 +298,7 @@ export class RequestRun implements BodySink {
     const { limits, rules } = facts.standing.snapshot
     const judged = held.joined().subarray(0, limits.inspectBytes)
     const scope = ruleScope(facts, allowed.class, request.nowMs)
-    const hits = rules.matchBody(request, scope, judged, beyond === null)
+    const hits = rules.matchBody(request, scope, judged, beyond === null, inflate)
     const verdict = afterRules(allowed.class, allowed.name, allowed.policy, hits)
     reportDetections(conn, facts, record, hits)
     if (!verdict.allow) return this.refuse(verdict.refusal, allowed.class, hits)

@@ -4,7 +4,7 @@ import { isSecretName } from '../redact.ts'
 import type { FieldValue } from '../rule.ts'
 import { membersNamed, remembered } from './memo.ts'
 import type { FieldSpec, FieldTable, NamedFamily } from './spec.ts'
-import { decoded, decodedValue, plainValue } from './value.ts'
+import { decoded, decodedValues, plainValue } from './value.ts'
 
 /** Fields of arguments and cookies. */
 export const ARGUMENT_FIELDS: FieldTable = {
@@ -20,7 +20,7 @@ export const ARGUMENT_FIELDS: FieldTable = {
     source: 'query-or-body',
     read: inspected => namesOf('args.names', argumentParts(inspected)),
   },
-  'args.base64': { phase: 'body', source: 'body', read: allBase64 },
+  'args.base64': { phase: 'body', source: 'query-or-body', read: allBase64 },
   cookies: { phase: 'head', source: { header: 'cookie' }, read: inspected => allCookies(inspected, false) },
   'cookies.raw': {
     phase: 'head',
@@ -41,7 +41,7 @@ export const ARGUMENT_FAMILIES: readonly NamedFamily[] = [
     prefix: 'args.base64.',
     spec: name => ({
       phase: 'body',
-      source: 'body',
+      source: 'query-or-body',
       read: inspected =>
         membersNamed(inspected, 'args.base64', name, () => allBase64(inspected), argumentNames),
     }),
@@ -83,13 +83,13 @@ function argumentNames({ name }: FieldValue): readonly string[] {
 
 function allArgs(inspected: Inspected, raw: boolean): readonly FieldValue[] {
   return remembered(inspected, raw ? 'args.raw' : 'args', () =>
-    argumentParts(inspected).map(part => {
+    argumentParts(inspected).flatMap(part => {
       const name = argumentName(part.name)
       // An argument without `=` is a name to some servers and a value to others.
       const sent = part.value === '' ? part.name : part.value
       const field = name === '' ? 'args' : `args.${name}`
       const secret = name !== '' && part.value !== '' && isSecretName(name)
-      return raw ? plainValue(`${field}.raw`, sent, name, secret) : decodedValue(field, name, sent, secret)
+      return raw ? plainValue(`${field}.raw`, sent, name, secret) : decodedValues(field, name, sent, secret)
     }),
   )
 }
@@ -120,29 +120,29 @@ function argumentName(sent: string): string {
 }
 
 function namesOf(field: string, parts: readonly Part[]): readonly FieldValue[] {
-  return parts.filter(({ name }) => name !== '').map(({ name }) => decodedValue(field, '', name, false))
+  return parts.filter(({ name }) => name !== '').flatMap(({ name }) => decodedValues(field, '', name, false))
 }
 
 const BASE64 = ['base64']
 
 function allBase64(inspected: Inspected): readonly FieldValue[] {
   return remembered(inspected, 'args.base64', () =>
-    (inspected.body?.base64 ?? []).map(part => {
+    [...inspected.queryBase64, ...(inspected.body?.base64 ?? [])].flatMap(part => {
       const name = argumentName(part.name)
       const field = name === '' ? 'args.base64' : `args.base64.${name}`
-      return decodedValue(field, name, part.value, isSecretName(name), BASE64)
+      return decodedValues(field, name, part.value, isSecretName(name), BASE64)
     }),
   )
 }
 
 function allCookies(inspected: Inspected, raw: boolean): readonly FieldValue[] {
   return remembered(inspected, raw ? 'cookies.raw' : 'cookies', () =>
-    inspected.cookies.map(part => {
+    inspected.cookies.flatMap(part => {
       const name = part.name.toLowerCase()
       const field = name === '' ? 'cookies' : `cookies.${name}`
       return raw
         ? plainValue(`${field}.raw`, part.value, name, true)
-        : decodedValue(field, name, part.value, true)
+        : decodedValues(field, name, part.value, true)
     }),
   )
 }

@@ -4,7 +4,7 @@ import { isSecretName } from '../redact.ts'
 import type { FieldValue } from '../rule.ts'
 import { membersNamed, remembered } from './memo.ts'
 import type { FieldSpec, FieldTable, NamedFamily } from './spec.ts'
-import { decodedValue, NONE, one, plainValue } from './value.ts'
+import { decodedValue, decodedValues, NONE, one, plainValue } from './value.ts'
 
 type ReadBody = (body: BodyParts) => readonly FieldValue[]
 
@@ -14,35 +14,36 @@ function ofBody(read: ReadBody, raw = false): FieldSpec {
 
 /** Fields of bodies. */
 export const BODY_FIELDS: FieldTable = {
-  body: ofBody(body => {
-    const spaced = body.kind === 'form' && body.text.includes('+')
-    return [decodedValue('body', '', spaced ? body.text.replaceAll('+', ' ') : body.text, false)]
-  }),
+  body: ofBody(({ text, kind }) => [
+    decodedValue('body', '', text, false, kind === 'form' ? 'form-text' : 'text'),
+  ]),
   'body.raw': ofBody(({ text }) => one('body.raw', text), true),
   // Nobody knows what all that is: it is never shown.
   'body.base64': ofBody(({ base64 }) =>
-    base64.map(({ value }) => decodedValue('body.base64', '', value, true, BASE64)),
+    base64.flatMap(({ value }) => decodedValues('body.base64', '', value, true, BASE64)),
   ),
   'body.problems': ofBody(({ problems }) => problems.map(problem => plainValue('body.problems', problem))),
   'body.size': ofBody(({ text }) => one('body.size', String(text.length))),
   'files.names': ofBody(({ files }) =>
-    files.map(({ fileName }) => decodedValue('files.names', '', fileName, false)),
+    files.flatMap(({ names }) => names.flatMap(name => decodedValues('files.names', '', name, false))),
   ),
   'files.fields': ofBody(({ files }) =>
-    files.map(({ field }) => decodedValue('files.fields', '', field, false)),
+    files.flatMap(({ field }) => decodedValues('files.fields', '', field, false)),
   ),
   'files.headers': ofBody(({ partHeaders }) =>
-    partHeaders.map(({ line }) => decodedValue('files.headers', '', line, false)),
+    partHeaders.flatMap(({ line }) => decodedValues('files.headers', '', line, false)),
   ),
   'files.heads': ofBody(({ files }) => files.map(({ head }) => decodedValue('files.heads', '', head, false))),
   'files.entries': ofBody(({ archiveEntries }) =>
-    archiveEntries.map(entry => decodedValue('files.entries', '', entry, false)),
+    archiveEntries.flatMap(entry => decodedValues('files.entries', '', entry, false)),
   ),
   xml: { phase: 'body', source: 'body', read: allXml },
-  'xml.elements': ofBody(({ xmlTexts }) => distinctNames('xml.elements', xmlTexts)),
+  'xml.elements': ofBody(({ xmlElements }) =>
+    [...new Set(xmlElements.map(name => name.toLowerCase()))].map(name => plainValue('xml.elements', name)),
+  ),
   'xml.attributes': ofBody(({ xmlAttributes }) =>
-    xmlAttributes.map(({ name, value }) =>
-      decodedValue('xml.attributes', name.toLowerCase(), value, isSecretName(name.toLowerCase())),
+    xmlAttributes.flatMap(({ name, value }) =>
+      decodedValues('xml.attributes', name.toLowerCase(), value, isSecretName(name.toLowerCase())),
     ),
   ),
   'xml.doctype': ofBody(({ xmlDoctype }) =>
@@ -74,19 +75,15 @@ function allXml(inspected: Inspected): readonly FieldValue[] {
     const attributes = inspected.body?.xmlAttributes ?? []
     return attributes.length === 0
       ? allXmlTexts(inspected)
-      : [...allXmlTexts(inspected), ...attributes.map(xmlValue)]
+      : [...allXmlTexts(inspected), ...attributes.flatMap(xmlValue)]
   })
 }
 
 function allXmlTexts(inspected: Inspected): readonly FieldValue[] {
-  return remembered(inspected, 'xml.texts', () => (inspected.body?.xmlTexts ?? []).map(xmlValue))
+  return remembered(inspected, 'xml.texts', () => (inspected.body?.xmlTexts ?? []).flatMap(xmlValue))
 }
 
-function xmlValue({ name, value }: Part): FieldValue {
+function xmlValue({ name, value }: Part): readonly FieldValue[] {
   const folded = name.toLowerCase()
-  return decodedValue(`xml.${folded}`, folded, value, isSecretName(folded))
-}
-
-function distinctNames(field: string, parts: readonly Part[]): readonly FieldValue[] {
-  return [...new Set(parts.map(({ name }) => name.toLowerCase()))].map(name => plainValue(field, name))
+  return decodedValues(`xml.${folded}`, folded, value, isSecretName(folded))
 }

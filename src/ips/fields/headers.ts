@@ -4,7 +4,7 @@ import { isSecretName } from '../redact.ts'
 import type { FieldValue } from '../rule.ts'
 import { remembered } from './memo.ts'
 import type { FieldTable, NamedFamily } from './spec.ts'
-import { decodedValue, NONE, plainValue } from './value.ts'
+import { decodedValues, NONE, plainValue } from './value.ts'
 
 /** Fields of headers. */
 export const HEADER_FIELDS: FieldTable = {
@@ -46,7 +46,7 @@ export const HEADER_FAMILY: NamedFamily = {
       const { raw: list } = facts.headers
       let found: FieldValue[] | null = null
       for (let at = 0; at + 1 < list.length; at += 2) {
-        if (isNamed(list[at] ?? '', name)) (found ??= []).push(header(name, list[at + 1] ?? '', raw))
+        if (isNamed(list[at] ?? '', name)) (found ??= []).push(...header(name, list[at + 1] ?? '', raw))
       }
       return found ?? NONE
     },
@@ -58,17 +58,17 @@ function allHeaders(inspected: Inspected, raw: boolean): readonly FieldValue[] {
     const { raw: list } = inspected.facts.headers
     const found: FieldValue[] = []
     for (let at = 0; at + 1 < list.length; at += 2) {
-      found.push(header((list[at] ?? '').toLowerCase(), list[at + 1] ?? '', raw))
+      found.push(...header((list[at] ?? '').toLowerCase(), list[at + 1] ?? '', raw))
     }
     return found
   })
 }
 
-function header(name: string, value: string, raw: boolean): FieldValue {
+function header(name: string, value: string, raw: boolean): readonly FieldValue[] {
   const secret = isSecretName(name)
   return raw
-    ? plainValue(`header.${name}.raw`, value, name, secret)
-    : decodedValue(`header.${name}`, name, value, secret)
+    ? [plainValue(`header.${name}.raw`, value, name, secret)]
+    : decodedValues(`header.${name}`, name, value, secret)
 }
 
 /** @param name in lower case */
@@ -89,8 +89,8 @@ function basic(inspected: Inspected): readonly FieldValue[] {
     const user = colon < 0 ? pair : pair.slice(0, colon)
     const password = colon < 0 ? '' : pair.slice(colon + 1)
     return [
-      decodedValue('basic.user', '', user, false, BASIC),
-      decodedValue('basic.password', '', password, true, BASIC),
+      ...decodedValues('basic.user', '', user, false, BASIC),
+      ...decodedValues('basic.password', '', password, true, BASIC),
     ]
   })
 }

@@ -3,7 +3,7 @@ import type { Inspected } from '../parts/inspected.ts'
 import type { FieldValue } from '../rule.ts'
 import { pathReadings } from '../target.ts'
 import type { FieldTable } from './spec.ts'
-import { decodedValue, NONE, one, plainValue } from './value.ts'
+import { decodedValues, NONE, one, plainValue } from './value.ts'
 
 /** Fields of the request line. */
 export const REQUEST_LINE_FIELDS: FieldTable = {
@@ -25,9 +25,7 @@ export const REQUEST_LINE_FIELDS: FieldTable = {
     phase: 'head',
     source: 'query',
     read: ({ facts: { query } }) =>
-      query === ''
-        ? NONE
-        : [decodedValue('query', '', query.includes('+') ? query.replaceAll('+', ' ') : query, false)],
+      query === '' ? NONE : decodedValues('query', '', query, false, NO_STEPS, 'form'),
   },
   'query.raw': {
     phase: 'head',
@@ -83,6 +81,7 @@ function readPath({ facts }: Inspected): readonly FieldValue[] {
   }))
 }
 
+const NO_STEPS: readonly string[] = []
 const NORMALISED = ['normalised path']
 const READ_OTHERWISE = ['path as other servers read it']
 

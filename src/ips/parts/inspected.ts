@@ -1,7 +1,10 @@
 // A request taken apart once: what both front ends of the rule engine read their fields from.
 import type { RequestFacts } from '../../policy/facts.ts'
 
-/** A named text as sent: percent-decoded once where the format says so, case kept, one character per byte. */
+/**
+ * A named text as sent: percent-decoded once where the format says so, case kept, one character per byte. A parameter of a form
+ * without `=` has a name and an empty value; what was too much to split is one value without a name.
+ */
 export type Part = { readonly name: string; readonly value: string }
 
 /** What kind of body it is, by its content type or, without one that helps, by its beginning. */
@@ -31,11 +34,15 @@ export type BodyProblem =
   | 'zip-ratio'
   | 'zip-nested'
   | 'type-conflict'
+  | 'charset-unknown'
 
 /** A part of a multipart body that is a file. */
 export type FilePart = {
   readonly field: string
+  /** The plain reading of its name, as most servers take it. */
   readonly fileName: string
+  /** Every name that some server would give it, `fileName` first. */
+  readonly names: readonly string[]
   readonly headers: readonly Part[]
   /** The beginning of the content, at most 4 KB. */
   readonly head: string
@@ -50,13 +57,21 @@ export type BodyParts = {
   readonly kind: BodyKind
   /** After content codings, one character per byte; UTF-16 bodies are given as UTF-8. */
   readonly text: string
-  /** Form fields, JSON leaves (name is the path of keys, `a.b.0`), multipart fields; in order, duplicates kept. */
+  /**
+   * Form fields, JSON leaves (name is the path of keys, `a.b.0`), multipart fields; in order, duplicates kept. A part whose name
+   * servers read in several ways is there once for each.
+   */
   readonly args: readonly Part[]
   readonly files: readonly FilePart[]
   /** Headers of all parts of a multipart body, `name` being the form field. */
   readonly partHeaders: readonly { readonly field: string; readonly line: string }[]
+  /** Text of every element with text of its own, comments left out and CDATA resolved. */
   readonly xmlTexts: readonly XmlNode[]
   readonly xmlAttributes: readonly XmlNode[]
+  /** Local names of elements, each once. */
+  readonly xmlElements: readonly string[]
+  /** All text of the document in its order. */
+  readonly xmlContent: string
   /** Text of a DTD, when there is one; never interpreted. */
   readonly xmlDoctype: string | null
   /** Names of entries of zip archives: uploaded, base64 within JSON, form or XML, or the whole body. */
@@ -83,13 +98,16 @@ export type Inspected = {
   readonly facts: RequestFacts
   /** Arguments of the query, decoded once. */
   readonly query: readonly Part[]
+  /** Base64 within the query, like `base64` of the body. */
+  readonly queryBase64: readonly Part[]
+  /** As sent: cookies have no coding of their own. */
   readonly cookies: readonly Part[]
   /** Null: not read (yet). */
   readonly body: BodyParts | null
   readonly message: MessageFacts | null
 }
 
-/** Undoes a content coding within a limit; injected, because the pure core may not use zlib. */
+/** Undoes a content coding within a limit and never throws; injected, because the pure core may not use zlib. */
 export type Inflate = (
   coding: 'gzip' | 'deflate' | 'deflate-raw' | 'br',
   bytes: Uint8Array,

@@ -4,7 +4,8 @@ import type { RequestFacts } from '../../policy/facts.ts'
 import { BUILT_IN_RULES } from '../built-in.ts'
 import { Engine, newRun, type Firing } from '../engine/engine.ts'
 import type { Pass } from '../engine/pass.ts'
-import { inspectBody, inspectHead } from '../inspect.ts'
+import type { Inflate } from '../parts/inspected.ts'
+import { inspectRequest, withBody } from '../parts/inspect.ts'
 import { announcesBody, hasOpaqueBody } from '../judge.ts'
 import { showValue } from '../redact.ts'
 import type { RuleHit, RuleInfo, RuleMode, RuleScope, RuleSet } from '../rule-set.ts'
@@ -36,7 +37,7 @@ export function importedRuleSet(compiled: SecCompiled, use: ImportedUse): RuleSe
     ],
     matchHead: (facts, scope) => judge.head(facts, scope),
     wantsBody: (facts, scope) => judge.wantsBody(facts, scope),
-    matchBody: (facts, scope, body, complete) => judge.body(facts, scope, body, complete),
+    matchBody: (facts, scope, body, complete, inflate) => judge.body(facts, scope, body, complete, inflate),
     messagesWanted: () => 0,
     matchMessage: () => NO_HITS,
     matchHello: () => NO_HITS,
@@ -79,7 +80,13 @@ class ImportedJudge {
     return hits
   }
 
-  body(facts: RequestFacts, scope: RuleScope, body: Uint8Array, complete: boolean): readonly RuleHit[] {
+  body(
+    facts: RequestFacts,
+    scope: RuleScope,
+    body: Uint8Array,
+    complete: boolean,
+    inflate: Inflate | undefined,
+  ): readonly RuleHit[] {
     if (this.#use.mode === 'off') return NO_HITS
     let pass = this.#open.get(facts)
     if (pass === undefined) {
@@ -87,7 +94,7 @@ class ImportedJudge {
       this.#phase('head', pass, [])
     }
     this.#open.delete(facts)
-    pass.advance(inspectBody(pass.inspected, body, complete))
+    pass.advance(withBody(pass.inspected, body, complete, inflate === undefined ? {} : { inflate }))
     const hits: RuleHit[] = []
     this.#phase('body', pass, hits)
     return hits
@@ -96,7 +103,7 @@ class ImportedJudge {
   #begin(facts: RequestFacts, scope: RuleScope): Pass {
     const run = newRun(scope)
     for (const id of this.#without) run.removedRules.add(id)
-    return this.engine.begin(inspectHead(facts), run)
+    return this.engine.begin(inspectRequest(facts, null, true), run)
   }
 
   /** Runs a phase; true when it ended with a refusal. */
@@ -214,8 +221,10 @@ export function joinRuleSets(sets: readonly RuleSet[]): RuleSet {
     rules: sets.flatMap(({ rules }) => rules),
     matchHead: (facts, scope) => all(set => set.matchHead(facts, scope)),
     wantsBody: (facts, scope) => sets.some(set => set.wantsBody(facts, scope)),
-    matchBody: (facts, scope, body, complete) =>
-      all(set => (set.wantsBody(facts, scope) ? set.matchBody(facts, scope, body, complete) : NO_HITS)),
+    matchBody: (facts, scope, body, complete, inflate) =>
+      all(set =>
+        set.wantsBody(facts, scope) ? set.matchBody(facts, scope, body, complete, inflate) : NO_HITS,
+      ),
     messagesWanted: (facts, scope) => Math.max(0, ...sets.map(set => set.messagesWanted(facts, scope))),
     matchMessage: (facts, scope, message) => all(set => set.matchMessage(facts, scope, message)),
     matchHello: (hello, scope) => all(set => set.matchHello(hello, scope)),

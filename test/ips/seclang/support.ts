@@ -1,6 +1,6 @@
 // Compiles small SecLang files and asks them about requests, for tests of the language.
 import { Engine, newRun } from '../../../src/ips/engine/engine.ts'
-import { inspectBody, inspectHead } from '../../../src/ips/inspect.ts'
+import { inspectRequest, withBody } from '../../../src/ips/parts/inspect.ts'
 import { compilePattern } from '../../../src/ips/regex/compile.ts'
 import { compileSecLang, type SecCompiled } from '../../../src/ips/seclang/compile.ts'
 import { requestFacts } from '../../policy/request.ts'
@@ -55,10 +55,10 @@ export function ask(
     log.push(`${rule.message.expand(run)} ${rule.logData?.expand(run) ?? ''}`.trim())
     return false
   }
-  const pass = engine.begin(inspectHead(facts), run)
+  const pass = engine.begin(inspectRequest(facts, null, true), run)
   engine.run('head', pass, ({ rule }) => note(rule.id))
   if (asked.body !== undefined)
-    pass.advance(inspectBody(pass.inspected, Buffer.from(asked.body, 'latin1'), true))
+    pass.advance(withBody(pass.inspected, Buffer.from(asked.body, 'latin1'), true))
   engine.run('body', pass, ({ rule }) => note(rule.id))
   return { fired, tx: run.tx, log }
 }
