@@ -33,6 +33,10 @@ export type Disk = {
   readonly yaml: (name: string) => YamlSource | null
   /** YAML files in a folder of the policy directory. */
   readonly list: (folder: string) => readonly string[]
+  /** Any file of the policy directory, for what is neither YAML nor UTF-8. */
+  readonly bytes: (
+    path: string,
+  ) => { readonly bytes: Uint8Array } | { readonly problem: string; readonly missing: boolean }
   readonly text: (path: string) => { readonly text: string } | { readonly problem: string }
 }
 

@@ -2,14 +2,16 @@
 import type { RuleDocument, RuleProblem } from '../ips/rule-document.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
 import { compileRules, DEFAULT_THRESHOLD } from '../ips/compile.ts'
-import { runRuleTests } from '../ips/rule-tests.ts'
+import { joinRuleSets } from '../ips/seclang/rule-set.ts'
 import type { Disk } from './compile.ts'
 import { chooseRules, type RuleChoice } from './choose-rules.ts'
 import { ruleDocuments } from './compile-rules.ts'
 import { reporter, type Findings, type Reporter } from './context.ts'
+import { loadImported } from './imported-rules.ts'
 import { problemAt } from './problems.ts'
 import type { WrittenPolicy } from './schema.ts'
 import { ruleFile } from './schema-rules.ts'
+import { testedRules } from './tested-rules.ts'
 import { validate } from './validate.ts'
 
 /** Loads the rules that the policy chose. */
@@ -72,7 +74,10 @@ export function loadRules(
     written.threshold !== DEFAULT_THRESHOLD ||
     chosen.some(({ id, mode, overrides }) => mode !== stated.get(id)?.mode || overrides.length > 0)
   const shippedSet = isChanged ? compileRules(asShipped).ruleSet : ruleSet
-  const failed: readonly RuleProblem[] = [...problems, ...runRuleTests(shippedSet, asShipped)]
+  const failed: readonly RuleProblem[] = [
+    ...problems,
+    ...testedRules(shippedSet, asShipped, DEFAULT_THRESHOLD),
+  ]
   for (const problem of failed) {
     const at = problem.at
     findings.problems.push(
@@ -80,7 +85,7 @@ export function loadRules(
     )
   }
   if (isChanged && failed.length === 0) {
-    const [first, ...others] = runRuleTests(ruleSet, chosen)
+    const [first, ...others] = testedRules(ruleSet, chosen, written.threshold)
     if (first !== undefined) {
       const more = others.length === 0 ? '' : ` (and ${others.length} more like it)`
       report.warn(
@@ -90,5 +95,5 @@ export function loadRules(
       )
     }
   }
-  return ruleSet
+  return joinRuleSets([ruleSet, ...loadImported(written.imported, disk, report)])
 }

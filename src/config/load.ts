@@ -126,6 +126,10 @@ function openDisk(
       findings.problems.push(...parsed.problems)
       return null
     },
+    bytes(path) {
+      const result = bytesOf(path, resolve(directory, path))
+      return result.ok ? { bytes: result.bytes } : { problem: result.problem, missing: result.missing }
+    },
     list: folder => yamlFiles(join(directory, folder)),
     text(path) {
       const result = bytesOf(path, resolve(directory, path))

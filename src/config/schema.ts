@@ -119,6 +119,33 @@ const ruleException = strict({
   'Keeps rules from acting in a place. One of rule, tag and pack, and at least one of paths, sources and sites.',
 )
 
+const importedRules = strict({
+  paranoia: z
+    .number()
+    .int()
+    .min(1)
+    .max(4)
+    .default(1)
+    .describe('Paranoia level of the rule set: 1 has the fewest false positives, 4 the most rules.'),
+  threshold: z
+    .number()
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(5)
+    .describe('Points of the rule set’s own scoring at which it refuses a request.'),
+  mode: ruleMode
+    .default('detect')
+    .describe(
+      'enforce: what the rule set’s own scoring refuses is refused. detect: hits are recorded. off: not asked.',
+    ),
+  without: z
+    .array(z.number().int().min(1).max(999_999_999_999))
+    .max(1_000)
+    .default([])
+    .describe('Numbers of rules that are not asked, for example 942100.'),
+}).describe('How an imported rule set is used.')
+
 const rules = strict({
   packs: z
     .array(id)
@@ -145,6 +172,10 @@ const rules = strict({
     .describe(
       'Points at which rules that score refuse a request together: critical 5, high 4, medium 3, low 2. The refusal is a hit of the rule score-threshold.',
     ),
+  imported: z
+    .record(id, importedRules)
+    .default({})
+    .describe('Imported rule sets in use, by the name that `portcullis rules import` gave them.'),
   exceptions: z.array(ruleException).default([]).describe('Places where a rule does not act.'),
 }).describe('Which rules hold, and where they do not.')
 

@@ -90,6 +90,10 @@ test('check says what the policy comes to, in words and as JSON', async t => {
   const plain = await bench.cli(['check'])
   t.is(plain.code, 0)
   t.regex(plain.out, /is valid: model all-traffic, home US, 1 name, 0 sites, 1 rule\./)
+  t.regex(
+    plain.out,
+    /longer or unreadable is refused for enroll, console, api, other, passed on and recorded for agent, /,
+  )
   t.regex((await bench.cli(['check', '--effective'])).out, /console/)
   const { value } = await bench.json(['check', '--effective'])
   t.deepEqual(Object.keys(value).sort(), ['effective', 'id', 'ok', 'warnings'])

@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { parse, stringify } from 'yaml'
+import { loadRuleFile } from '../../src/config/load-rule-file.ts'
 import { loadPolicy } from '../../src/config/load.ts'
 import { renderProblem } from '../../src/config/problems.ts'
 import { REASON_NAMES } from '../../src/policy/reasons.ts'
@@ -147,6 +148,9 @@ test('trap 38: the commands of the README work in the order in which they stand,
   t.is(demo.exitCode, 0, shown)
 })
 
+/** The pack that docs/rules.md teaches with. */
+const OWN_PACK = blocksOf('docs/rules.md').find(block => block.text.startsWith('pack: own'))?.text ?? ''
+
 for (const path of DOCUMENTS) {
   for (const { text, line } of blocksOf(path).filter(block => block.language === 'yaml')) {
     test(`trap 38: YAML of ${path}:${line} is valid policy`, t => {
@@ -155,6 +159,14 @@ for (const path of DOCUMENTS) {
       for (const folder of ['profiles', 'rules'])
         cpSync(join(ROOT, 'policies', folder), join(directory, folder), { recursive: true })
       const written = parse(text) as Json
+      if ('pack' in written) {
+        const file = join(directory, 'own.yaml')
+        writeFileSync(file, text)
+        t.deepEqual(loadRuleFile(file, path, Date.parse('2026-11-21')).problems, [])
+        return
+      }
+      const known = join(directory, 'rules/own.yaml')
+      if (JSON.stringify(written).includes('own')) writeFileSync(known, OWN_PACK)
       const whole = 'version' in written ? written : merged(parse(read('policies/portcullis.yaml')), written)
       writeFileSync(join(directory, 'portcullis.yaml'), stringify(whole))
       const result = loadPolicy({ directory, nowMs: Date.parse('2026-11-21') })

@@ -107,6 +107,8 @@ export type WholeGateOptions = {
   readonly databases?: Readonly<Record<string, Buffer>>
   /** An RSA certificate beside the ECDSA one. */
   readonly rsa?: boolean
+  /** Rule files beside the shipped ones, by name. */
+  readonly rules?: Readonly<Record<string, string>>
 }
 
 /** A running whole gate. */
@@ -202,6 +204,8 @@ export async function startWholeGate(options: WholeGateOptions = {}): Promise<Wh
   const directory = await policyDirectory(policy, options.rsa)
   for (const [name, bytes] of Object.entries(options.databases ?? {}))
     writeFileSync(join(directory, 'geoip', name), bytes)
+  for (const [name, text] of Object.entries(options.rules ?? {}))
+    writeFileSync(join(directory, 'policies', 'rules', name), text)
   const lines = new LogLines()
   const cleanUp = async (): Promise<void> => {
     await rmm.stop()

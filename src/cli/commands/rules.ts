@@ -6,6 +6,7 @@ import { counted, formatDay } from '../format.ts'
 import { requirePolicy } from '../gate-access.ts'
 import { suggest } from '../../config/spelling.ts'
 import type { Terminal } from '../terminal.ts'
+import { importRules } from './rules-import.ts'
 import { previewRules } from './rules-preview.ts'
 import { requireRule, showRule } from './rules-show.ts'
 import { ruleStats } from './rules-stats.ts'
@@ -13,22 +14,32 @@ import { testRules } from './rules-test.ts'
 
 export const rulesCommand: Command = {
   name: 'rules',
-  usage: 'rules [list <rule or pack> | show <rule> | test <file> | preview [<rule>] | stats]',
+  usage:
+    'rules [list <rule or pack> | show <rule> | test <file> | preview [<rule>] | stats | import <dir or archive>]',
   summary:
-    'Rules: list and show them, test a rule file, preview what enforcing would refuse, see what they cost',
+    'Rules: list and show them, test a rule file, preview what enforcing would refuse, see what they cost, import others',
   examples: [
     'portcullis rules',
     'portcullis rules list generic',
     'portcullis rules show screenconnect-setup-wizard',
     'portcullis rules test policies/rules/generic.yaml',
     'portcullis rules preview --since 14d',
+    'portcullis rules import coreruleset-4.0.0.tar.gz --sha256 <digest>',
   ],
   options: {
+    sha256: {
+      type: 'string',
+      value: '<digest>',
+      help: 'import: SHA-256 that the archive or directory must have',
+    },
+    name: { type: 'string', value: '<name>', help: 'import: name of the rule set (default: crs)' },
+    paranoia: { type: 'string', value: '<1 to 4>', help: 'import: paranoia level to suggest (default: 1)' },
     since: { type: 'string', value: '<time>', help: 'preview: how far back (default: 14d)' },
   },
   run: async (args, context) => {
     const verb = args.positionals[0]
     if (verb === 'test') return testRules(args, context)
+    if (verb === 'import') return importRules(args, context)
     if (verb === 'preview') return previewRules(args, context)
     if (verb === 'stats') return ruleStats(args, context)
     if (verb !== 'show') return listRules(args, context)
@@ -41,7 +52,7 @@ export const rulesCommand: Command = {
 }
 
 /** First words that are no rule and no pack. */
-const VERBS = ['list', 'show', 'test', 'preview', 'stats']
+const VERBS = ['list', 'show', 'test', 'preview', 'stats', 'import']
 
 function listRules(args: CommandArguments, context: CommandContext): number {
   const { terminal } = context

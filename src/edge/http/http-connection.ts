@@ -29,7 +29,9 @@ import { reset, type Splice } from './splice.ts'
  */
 type Phase = 'idle' | 'head' | 'body' | 'running' | 'linger' | 'spliced' | 'closed'
 
+/** How long, and for how many bytes, a client is listened to after the last answer, so that it can read it. */
 const LINGER_MS = 2_000
+const LINGER_BYTES = 16 << 20
 
 /** State of one connection. */
 export class HttpConnection implements Watched {
@@ -46,10 +48,12 @@ export class HttpConnection implements Watched {
   private bytesIn = 0
   private pending: HeadBytes | null = null
   private run: RequestRun | null = null
-  private splice: Splice | null = null
+  /** What took the connection over after an upgrade. */
+  splice: Splice | null = null
   private ending: Ending = 'complete'
   private pumping = false
   private unflushed = 0
+  private lingered = 0
 
   constructor(connection: SecureConnection, services: HttpServices) {
     const { standing, ...kept } = connection
@@ -112,6 +116,9 @@ export class HttpConnection implements Watched {
         this.pump()
         return
       case 'linger':
+        this.lingered += chunk.length
+        if (this.lingered > LINGER_BYTES) this.socket.destroy()
+        return
       case 'closed':
       case 'spliced':
         return
@@ -186,15 +193,6 @@ export class HttpConnection implements Watched {
     services.deadlines.remove(this)
     detach(socket)
     return early
-  }
-
-  /** Notes the splice that took over. */
-  spliced(splice: Splice): void {
-    this.splice = splice
-  }
-
-  splicedBytes(): { readonly bytesIn: number; readonly bytesOut: number } {
-    return { bytesIn: this.splice?.bytesIn ?? 0, bytesOut: this.splice?.bytesOut ?? 0 }
   }
 
   /** The request that is being answered is the last of this connection. */

@@ -10,7 +10,7 @@ import {
   helloFields,
   type RequestRecord,
 } from './request-record.ts'
-import { MessageInspection } from './message-inspection.ts'
+import { MessageInspection, type InspectedSplice, type MessageContext } from './message-inspection.ts'
 import { serialiseSwitch } from './response-head.ts'
 import { Splice } from './splice.ts'
 import { agreedDeflate } from './web-socket-extensions.ts'
@@ -59,30 +59,37 @@ export function joinWebSocket(
   record.bytesOut = conn.out.totalBytes - before
   const kept = detachedRecord(record)
   const sentAhead = conn.release()
-  const splice = new Splice({
-    down,
-    up,
-    idleMs,
-    deadlines: services.deadlines,
-    class: trafficClass,
-    resetDown: () => conn.resetDown(),
-    inspect:
-      inspected === null
-        ? null
-        : splice => new MessageInspection(conn, { request: inspected, record: kept, deflate }, splice),
-    onClosed: ending => closeRecord(conn, kept, ending),
-  })
-  conn.spliced(splice)
+  const inspect = inspected === null ? null : inspection(conn, { request: inspected, record: kept, deflate })
+  const splice = new Splice(
+    {
+      down,
+      up,
+      idleMs,
+      deadlines: services.deadlines,
+      class: trafficClass,
+      resetDown: () => conn.resetDown(),
+      onClosed: ending => closeRecord(conn, kept, ending),
+    },
+    inspect,
+  )
+  conn.splice = splice
   if (early.length > 0) splice.data(up, early)
   if (sentAhead !== null && sentAhead.length > 0) splice.data(down, sentAhead)
   return undefined
 }
 
+/** Made apart from the functions that live as long as the connection: these would keep what it needs for as long. */
+function inspection(
+  conn: HttpConnection,
+  context: MessageContext,
+): (splice: InspectedSplice) => MessageInspection {
+  return splice => new MessageInspection(conn, context, splice)
+}
+
 function closeRecord(conn: HttpConnection, record: RequestRecord, ending: Splice['ending']): void {
   const { connection, facts, services } = conn
-  const { bytesIn, bytesOut } = conn.splicedBytes()
-  record.bytesIn += bytesIn
-  record.bytesOut += bytesOut
+  record.bytesIn += conn.splice?.bytesIn ?? 0
+  record.bytesOut += conn.splice?.bytesOut ?? 0
   const nowMs = services.clock.monotonicMs()
   services.sources.done(conn.source, record.class ?? 'other')
   services.reporter.report(

@@ -32,8 +32,6 @@ export type SpliceOptions = {
   readonly class: TrafficClass
   /** Ends the downstream connection with a RST. */
   readonly resetDown: () => void
-  /** Looks at the client's first messages; null: nobody wants to. */
-  readonly inspect: ((splice: InspectedSplice) => MessageInspection) | null
   /** Called once, when both sockets are closed. */
   readonly onClosed: (ending: Ending) => void
 }
@@ -57,11 +55,15 @@ export class Splice implements Watched, InspectedSplice {
   private inspection: MessageInspection | null
   private refusal: Refusal | null = null
 
-  constructor(options: SpliceOptions) {
+  /** @param inspect looks at the client's first messages; null: nobody wants to. It is not kept. */
+  constructor(
+    options: SpliceOptions,
+    inspect: ((splice: InspectedSplice) => MessageInspection) | null = null,
+  ) {
     this.options = options
     this.class = options.class
     this.deadlineMs = Infinity
-    this.inspection = options.inspect?.(this) ?? null
+    this.inspection = inspect === null ? null : inspect(this)
     const { down, up, deadlines } = options
     for (const socket of [down, up]) {
       const spliced: Spliced = socket

@@ -1,6 +1,9 @@
 // Steps a program over a text as a set of places at once; answers whether it matches anywhere. Holds no cache of its own.
 import { AFTER, BEFORE, Closure } from './closure.ts'
 import { STEP, type Program } from './program.ts'
+import type { Assertion } from './syntax.ts'
+
+const LOOK_BACK: readonly Assertion[] = ['start', 'line-start', 'word-boundary', 'not-word-boundary']
 
 /** What a start of the pattern at some place leads to after one character; null: to a match. */
 type StartStep = Int32Array | null
@@ -36,6 +39,18 @@ export class Automaton {
   /** Whether nothing can match any more once a set is empty. */
   get isAnchored(): boolean {
     return !this.#floats
+  }
+
+  /** Whether it matters at the start of a text that nothing stands before it. */
+  get looksBack(): boolean {
+    const { asserts } = this.program
+    return LOOK_BACK.some(what => asserts.has(what))
+  }
+
+  /** Whether nothing begins with a character of the class, where nothing stands before that matters. */
+  isQuiet(charClass: number): boolean {
+    const start = this.#startStep(BEFORE.other, charClass)
+    return start !== null && start.length === 0 && this.beforeOf(charClass) === BEFORE.other
   }
 
   beforeOf(charClass: number): number {

@@ -5,6 +5,16 @@ import type { Assertion } from './syntax.ts'
 
 const NEWLINE_UNIT = 0x0a
 
+/** What one start of the pattern leads to over one character, best first. */
+type Starts = {
+  /** Where each way goes on. */
+  readonly next: readonly number[]
+  /** The slots that each way has set, all to the place of the start. */
+  readonly saved: readonly (readonly number[])[]
+  /** The slots of an empty match, which is worse than the ways; null: there is none. */
+  readonly empty: readonly number[] | null
+}
+
 /** Runs one program over texts. */
 export class CaptureFinder {
   readonly #program: Program
@@ -13,6 +23,10 @@ export class CaptureFinder {
   readonly #first: Uint8Array | null
   #now: Threads
   #then: Threads
+  /** Starts by what stands before and the class of the character, where nothing else matters to them. */
+  readonly #starts: (Starts | undefined)[] = []
+  readonly #fresh: Threads
+  readonly #captures: Int32Array
   /** Steps to visit, or, as ~slot, captures to put back. */
   readonly #stack: Int32Array
   readonly #old: Int32Array
@@ -22,28 +36,79 @@ export class CaptureFinder {
     this.#word = program.alphabet.members(WORD)
     this.#now = new Threads(program)
     this.#then = new Threads(program)
+    this.#fresh = new Threads(program)
+    this.#captures = new Int32Array(program.slots)
     this.#stack = new Int32Array(2 * program.kind.length + 2)
     this.#old = new Int32Array(2 * program.kind.length + 2)
     this.#first = firstClasses(program)
   }
 
-  /** The places of the groups, two per group, -1 where a group took no part; null: no match. */
-  find(text: string): Int32Array | null {
-    const { alphabet, slots } = this.#program
+  /**
+   * The places of the groups, two per group, -1 where a group took no part; null: no match.
+   * @param limit where to stop with the best match so far; assertions still see what comes after
+   */
+  find(text: string, limit: number): Int32Array | null {
+    const { alphabet } = this.#program
     const first = this.#first
-    const captures = new Int32Array(slots).fill(-1)
     let match: Int32Array | null = null
-    this.#now.count = 0
+    this.#now.begin()
     for (let i = 0; ; i++) {
       const charClass = i < text.length ? alphabet.classOf(text.charCodeAt(i)) : -1
-      if (match === null && (first === null || (charClass >= 0 && first[charClass] === 1))) {
-        this.#now.begin(this.#now.count)
-        this.#follow(this.#now, this.#program.start, captures, text, i)
+      const better = this.#advance(text, i, charClass)
+      const isDecided = better !== null || match !== null
+      match = better ?? match
+      // Starts are worse than all ways that go on, so that they come last.
+      if (!isDecided && (first === null || (charClass >= 0 && first[charClass] === 1))) {
+        match = this.#start(text, i, charClass)
       }
-      if (this.#now.count === 0 && match !== null) return match
-      match = this.#advance(text, i, charClass) ?? match
-      if (charClass < 0) return match
+      if (charClass < 0 || (match !== null && (this.#now.count === 0 || i >= limit))) return match
     }
+  }
+
+  /** Adds the ways of a match that starts here and goes over the next character. */
+  #start(text: string, at: number, charClass: number): Int32Array | null {
+    const starts = this.#startsAt(text, at, charClass)
+    const captures = this.#captures
+    for (let i = 0; i < starts.next.length; i++) {
+      captures.fill(-1)
+      for (const slot of starts.saved[i] ?? []) captures[slot] = at
+      this.#follow(this.#now, starts.next[i] as number, captures, text, at + 1)
+    }
+    if (starts.empty === null) return null
+    captures.fill(-1)
+    for (const slot of starts.empty) captures[slot] = at
+    return captures.slice()
+  }
+
+  #startsAt(text: string, at: number, charClass: number): Starts {
+    if (charClass < 0 || this.#program.asserts.has('last-line')) return this.#findStarts(text, at, charClass)
+    const key = 4 * charClass + this.#kindBefore(text, at)
+    return (this.#starts[key] ??= this.#findStarts(text, at, charClass))
+  }
+
+  #kindBefore(text: string, at: number): number {
+    if (at === 0) return 0
+    if (this.#isWord(text, at - 1)) return 1
+    return text.charCodeAt(at - 1) === NEWLINE_UNIT ? 2 : 3
+  }
+
+  #findStarts(text: string, at: number, charClass: number): Starts {
+    const { kind, next, arg, members, alphabet, slots, start } = this.#program
+    const fresh = this.#fresh
+    fresh.begin()
+    this.#follow(fresh, start, this.#captures.fill(-1), text, at)
+    const found: { next: number[]; saved: number[][] } = { next: [], saved: [] }
+    for (let i = 0; i < fresh.count; i++) {
+      const step = fresh.steps[i] as number
+      const saved = Array.from({ length: slots }, (_, slot) => slot).filter(
+        slot => fresh.captures[i * slots + slot] === at,
+      )
+      if (kind[step] === STEP.match) return { ...found, empty: saved }
+      if (charClass < 0 || members[(arg[step] as number) * alphabet.size + charClass] !== 1) continue
+      found.next.push(next[step] as number)
+      found.saved.push(saved)
+    }
+    return { ...found, empty: null }
   }
 
   /** Moves all ways over a character, best first; returns the captures of a match that beats what comes after it. */
@@ -51,7 +116,7 @@ export class CaptureFinder {
     const { kind, next, arg, members, alphabet, slots } = this.#program
     const now = this.#now
     const then = this.#then
-    then.begin(0)
+    then.begin()
     let match: Int32Array | null = null
     for (let i = 0; i < now.count; i++) {
       const step = now.steps[i] as number
@@ -147,10 +212,9 @@ class Threads {
     this.#seen = new Uint32Array(program.kind.length)
   }
 
-  /** Empties the list, or goes on with the ways it has. */
-  begin(count: number): void {
-    this.count = count
-    if (count > 0) return
+  /** Empties the list. */
+  begin(): void {
+    this.count = 0
     if (++this.#generation === 0xffffffff) {
       this.#seen.fill(0)
       this.#generation = 1

@@ -8,6 +8,12 @@ import type { Syntax } from './syntax.ts'
 import type { Pattern, PatternFlags, PatternMatch, PatternProblem } from './types.ts'
 
 /**
+ * How far `exec` looks for a longer match beyond the place where one is certain. Following all ways of a large pattern through
+ * a match of 64 KB would hold up everything else.
+ */
+const MAX_BEYOND = 4096
+
+/**
  * Compiles a pattern of the RE2 dialect. Patterns work on UTF-16 code units, so on byte strings (one character per byte) as
  * well. `\s` holds the vertical tab, `\v` and `\h` are PCRE's, `.` is all but the newline, `$` and `\z` are the very end, and
  * case folds for ASCII and from U+0100 on. SecLang's patterns need `dotAll`.
@@ -46,13 +52,14 @@ class CompiledPattern implements Pattern {
   }
 
   test(text: string): boolean {
-    return this.#test.test(text)
+    return this.#test.reach(text) >= 0
   }
 
   exec(text: string): PatternMatch | null {
-    if (!this.#test.test(text)) return null
+    const reach = this.#test.reach(text)
+    if (reach < 0) return null
     this.#finder ??= new CaptureFinder(buildProgram(this.#syntax, true))
-    const places = this.#finder.find(text)
+    const places = this.#finder.find(text, reach + MAX_BEYOND)
     if (places === null) return null
     const groups: (string | undefined)[] = []
     for (let i = 0; i < places.length; i += 2) {

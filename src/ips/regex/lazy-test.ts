@@ -2,16 +2,21 @@
 import { AFTER, BEFORE } from './closure.ts'
 import { Automaton } from './automaton.ts'
 import type { Program } from './program.ts'
+import { byteFrequency } from './rarity.ts'
 
-/** Rows 0 to 2 of the table are no states. */
+/** Rows 0 to 2 of the table are no states; row 3 is a place where nothing has begun. */
 const UNKNOWN = 0
 const MATCH_ROW = 1
 const DEAD_ROW = 2
-const SPECIAL_ROWS = 3
+const IDLE_ROW = 3
+const SPECIAL_ROWS = 4
 
-/** Most cells of the table and most steps kept in all states: at most about half a megabyte per pattern. */
-const MAX_CELLS = 1 << 16
-const MAX_KEPT = 1 << 16
+/** Share of characters that must begin nothing for a loop that passes over them to pay. */
+const MIN_QUIET = 0.85
+
+/** Most cells of the table and most steps kept in all states: at most about one and a half megabytes per pattern. */
+const MAX_CELLS = 1 << 18
+const MAX_KEPT = 1 << 17
 const FIRST_ROWS = 16
 /** A table that was filled within fewer characters per state than this is not worth keeping for the text. */
 const MIN_REUSE = 8
@@ -35,6 +40,10 @@ export class LazyTest {
   #chains: Int32Array
   #first = 0
   readonly #checksLastNewline: boolean
+  /** For each unit below 256, whether nothing begins with it when nothing has begun before. */
+  readonly #quiet: Uint8Array
+  /** Whether characters that begin nothing are frequent enough to pass over them in a loop of their own. */
+  readonly #skips: boolean
 
   constructor(program: Program) {
     this.#program = program
@@ -47,11 +56,15 @@ export class LazyTest {
     this.#befores = new Uint8Array(FIRST_ROWS)
     this.#chains = new Int32Array(FIRST_ROWS)
     this.#checksLastNewline = program.asserts.has('last-line')
+    this.#quiet = Uint8Array.from(program.alphabet.low, charClass =>
+      this.#automaton.isQuiet(charClass) ? 1 : 0,
+    )
+    this.#skips = this.#quiet.reduce((sum, quiet, unit) => sum + quiet * byteFrequency(unit), 0) > MIN_QUIET
     this.#reset()
   }
 
-  /** Whether the pattern matches anywhere in the text; time is linear in its length. */
-  test(text: string): boolean {
+  /** How many characters have to be read to see that the pattern matches, -1: it does not. Time is linear in the length. */
+  reach(text: string): number {
     const { alphabet } = this.#program
     const low = alphabet.low
     const width = this.#width
@@ -61,8 +74,11 @@ export class LazyTest {
     let row = this.#first
     let filledFrom = 0
     const lastNewline = this.#lastNewline(text)
+    const stop = lastNewline < 0 ? end : lastNewline
+    const idle = IDLE_ROW * width
+    const quiet = this.#quiet
     for (let i = 0; i < end; i++) {
-      if (i === lastNewline && this.#isMatch(row, AFTER.lastNewline)) return true
+      if (i === lastNewline && this.#isMatch(row, AFTER.lastNewline)) return i + 1
       const unit = text.charCodeAt(i)
       const charClass = unit < 256 ? (low[unit] as number) : alphabet.high(unit)
       let to = table[row + charClass] as number
@@ -76,12 +92,17 @@ export class LazyTest {
           to = this.#build(row / width, charClass) * width
           table = this.#table
         }
-        if (to === MATCH_ROW * width) return true
-        if (to === DEAD_ROW * width) return false
+        if (to === MATCH_ROW * width) return i + 1
+        if (to === DEAD_ROW * width) return -1
+        if (to === idle) {
+          // Most characters of most texts begin nothing: pass over them without a step each.
+          while (++i < stop && quiet[text.charCodeAt(i)] === 1);
+          i--
+        }
       }
       row = to
     }
-    return this.#isMatch(row, AFTER.end)
+    return this.#isMatch(row, AFTER.end) ? end : -1
   }
 
   /** Where the newline is that ends the text, if the pattern cares; else -1. */
@@ -105,7 +126,11 @@ export class LazyTest {
     this.#buckets.clear()
     this.#rows = SPECIAL_ROWS
     this.#keptCount = 0
-    this.#first = this.#row([], 0, BEFORE.start) * this.#width
+    this.#offsets[IDLE_ROW] = 0
+    this.#counts[IDLE_ROW] = 0
+    this.#befores[IDLE_ROW] = BEFORE.other
+    const looksBack = this.#automaton.looksBack
+    this.#first = this.#row([], 0, looksBack ? BEFORE.start : BEFORE.other) * this.#width
   }
 
   /** Forgets all states but one, whose new row it returns. */
@@ -135,6 +160,7 @@ export class LazyTest {
 
   /** The row that stands for these sorted steps. */
   #row(steps: ArrayLike<number>, count: number, before: number): number {
+    if (count === 0 && before === BEFORE.other && this.#skips) return IDLE_ROW
     let hash = before
     for (let i = 0; i < count; i++) hash = (Math.imul(hash, 31) + (steps[i] as number)) | 0
     const head = this.#buckets.get(hash) ?? 0
@@ -178,7 +204,7 @@ export class LazyTest {
   }
 
   /** Goes on from a state without keeping new ones. */
-  #simulate(text: string, from: number, row: number): boolean {
+  #simulate(text: string, from: number, row: number): number {
     const automaton = this.#automaton
     const { alphabet } = this.#program
     const offset = this.#offsets[row] as number
@@ -189,15 +215,15 @@ export class LazyTest {
     const end = text.length
     const lastNewline = this.#lastNewline(text)
     for (let i = from; i < end; i++) {
-      if (i === lastNewline && automaton.matchesAt(steps, 0, count, before, AFTER.lastNewline)) return true
+      if (i === lastNewline && automaton.matchesAt(steps, 0, count, before, AFTER.lastNewline)) return i + 1
       const charClass = alphabet.classOf(text.charCodeAt(i))
-      if (automaton.step(steps, 0, count, before, charClass)) return true
+      if (automaton.step(steps, 0, count, before, charClass)) return i + 1
       count = automaton.reachedCount
       for (let k = 0; k < count; k++) steps[k] = automaton.reached[k] as number
       before = automaton.beforeOf(charClass)
-      if (count === 0 && automaton.isAnchored) return false
+      if (count === 0 && automaton.isAnchored) return -1
     }
-    return automaton.matchesAt(steps, 0, count, before, AFTER.end)
+    return automaton.matchesAt(steps, 0, count, before, AFTER.end) ? end : -1
   }
 }
 

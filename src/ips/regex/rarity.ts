@@ -44,6 +44,11 @@ export function setFrequency(set: CharSet): number {
   return Math.min(1, sum)
 }
 
+/** The share of characters that are the given byte. */
+export function byteFrequency(byte: number): number {
+  return FREQUENCIES[byte] ?? 0
+}
+
 /** How likely the sequence stands at a place of a text, from 0 to 1. */
 export function sequenceFrequency(sequence: Sequence): number {
   return sequence.reduce((product, set) => product * setFrequency(set), 1)

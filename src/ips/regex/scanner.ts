@@ -1,5 +1,6 @@
 // Looks for the requirements of many patterns in one pass over a text: which patterns are worth asking.
 import { Alphabet, SetTable } from './alphabet.ts'
+import { foldCase } from './char-set.ts'
 import { setFrequency } from './rarity.ts'
 import type { Requirement, Sequence } from './requirement.ts'
 import type { Scanner } from './types.ts'
@@ -8,13 +9,17 @@ import type { Scanner } from './types.ts'
 const MAX_WORDS = 64
 /** Lengths of words to try, until the automaton is small enough. */
 const LENGTHS = [6, 5, 4, 3, 2, 1]
-const MAX_STATES = 24_000
+/** Most cells of the table: 8 MB. */
+const MAX_CELLS = 1 << 22
+const MAX_STATES = 32_000
 
 /**
- * Builds the scanner. It can say that a requirement is met when only a stretch of one of its sequences occurs, never that
- * one is not met when it is. Memory is bounded: more requirements make for shorter stretches.
+ * Builds the scanner. It can say that a requirement is met when only a stretch of one of its sequences occurs, or in another
+ * case, never that one is not met when it is. Memory is bounded: more requirements make for shorter stretches.
  */
-export function createScanner(requirements: readonly Requirement[]): Scanner {
+export function createScanner(exact: readonly Requirement[]): Scanner {
+  // Words in any mixture of cases would be many; without regard to case each is one.
+  const requirements = exact.map(requirement => requirement.map(sequence => sequence.map(foldCase)))
   const table = new SetTable()
   for (const requirement of requirements) {
     for (const sequence of requirement) for (const set of sequence) table.add(set)
@@ -22,12 +27,17 @@ export function createScanner(requirements: readonly Requirement[]): Scanner {
   const alphabet = new Alphabet(table.sets)
   const classes = new ClassLists(alphabet)
   for (const length of LENGTHS) {
-    const trie = new Trie(alphabet.size, length === 1 ? Infinity : MAX_STATES)
+    const trie = new Trie(alphabet.size, Math.min(MAX_STATES, MAX_CELLS >> shiftOf(alphabet.size)))
     if (requirements.every((requirement, number) => addAll(trie, requirement, number, length, classes))) {
       return new WordScanner(trie, alphabet, requirements.length)
     }
   }
   throw new Error('One character per requirement fits every scanner')
+}
+
+/** Bits that the number of a class takes. */
+function shiftOf(classes: number): number {
+  return Math.ceil(Math.log2(Math.max(2, classes)))
 }
 
 function addAll(
@@ -39,7 +49,10 @@ function addAll(
 ): boolean {
   return requirement.every(sequence => {
     const stretch = classes.rarest(sequence, length)
-    return trie.add(stretch, number)
+    const [only] = stretch
+    if (stretch.length > 1 || only === undefined) return trie.add(stretch, number)
+    for (const charClass of only) trie.addSingle(charClass, number)
+    return true
   })
 }
 
@@ -90,13 +103,17 @@ class Trie {
   readonly width: number
   readonly #maxStates: number
   /** Per state and class: the next state, 0 for none. */
-  table: Uint16Array | Uint32Array
+  table: Uint32Array
+  /** The number of states; at most 65,536. */
   states = 1
   readonly outputs: (number[] | undefined)[] = []
+  /** Per class: requirements that a single character of it meets. */
+  readonly singles: number[][]
 
   constructor(width: number, maxStates: number) {
     this.width = width
     this.#maxStates = maxStates
+    this.singles = Array.from({ length: width }, () => [])
     this.table = new Uint32Array(1024 * width)
   }
 
@@ -114,6 +131,10 @@ class Trie {
       if (!output.includes(requirement)) output.push(requirement)
     }
     return true
+  }
+
+  addSingle(charClass: number, requirement: number): void {
+    this.singles[charClass]?.push(requirement)
   }
 
   #child(state: number, charClass: number): number {
@@ -136,36 +157,40 @@ class WordScanner implements Scanner {
   readonly size: number
   readonly #alphabet: Alphabet
   readonly #shift: number
-  readonly #table: Uint32Array
+  readonly #table: Uint16Array
   /** States from here on have something to report. */
   readonly #reporting: number
-  /** Per reporting state: what it reports, and the next shorter state that reports; -1: none. */
+  /** Per reporting state: which report it makes. */
+  readonly #reportOf: Uint16Array
   readonly #reports: readonly (readonly number[])[]
-  readonly #shorter: Int32Array
-  /** The pass in which a state reported last: once is enough. */
-  readonly #reported: Uint32Array
+  /** Per report: the pass in which it was made last; once is enough. */
+  readonly #made: Uint32Array
+  readonly #singles: readonly (readonly number[])[]
+  /** Per class: the pass in which it was seen last. */
+  readonly #seen: Uint32Array
   #pass = 0
 
   constructor(trie: Trie, alphabet: Alphabet, size: number) {
     this.size = size
     this.#alphabet = alphabet
+    this.#singles = trie.singles
+    this.#seen = new Uint32Array(alphabet.size)
     const { order, fail } = complete(trie)
-    const count = trie.states
-    const longest = new Int32Array(count).fill(-1)
+    // Per state: which report it makes, of all words that end there; 0: none. Equal reports are one.
+    const reports = new Reports()
+    const made = new Int32Array(trie.states)
     for (const state of order) {
-      const shorter = fail[state] as number
-      if (state !== 0)
-        longest[state] = trie.outputs[shorter] === undefined ? (longest[shorter] as number) : shorter
+      const shorter = made[fail[state] as number] as number
+      made[state] = state === 0 ? 0 : reports.add(trie.outputs[state] ?? [], shorter)
     }
-    const reports = (state: number): boolean =>
-      trie.outputs[state] !== undefined || (longest[state] as number) >= 0
+    const quiet = order.filter(state => made[state] === 0)
     // Quiet states come first, nearest to the start, so that the steps of ordinary text lie close together.
-    const sorted = [...order.filter(state => !reports(state)), ...order.filter(reports)]
-    const numbers = new Int32Array(count)
+    const sorted = [...quiet, ...order.filter(state => made[state] !== 0)]
+    const numbers = new Int32Array(trie.states)
     sorted.forEach((state, number) => (numbers[state] = number))
-    this.#reporting = order.filter(state => !reports(state)).length
-    this.#shift = Math.ceil(Math.log2(Math.max(2, alphabet.size)))
-    this.#table = new Uint32Array(count << this.#shift)
+    this.#reporting = quiet.length
+    this.#shift = shiftOf(alphabet.size)
+    this.#table = new Uint16Array(trie.states << this.#shift)
     sorted.forEach((state, number) => {
       for (let c = 0; c < trie.width; c++) {
         this.#table[(number << this.#shift) + c] = numbers[
@@ -173,47 +198,71 @@ class WordScanner implements Scanner {
         ] as number
       }
     })
-    const reporting = sorted.slice(this.#reporting)
-    this.#reports = reporting.map(state => trie.outputs[state] ?? [])
-    this.#shorter = Int32Array.from(reporting, state => {
-      const shorter = longest[state] as number
-      return shorter < 0 ? -1 : (numbers[shorter] as number)
-    })
-    this.#reported = new Uint32Array(reporting.length)
+    this.#reportOf = Uint16Array.from(sorted.slice(quiet.length), state => made[state] ?? 0)
+    this.#reports = reports.lists
+    this.#made = new Uint32Array(reports.lists.length)
   }
 
   scan(text: string, into: Uint32Array = new Uint32Array((this.size + 31) >> 5)): Uint32Array {
     into.fill(0)
-    if (++this.#pass === 0xffffffff) {
-      this.#reported.fill(0)
-      this.#pass = 1
-    }
+    const pass = this.#nextPass()
     const table = this.#table
     const shift = this.#shift
-    const low = this.#alphabet.low
+    const { low } = this.#alphabet
     const reporting = this.#reporting
-    const reported = this.#reported
-    const pass = this.#pass
+    const reportOf = this.#reportOf
+    const made = this.#made
+    const seen = this.#seen
     let state = 0
     for (let i = 0; i < text.length; i++) {
       const unit = text.charCodeAt(i)
       const charClass = unit < 256 ? (low[unit] as number) : this.#alphabet.high(unit)
+      seen[charClass] = pass
       state = table[(state << shift) + charClass] as number
-      if (state >= reporting && reported[state - reporting] !== pass) this.#report(state, into)
+      if (state >= reporting) {
+        const report = reportOf[state - reporting] as number
+        if (made[report] !== pass) {
+          made[report] = pass
+          mark(this.#reports[report] ?? [], into)
+        }
+      }
     }
+    for (let c = 0; c < seen.length; c++) if (seen[c] === pass) mark(this.#singles[c] ?? [], into)
     return into
   }
 
-  /** Reports a state and all shorter ones, up to one that reported in this pass. */
-  #report(from: number, into: Uint32Array): void {
-    for (let state = from; state >= 0; state = this.#shorter[state - this.#reporting] as number) {
-      const index = state - this.#reporting
-      if (this.#reported[index] === this.#pass) return
-      this.#reported[index] = this.#pass
-      for (const number of this.#reports[index] ?? []) {
-        into[number >> 5] = (into[number >> 5] as number) | (1 << (number & 31))
-      }
+  /** Passes are numbered so that nothing need be cleared between them. */
+  #nextPass(): number {
+    if (this.#pass === 0xffffffff) {
+      this.#made.fill(0)
+      this.#seen.fill(0)
+      this.#pass = 0
     }
+    return ++this.#pass
+  }
+}
+
+/** Sets of requirements, numbered; 0 is the empty one. */
+class Reports {
+  readonly lists: (readonly number[])[] = [[]]
+  readonly #numbers = new Map<string, number>()
+
+  /** The number of the set that holds these and those of another set. */
+  add(requirements: readonly number[], other: number): number {
+    if (requirements.length === 0) return other
+    const all = [...new Set([...requirements, ...(this.lists[other] ?? [])])].sort((a, b) => a - b)
+    const key = all.join()
+    const known = this.#numbers.get(key)
+    if (known !== undefined) return known
+    this.#numbers.set(key, this.lists.length)
+    return this.lists.push(all) - 1
+  }
+}
+
+function mark(numbers: readonly number[], into: Uint32Array): void {
+  for (let i = 0; i < numbers.length; i++) {
+    const number = numbers[i] as number
+    into[number >> 5] = (into[number >> 5] as number) | (1 << (number & 31))
   }
 }
 

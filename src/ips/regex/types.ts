@@ -21,7 +21,10 @@ export type Pattern = {
   /** Index of each named group. */
   readonly groupNames: ReadonlyMap<string, number>
   readonly test: (text: string) => boolean
-  /** Leftmost match as Perl would choose it (first alternative wins), with captures; null: none. */
+  /**
+   * Leftmost match as Perl would choose it (first alternative wins), with captures; null: none. A match that could go on for
+   * more than 4,096 characters beyond the place where a match is certain may come back shorter than Perl's.
+   */
   readonly exec: (text: string) => PatternMatch | null
 }
 

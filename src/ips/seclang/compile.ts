@@ -150,7 +150,7 @@ class Compiler {
     const { actions, at } = first
     const id = `${this.#options.name}-${number}`
     const message = lastValue(actions, 'msg') ?? ''
-    const title = message.replaceAll(/%\{[^}]*\}/g, '...').slice(0, 200) || `rule ${number}`
+    const title = message.replaceAll(/%\{[^}]*\}/g, '...').slice(0, 120) || `rule ${number}`
     const leftOut = (reason: string): UnaskedRule => ({ id, title, reason, at })
     if (chain.phase > 2) {
       return leftOut(chain.phase === 5 ? 'it only sums up for the log' : 'it looks at responses')

@@ -45,6 +45,23 @@ test('a client that never reads the end of a lingering connection is cut', async
   await gate.close()
 })
 
+test('a client that goes on sending after the last answer is listened to for so many bytes only', async t => {
+  const gate = await startGate()
+  const client = await RawClient.open(gate.port)
+  client.send('BAD\r\n\r\n')
+  t.true((await client.all()).startsWith('HTTP/1.1 400 '))
+  // No time passes here: it is the bytes that end it.
+  const more = Buffer.alloc(1 << 20)
+  const send = (error?: Error | null): void => {
+    if (error === undefined || error === null) client.socket.write(more, send)
+  }
+  send()
+  await gate.quiet()
+  t.pass()
+  client.socket.destroy()
+  await gate.close()
+})
+
 test('a body that stalls is answered with 408', async t => {
   const gate = await startGate({ snapshot: withLimits({ bodyIdleMs: 1_000 }) })
   const client = await RawClient.open(gate.port)

@@ -61,7 +61,7 @@ test('any text is a pattern or a problem within it', t => {
       const compiled = compilePattern(source)
       return isPattern(compiled) || (compiled.column >= 1 && compiled.column <= source.length + 1)
     }),
-    { numRuns: 2000, seed: 5 },
+    { numRuns: 600, seed: 5 },
   )
   t.pass()
 })

@@ -57,10 +57,10 @@ test('a text that matches meets the requirement, and the scanner says so', t => 
         return true
       },
     ),
-    { numRuns: 3000, seed: 11 },
+    { numRuns: 1000, seed: 11 },
   )
-  t.true(useful > 500, `${useful} matches with a requirement`)
-  t.true(quiet > 2000, `${quiet} times spared`)
+  t.true(useful > 200, `${useful} matches with a requirement`)
+  t.true(quiet > 700, `${quiet} times spared`)
 })
 
 test('a requirement names the rarest text that must be there', t => {
