@@ -9,21 +9,19 @@ import {
   oneOfOperator,
   present,
 } from './operators.ts'
-import type { Inspected } from './parts/inspected.ts'
 import { compilePattern, isPattern } from './regex/compile.ts'
 import type { Pattern, PatternProblem } from './regex/types.ts'
 import type { PatternPlace, RuleCondition, RuleProblem } from './rule-document.ts'
-import type { Expression, Operator, RulePhase, Run, Target, Test } from './rule.ts'
-import { ALWAYS, neededByAll, neededByAny, NEVER, type SourceBits, type Sources } from './sources.ts'
+import type { Collection, Expression, Operator, RulePhase, Target, Test } from './rule.ts'
+import { ALWAYS, neededByAll, neededByAny, type SourceBits, type Sources } from './sources.ts'
 
 /** A compiled condition. */
 export type Condition = {
   readonly expression: Expression
-  /**
-   * Without which parts it cannot hold for a request with this path: one of them must be there. NEVER: the path alone rules
-   * it out. The same for all requests with the same raw path.
-   */
-  readonly needs: (inspected: Inspected, run: Run) => Sources
+  /** Without which parts of a request it cannot hold: one of them must be there. */
+  readonly needs: Sources
+  /** Tests of the path of which one must hold; null: it may hold for any path. */
+  readonly onPath: readonly PathTest[] | null
   /** Phases of the fields that it looks at; `hello` stands for what is known from the beginning as well. */
   readonly phases: ReadonlySet<RulePhase>
   readonly fields: readonly Field[]
@@ -32,6 +30,9 @@ export type Condition = {
   /** Whether it ties the rule to certain paths. */
   readonly namesPath: boolean
 }
+
+/** A test of the path alone. */
+export type PathTest = { readonly collection: Collection; readonly operator: Operator }
 
 type FieldTest = Extract<RuleCondition, { readonly in: readonly string[] }>
 
@@ -68,7 +69,8 @@ export function allOf(parts: readonly Condition[]): Condition {
   return {
     ...joined(parts),
     expression: { kind: 'all', parts: parts.map(part => part.expression) },
-    needs: (inspected, run) => neededByAll(parts.map(part => part.needs(inspected, run))),
+    needs: neededByAll(parts.map(part => part.needs)),
+    onPath: fewest(parts.map(part => part.onPath)),
     namesPath: parts.some(part => part.namesPath),
   }
 }
@@ -77,7 +79,8 @@ function anyOf(parts: readonly Condition[]): Condition {
   return {
     ...joined(parts),
     expression: { kind: 'any', parts: parts.map(part => part.expression) },
-    needs: (inspected, run) => neededByAny(parts.map(part => part.needs(inspected, run))),
+    needs: neededByAny(parts.map(part => part.needs)),
+    onPath: parts.some(part => part.onPath === null) ? null : parts.flatMap(part => part.onPath ?? []),
     namesPath: parts.every(part => part.namesPath),
   }
 }
@@ -94,7 +97,8 @@ function negate(inner: Condition): Condition {
   return {
     ...inner,
     expression: { kind: 'not', part: inner.expression },
-    needs: () => ALWAYS,
+    needs: ALWAYS,
+    onPath: null,
     negatesBody: inner.phases.has('body'),
     namesPath: false,
   }
@@ -141,7 +145,8 @@ function compileFieldTest(
   return {
     expression:
       parts.length === 1 && first !== undefined ? first : { kind: isAbsence ? 'all' : 'any', parts },
-    needs: (inspected, run) => (isAbsence ? ALWAYS : neededBy(asks, bits, inspected, run)),
+    needs: isAbsence ? ALWAYS : neededByAny(fields.map(field => bits.of(field.source))),
+    onPath: isAbsence ? null : pathTests(asks),
     phases,
     fields,
     negatesBody: isAbsence && phases.has('body'),
@@ -157,17 +162,22 @@ function testOf(targets: readonly Target[], operator: Operator, { at }: FieldTes
   return { targets, transforms: [], operator, negated: false, multiMatch: false, effects: [], at }
 }
 
-function neededBy(asks: readonly Ask[], bits: SourceBits, inspected: Inspected, run: Run): Sources {
-  let needed = NEVER
+function pathTests(asks: readonly Ask[]): readonly PathTest[] | null {
+  const tests: PathTest[] = []
   for (const { operator, fields } of asks) {
-    for (const { aboutPath, source, collection } of fields) {
-      if (!aboutPath) needed |= bits.of(source)
-      else if (collection.read(inspected, run).some(({ value }) => operator.find(value, run) !== null)) {
-        needed |= ALWAYS
-      }
+    for (const { aboutPath, collection } of fields) {
+      if (!aboutPath) return null
+      tests.push({ collection, operator })
     }
   }
-  return needed
+  return tests
+}
+
+/** The list that leaves the fewest paths in play, as far as its length tells. */
+function fewest(lists: readonly Condition['onPath'][]): Condition['onPath'] {
+  let best: Condition['onPath'] = null
+  for (const list of lists) if (list !== null && (best === null || list.length < best.length)) best = list
+  return best
 }
 
 type Report = (message: string, at?: FieldTest['at']) => void

@@ -5,13 +5,14 @@ import type { CompiledRule } from './compiled-rule.ts'
 import { toHeadRule, toRule } from './compiled-rule.ts'
 import { Engine, newRun } from './engine/engine.ts'
 import type { Pass } from './engine/pass.ts'
+import { Shortlist } from './engine/shortlist.ts'
 import { Weighing } from './hits.ts'
 import { Judgement, reportFrom, type Report } from './judgement.ts'
 import { modeIn } from './modes.ts'
 import { contentTypes } from './parts/body-kind.ts'
 import { INSPECTED_HELLO, withBody, withMessage } from './parts/inspect.ts'
 import type { BodyProblem, Inflate } from './parts/inspected.ts'
-import { pathIndex, withoutIndex, type Candidate, type PathIndex } from './path-index.ts'
+import { byPhase, pathIndex, type Candidates, type PathIndex } from './path-index.ts'
 import type { RuleDocument, RuleProblem } from './rule-document.ts'
 import type { HelloScope, RateQuestion, RuleCounter, RuleHit, RuleScope, RuleSet } from './rule-set.ts'
 import type { Rule } from './rule.ts'
@@ -47,7 +48,7 @@ export function makeJudge(
   const judge = new Judge(compiled, bits, options, problems)
   return {
     matchHead: (facts, scope) => judge.head(judge.begin(facts, scope), scope),
-    wantsBody: (facts, scope) => judge.bodyRules(judge.known(facts, scope), scope).length > 0,
+    wantsBody: (facts, scope) => judge.wantsBody(judge.known(facts, scope), scope),
     matchBody: (facts, scope, body, complete, inflate) =>
       judge.body(judge.known(facts, scope), scope, body, complete, inflate),
     messagesWanted: (facts, scope) => judge.messagesWanted(judge.known(facts, scope), scope),
@@ -79,11 +80,17 @@ class Judge {
   readonly #bits: SourceBits
   readonly #weighing: Weighing
   readonly #index: PathIndex
+  /** Rules that may fire on any path, and shortlists of them for heads and bodies. */
+  readonly #anywhere: Candidates
+  readonly #onHead: Shortlist
+  readonly #onBody: Shortlist
   readonly #hasMessageRules: boolean
   readonly #rateRules: readonly CompiledRule[]
   readonly #rules: readonly CompiledRule[]
   /** Numbers of rules, and of what the head decides of them, in the engine. */
   readonly #numbers = new Map<CompiledRule, { readonly rule: number; readonly onHead: number | null }>()
+  readonly #numberOf = (rule: CompiledRule): number => this.#numbers.get(rule)?.rule ?? -1
+  readonly #isPrefiltered: boolean
   readonly #judgements = new WeakMap<RequestFacts, Judgement>()
 
   constructor(
@@ -109,7 +116,12 @@ class Judge {
     this.#hasMessageRules = this.#rules.some(rule => rule.phase === 'message')
     this.#bits = bits
     const others = this.#rules.filter(rule => rule.phase !== 'hello')
-    this.#index = options.prefilter ? pathIndex(others) : withoutIndex(others)
+    const isTied = (rule: CompiledRule): boolean => options.prefilter && rule.condition.onPath !== null
+    this.#index = pathIndex(others.filter(isTied))
+    this.#anywhere = byPhase(others.filter(rule => !isTied(rule)))
+    this.#onHead = new Shortlist(this.engine.plan, this.#anywhere.head.map(this.#numberOf))
+    this.#onBody = new Shortlist(this.engine.plan, this.#anywhere.body.map(this.#numberOf))
+    this.#isPrefiltered = options.prefilter
     this.#weighing = new Weighing(this.engine, options.threshold, options.builtIn, problems)
   }
 
@@ -132,34 +144,40 @@ class Judge {
     const { facts, pass, run } = judgement
     const present = this.#bits.present(facts.query, facts.headers, false)
     const report = reportFrom(judgement.headScore)
-    for (const { rule, needs } of judgement.candidates.head) {
-      if ((needs & present) === 0 || rule.rate !== null || !applies(rule, facts, scope)) continue
+    for (const rule of this.#inPlay(judgement, 'head', this.#onHead)) {
+      if ((rule.condition.needs & present) === 0 && this.#isPrefiltered) continue
+      if (rule.rate !== null || !applies(rule, facts, scope)) continue
       const mode = modeIn(rule.document, scope)
       if (mode === 'off') continue
-      const number = this.#numbers.get(rule)?.rule ?? -1
+      const number = this.#numberOf(rule)
       const firing = this.engine.ask(number, pass)
-      if (pass.exhausted) {
-        this.#overBudget(facts, scope, report)
-        break
-      }
+      if (pass.exhausted) break
       if (firing === null || this.#isDecidedByBody(rule, judgement, scope)) continue
       judgement.firedOnHead.add(number)
       if (this.#weighing.add(rule, firing, mode, pass, facts, scope, report)) break
     }
+    this.#reportBudget(judgement, scope, report)
     judgement.headScore = report.score
     judgement.headWork = run.work
     return report.hits
   }
 
-  /** The rules that read the body of a request. */
-  bodyRules(judgement: Judgement, scope: RuleScope): readonly Candidate[] {
+  /** Rules that can fire, in their order. */
+  #inPlay(judgement: Judgement, phase: 'head' | 'body', shortlist: Shortlist): readonly CompiledRule[] {
+    const tied = judgement.candidates[phase]
+    const anywhere = this.#anywhere[phase]
+    if (!this.#isPrefiltered) return anywhere
+    const picked = shortlist.select(judgement.pass).flatMap(place => anywhere[place] ?? [])
+    return [...tied, ...picked].sort((a, b) => this.#numberOf(a) - this.#numberOf(b))
+  }
+
+  /** Whether any rule reads the body of a request. */
+  wantsBody(judgement: Judgement, scope: RuleScope): boolean {
     const { facts, candidates } = judgement
-    judgement.bodyRules ??= announcesBody(facts)
-      ? candidates.body.filter(
-          ({ rule }) => applies(rule, facts, scope) && this.#readsBody(rule, judgement, scope),
-        )
-      : []
-    return judgement.bodyRules
+    if (!announcesBody(facts)) return false
+    const wants = (rule: CompiledRule): boolean =>
+      applies(rule, facts, scope) && this.#readsBody(rule, judgement, scope)
+    return candidates.body.some(wants) || this.#anywhere.body.some(wants)
   }
 
   body(
@@ -170,7 +188,6 @@ class Judge {
     inflate: Inflate | undefined,
   ): readonly RuleHit[] {
     const { facts, pass, run, firedOnHead } = judgement
-    const rules = this.bodyRules(judgement, scope)
     const report = reportFrom(judgement.headScore)
     const inspected = withBody(judgement.head, bytes, complete, inflate === undefined ? {} : { inflate })
     pass.advance(inspected)
@@ -182,20 +199,20 @@ class Judge {
       const value = unreadable.join(', ')
       if (this.#weighing.addBuiltIn('body-unreadable', value, 0, facts, scope, report)) return report.hits
     }
-    for (const { rule, needs } of rules) {
-      if ((needs & present) === 0 || rule.rate !== null) continue
+    for (const rule of this.#inPlay(judgement, 'body', this.#onBody)) {
+      if ((rule.condition.needs & present) === 0 && this.#isPrefiltered) continue
+      if (rule.rate !== null || !applies(rule, facts, scope)) continue
+      if (!this.#readsBody(rule, judgement, scope)) continue
       const mode = modeIn(rule.document, scope)
       if (mode === 'off') continue
-      const number = this.#numbers.get(rule)?.rule ?? -1
+      const number = this.#numberOf(rule)
       // What the head alone showed has been reported already.
       if (firedOnHead.has(number)) continue
       const firing = this.engine.ask(number, pass)
-      if (pass.exhausted) {
-        this.#overBudget(facts, scope, report)
-        break
-      }
+      if (pass.exhausted) break
       if (firing !== null && this.#weighing.add(rule, firing, mode, pass, facts, scope, report)) break
     }
+    this.#reportBudget(judgement, scope, report)
     return report.hits
   }
 
@@ -209,7 +226,7 @@ class Judge {
       if ((rule.phase === 'body' && announcesBody(facts) ? 'body' : 'head') !== phase) continue
       const mode = modeIn(rule.document, scope)
       if (rule.rate === null || mode === 'off' || !applies(rule, facts, scope)) continue
-      const firing = this.engine.ask(this.#numbers.get(rule)?.rule ?? -1, pass)
+      const firing = this.engine.ask(this.#numberOf(rule), pass)
       if (firing === null) continue
       const { user } = rule.rate
       questions.push({
@@ -224,15 +241,13 @@ class Judge {
   messageRules(judgement: Judgement, scope: RuleScope): readonly CompiledRule[] {
     if (!this.#hasMessageRules || !judgement.facts.webSocket) return []
     const { facts, candidates, pass } = judgement
-    return candidates.message
-      .map(({ rule }) => rule)
-      .filter(
-        rule =>
-          applies(rule, facts, scope) &&
-          modeIn(rule.document, scope) !== 'off' &&
-          this.#holdsOnHead(rule, pass) &&
-          (rule.onHead?.namesPath === true || !AGENT_CLASSES.includes(scope.class)),
-      )
+    return [...candidates.message, ...this.#anywhere.message].filter(
+      rule =>
+        applies(rule, facts, scope) &&
+        modeIn(rule.document, scope) !== 'off' &&
+        this.#holdsOnHead(rule, pass) &&
+        (rule.onHead?.namesPath === true || !AGENT_CLASSES.includes(scope.class)),
+    )
   }
 
   messagesWanted(judgement: Judgement, scope: RuleScope): number {
@@ -250,7 +265,7 @@ class Judge {
     for (const rule of rules) {
       const mode = modeIn(rule.document, scope)
       if (mode === 'off') continue
-      const firing = this.engine.ask(this.#numbers.get(rule)?.rule ?? -1, pass)
+      const firing = this.engine.ask(this.#numberOf(rule), pass)
       if (pass.exhausted) {
         this.#overBudget(facts, scope, report)
         break
@@ -262,7 +277,11 @@ class Judge {
 
   counters(): readonly RuleCounter[] {
     const counted = this.engine.counters()
-    return this.#rules.flatMap(rule => counted[this.#numbers.get(rule)?.rule ?? -1] ?? [])
+    return this.#rules.flatMap(rule => counted[this.#numberOf(rule)] ?? [])
+  }
+
+  #reportBudget({ facts, pass }: Judgement, scope: RuleScope, report: Report): void {
+    if (pass.exhausted) this.#overBudget(facts, scope, report)
   }
 
   #overBudget(facts: RequestFacts | null, scope: RuleScope | HelloScope, report: Report): void {
@@ -279,12 +298,14 @@ class Judge {
     )
   }
 
-  #readsBody(rule: CompiledRule, { facts, pass }: Judgement, scope: RuleScope): boolean {
-    if (!this.#holdsOnHead(rule, pass)) return false
-    if (rule.onHead?.namesPath === true) return true
-    // Agents post all day: their bodies are held only where a rule names the very path.
-    if (AGENT_CLASSES.includes(scope.class)) return false
-    return !hasOpaqueBody(facts)
+  #readsBody(rule: CompiledRule, judgement: Judgement, scope: RuleScope): boolean {
+    if (rule.onHead?.namesPath !== true) {
+      // Agents post all day: their bodies are held only where a rule names the very path.
+      if (AGENT_CLASSES.includes(scope.class)) return false
+      judgement.isOpaque ??= hasOpaqueBody(judgement.facts)
+      if (judgement.isOpaque) return false
+    }
+    return this.#holdsOnHead(rule, judgement.pass)
   }
 
   #holdsOnHead(rule: CompiledRule, pass: Pass): boolean {
@@ -325,6 +346,7 @@ const UNREADABLE: ReadonlySet<BodyProblem> = new Set<BodyProblem>([
   'xml-depth',
   'xml-count',
   'form-count',
+  'base64-count',
   'zip-count',
   'zip-ratio',
 ])

@@ -4,7 +4,7 @@ import { newRun, type Engine } from './engine/engine.ts'
 import type { Pass } from './engine/pass.ts'
 import { inspectRequest } from './parts/inspect.ts'
 import type { Inspected } from './parts/inspected.ts'
-import type { Candidate, Candidates, PathIndex } from './path-index.ts'
+import type { Candidates, PathIndex } from './path-index.ts'
 import type { RuleHit, RuleScope } from './rule-set.ts'
 import type { Run } from './rule.ts'
 
@@ -21,13 +21,14 @@ export class Judgement {
   readonly head: Inspected
   readonly run: Run
   readonly pass: Pass
+  /** Rules tied to the path. */
   readonly candidates: Candidates
   /** Rules that fired on the head, by their number in the engine. */
   readonly firedOnHead = new Set<number>()
   headScore: Score = { total: 0, parts: [], isReached: false }
   headWork = 0
-  /** Rules that read the body of this request; null: not worked out yet. */
-  bodyRules: readonly Candidate[] | null = null
+  /** Whether the body is, by its type, nothing that text is found in; null: not looked at yet. */
+  isOpaque: boolean | null = null
 
   constructor(facts: RequestFacts, scope: RuleScope, engine: Engine, index: PathIndex) {
     this.facts = facts
