@@ -44,16 +44,16 @@ export function judgeGuard(baseline: GuardBaseline, facts: GuardFacts): GuardVer
     }
   }
   const complete = Math.min(windows, Math.floor((facts.nowMs - startedMs) / windowMs))
-  if (usual !== null) {
-    for (let window = 0; window < complete; window++) {
-      const fromMs = startedMs + window * windowMs
-      const seen = facts.seen(fromMs, fromMs + windowMs)
-      if (seen < usual * LEAST_SHARE) {
-        const minutes = Math.round(windowMs / 60_000)
-        return {
-          kind: 'roll-back',
-          why: `agents of ${seen} addresses checked in within ${minutes} minutes; before the change there were never fewer than ${usual}`,
-        }
+  // Without a usual number there is nothing to compare a window with.
+  const compared = usual === null ? 0 : complete
+  for (let window = 0; window < compared; window++) {
+    const fromMs = startedMs + window * windowMs
+    const seen = facts.seen(fromMs, fromMs + windowMs)
+    if (usual !== null && seen < usual * LEAST_SHARE) {
+      const minutes = Math.round(windowMs / 60_000)
+      return {
+        kind: 'roll-back',
+        why: `agents of ${seen} addresses checked in within ${minutes} minutes; before the change there were never fewer than ${usual}`,
       }
     }
   }
