@@ -14,7 +14,7 @@ import { suggestion } from './spelling.ts'
 export type RuleChoice = {
   /** Packs of the profiles in use: what holds when the policy names none. */
   readonly usualPacks: readonly { readonly pack: string; readonly at: SourceLine }[]
-  /** Profiles in use: rules for other products are left out. */
+  /** Profiles in use: rules for other products, and those that look for these, are left out. */
   readonly products: readonly string[]
   readonly siteIds: readonly string[]
   readonly listenerIds: readonly string[]
@@ -56,7 +56,7 @@ export function chooseRules(
   })
   return {
     documents: documents
-      .filter(({ pack, products }) => chosen.has(pack) && isForOneOf(products, choice.products))
+      .filter(document => chosen.has(document.pack) && isFor(document, choice.products))
       .map(laidOver),
     builtIn: BUILT_IN_RULES.map(laidOver),
   }
@@ -93,6 +93,7 @@ function watched(
   return { mode: 'detect', enforceAfterDays: days, digest }
 }
 
-function isForOneOf(products: readonly string[] | null, inUse: readonly string[]): boolean {
+function isFor({ products, notFor }: RuleDocument, inUse: readonly string[]): boolean {
+  if (notFor.some(product => inUse.includes(product))) return false
   return products === null || products.some(product => inUse.includes(product))
 }

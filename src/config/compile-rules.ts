@@ -38,6 +38,7 @@ export function ruleDocuments(file: RuleFile, nowMs: number): readonly RuleDocum
       classes: rule.classes,
       methods: rule.methods,
       products: rule.product,
+      notFor: rule.notFor,
       phase: rule.phase,
       action: rule.action,
       rate: rateOf(rule.rate),

@@ -164,6 +164,11 @@ const rule = strict({
     .nullable()
     .default(null)
     .describe('Profiles whose products the rule concerns; left out: all.'),
+  notFor: oneOrMany(id)
+    .default([])
+    .describe(
+      'Profiles whose products send what the rule looks for themselves: where one is in use, the rule is left out.',
+    ),
   phase: z
     .enum(['hello', 'head', 'body', 'message'])
     .nullable()

@@ -115,6 +115,7 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'head-too-large':
     case 'target-invalid':
     case 'websocket-invalid':
+    case 'rate-limited':
     case 'body-unread':
     case 'body-coding':
     case 'body-too-slow':

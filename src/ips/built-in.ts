@@ -16,6 +16,7 @@ const COMMON = {
   classes: null,
   methods: null,
   products: null,
+  notFor: [],
   phase: null,
   action: 'block',
   rate: null,

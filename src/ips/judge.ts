@@ -346,6 +346,7 @@ const UNREADABLE: ReadonlySet<BodyProblem> = new Set<BodyProblem>([
   'xml-depth',
   'xml-count',
   'form-count',
+  'base64-count',
   'zip-count',
   'zip-ratio',
 ])

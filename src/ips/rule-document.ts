@@ -117,6 +117,8 @@ export type RuleDocument = {
   readonly methods: readonly string[] | null
   /** Profiles whose products it concerns; null: all. */
   readonly products: readonly string[] | null
+  /** Profiles whose products send what it looks for themselves: where one is in use, the rule is left out. */
+  readonly notFor: readonly string[]
   /** Null: what its fields say. */
   readonly phase: RulePhase | null
   /** What a hit does where the rule is enforced: refuse at once, or add the points of its severity. */

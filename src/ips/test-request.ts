@@ -1,7 +1,7 @@
 // Builds the request, ClientHello and messages that a test of a rule describes, as the edge would see them.
 import type { HeaderView, HelloFacts, RequestFacts } from '../policy/facts.ts'
 import { TLS_VERSIONS } from '../net/tls-version.ts'
-import type { MessageFacts } from './parts/inspected.ts'
+import { MAX_EARLIER, type MessageFacts } from './parts/inspected.ts'
 import type { RuleTestHello, RuleTestPart, RuleTestRequest } from './rule-document.ts'
 import { normaliseTarget } from './target.ts'
 
@@ -54,12 +54,19 @@ export function helloOf({ ja4, alpn, versions, serverName, ciphers }: RuleTestHe
 
 /** The messages of a test. */
 export function messagesOf({ messages = [] }: RuleTestRequest): readonly MessageFacts[] {
-  return messages.map((message, index) => ({
-    number: index + 1,
-    kind: typeof message === 'string' ? 'text' : 'binary',
-    text: byteString(typeof message === 'string' ? utf8(message) : fromBase64(message.base64)),
-    complete: true,
-  }))
+  let earlier = ''
+  return messages.map((message, index) => {
+    const text = byteString(typeof message === 'string' ? utf8(message) : fromBase64(message.base64))
+    const facts: MessageFacts = {
+      number: index + 1,
+      kind: typeof message === 'string' ? 'text' : 'binary',
+      text,
+      complete: true,
+      earlier,
+    }
+    earlier = (earlier + text).slice(0, MAX_EARLIER)
+    return facts
+  })
 }
 
 type TestBody = { readonly bytes: Uint8Array; readonly type: string }

@@ -196,6 +196,22 @@ export type EventFields = {
     /** What was seen, for example `300000 bytes, 131072 looked at`. */
     readonly saw: string
   }
+  'rate.held': ClientFields & {
+    readonly reference: string
+    readonly host: string
+    readonly method: string
+    readonly path: string
+    readonly class: TrafficClass
+    /** The rule that counted, its mode and exception. */
+    readonly hit: RuleHit
+    /** One user or device of the address, or all of it. */
+    readonly whom: 'user' | 'source'
+    readonly limit: number
+    readonly perMs: number
+    readonly holdMs: number
+    /** Whether requests are refused meanwhile. Not when the rule only detects, has an exception, or would shut out a whole site. */
+    readonly acts: boolean
+  }
   /** The ledger counts a WebSocket when it opens and adds its bytes when it closes; the hello fields make both one row. */
   'websocket.opened': ClientFields &
     Partial<HelloFields> & {

@@ -44,10 +44,12 @@ export function judgeGuard(baseline: GuardBaseline, facts: GuardFacts): GuardVer
     }
   }
   const complete = Math.min(windows, Math.floor((facts.nowMs - startedMs) / windowMs))
-  for (let window = 0; usual !== null && window < complete; window++) {
+  // Without a usual number there is nothing to compare a window with.
+  const compared = usual === null ? 0 : complete
+  for (let window = 0; window < compared; window++) {
     const fromMs = startedMs + window * windowMs
     const seen = facts.seen(fromMs, fromMs + windowMs)
-    if (seen < usual * LEAST_SHARE) {
+    if (usual !== null && seen < usual * LEAST_SHARE) {
       const minutes = Math.round(windowMs / 60_000)
       return {
         kind: 'roll-back',

@@ -292,6 +292,13 @@ export const REASONS = define({
     remedy: 'Raise concurrentPerSource of the class.',
     status: 429,
   },
+  'rate-limited': {
+    phase: 'request',
+    because: 'this came too often, and a rule that counts lets no more of it pass for now',
+    remedy:
+      'Wait as long as Retry-After says; if the traffic is legitimate, raise the rate of the rule or except the site.',
+    status: 429,
+  },
   draining: {
     phase: 'accept',
     because: 'the gate is shutting down',

@@ -82,10 +82,12 @@ export function judge(snapshot: Snapshot, request: BenignRequest): Judged {
     hits.push(...rules.matchBody(facts, scope, judged, judged.length === request.body.length))
   }
   const wanted = rules.messagesWanted(facts, scope)
+  let earlier = ''
   for (const [index, message] of request.messages.slice(0, wanted).entries()) {
     const kind = typeof message === 'string' ? 'text' : 'binary'
     const text = Buffer.from(message).toString('latin1')
-    hits.push(...rules.matchMessage(facts, scope, { number: index + 1, kind, text, complete: true }))
+    hits.push(...rules.matchMessage(facts, scope, { number: index + 1, kind, text, complete: true, earlier }))
+    earlier += text
   }
   return { refused: null, hits }
 }

@@ -36,6 +36,7 @@ function toDocument({ product, rate, ...rule }: Loose, pack: string, at: SourceL
     phase: null,
     action: 'block',
     overrides: [],
+    notFor: [],
     ...rule,
     products: product === undefined ? null : [product].flat(),
     rate: rate === undefined ? null : toRate(rate as Loose),

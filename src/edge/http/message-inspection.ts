@@ -1,5 +1,6 @@
 // Holds the first messages of a WebSocket's client until rules have judged them; afterwards the sockets are joined as if it never was.
 import { randomBytes } from 'node:crypto'
+import { MAX_EARLIER } from '../../ips/parts/inspected.ts'
 import type { RuleHit } from '../../ips/rule-set.ts'
 import { classPolicy } from '../../policy/decide-request.ts'
 import type { RequestFacts } from '../../policy/facts.ts'
@@ -49,6 +50,8 @@ export class MessageInspection {
   private held: HeldBody | null = null
   private taken = 0
   private number = 0
+  /** What earlier messages said, for rules that read them as one stream. */
+  private earlier = ''
   private startedMs = 0
   private over = false
   /** Something of the message under way was passed on before its end. */
@@ -125,7 +128,9 @@ export class MessageInspection {
       kind: message.kind,
       text: read.text,
       complete: why === null,
+      earlier: this.earlier,
     })
+    if (this.earlier.length < MAX_EARLIER) this.earlier = (this.earlier + read.text).slice(0, MAX_EARLIER)
     reportDetections(conn, facts, record, hits)
     const refusal = refusalOfHits(hits)
     if (refusal !== null) {

@@ -2,10 +2,12 @@
 import type { RuleHit } from '../../ips/rule-set.ts'
 import type { ClientFields, Ending, EventFields, HelloFields, Reporter } from '../../journal/events.ts'
 import type { TrafficClass } from '../../policy/classes.ts'
+import type { HeaderView } from '../../policy/facts.ts'
 import type { ConnectionFacts } from '../../policy/standing.ts'
 import type { Refusal } from '../../policy/verdict.ts'
 import { countryWord } from '../../policy/who.ts'
 import type { OpenConnection } from '../connection.ts'
+import type { RequestHead } from './request-head.ts'
 
 /** Facts of one request for its events. Small, because an open WebSocket keeps it for days. */
 export type RequestRecord = {
@@ -28,6 +30,30 @@ export type RequestRecord = {
 }
 
 const MAX_PATH = 256
+const MAX_USER_AGENT = 256
+
+/** The record of a request that begins. */
+export function newRecord(
+  head: Pick<RequestHead, 'host' | 'method' | 'target' | 'webSocket' | 'bytes'>,
+  headers: HeaderView,
+  startedMs: number,
+): RequestRecord {
+  return {
+    host: head.host,
+    method: head.method,
+    path: reportedPath(head.target),
+    userAgent: headers.get('user-agent')?.slice(0, MAX_USER_AGENT) ?? null,
+    webSocket: head.webSocket,
+    startedMs,
+    class: null,
+    upstream: '',
+    upstreamMs: 0,
+    status: 0,
+    bytesIn: head.bytes,
+    bytesOut: 0,
+    reference: null,
+  }
+}
 
 /** The path of a target for events: without query, bounded. The parser admits no control characters. */
 export function reportedPath(target: string): string {

@@ -1,6 +1,6 @@
 // One request from its parsed head to its closing event: verdict, limits, body, answer of the gate, report.
 import { normaliseTarget } from '../../ips/target.ts'
-import type { RuleHit } from '../../ips/rule-set.ts'
+import type { RateQuestion, RuleHit } from '../../ips/rule-set.ts'
 import type { Ending } from '../../journal/events.ts'
 import { afterRules, classPolicy, decideRequest } from '../../policy/decide-request.ts'
 import type { RequestFacts } from '../../policy/facts.ts'
@@ -16,7 +16,8 @@ import { HeldBody } from './held-body.ts'
 import type { HttpConnection } from './http-connection.ts'
 import { ownAnswer, prefersJson } from './refusal-page.ts'
 import type { HeadProblem, RequestHead } from './request-head.ts'
-import { closedFields, reportedPath, reportRefusal, type RequestRecord } from './request-record.ts'
+import { RequestRates } from './request-rates.ts'
+import { closedFields, newRecord, reportRefusal, type RequestRecord } from './request-record.ts'
 import { CONTINUE } from './response-head.ts'
 import { reportDetections, reportUnread } from './rule-reports.ts'
 import { announcedUnread, beyondMemory, beyondSize, refusalOfUnread, type UnreadBody } from './unread-body.ts'
@@ -37,7 +38,6 @@ const USUAL_METHODS: ReadonlySet<string> = new Set([
   'OPTIONS',
 ])
 const RETRY_AFTER_SECONDS = 10
-const MAX_USER_AGENT = 256
 const NO_HITS: readonly RuleHit[] = []
 const ASTERISK = { path: '*', pathFolded: '*', query: '' }
 
@@ -64,6 +64,8 @@ export class RequestRun implements BodySink {
   private unread: UnreadBody | null = null
   private upstream: UpstreamSide | null = null
   private counted = false
+  private rates: RequestRates | null = null
+  private retryAfterSeconds = RETRY_AFTER_SECONDS
 
   constructor(conn: HttpConnection, head: RequestHead) {
     this.conn = conn
@@ -74,21 +76,7 @@ export class RequestRun implements BodySink {
     this.close = !head.keepAlive
     this.bodyOver =
       head.framing.kind === 'none' || (head.framing.kind === 'length' && head.framing.bytes === 0)
-    this.record = {
-      host: head.host,
-      method: head.method,
-      path: reportedPath(head.target),
-      userAgent: this.headers.get('user-agent')?.slice(0, MAX_USER_AGENT) ?? null,
-      webSocket: head.webSocket,
-      startedMs: conn.services.clock.monotonicMs(),
-      class: null,
-      upstream: '',
-      upstreamMs: 0,
-      status: 0,
-      bytesIn: head.bytes,
-      bytesOut: 0,
-      reference: null,
-    }
+    this.record = newRecord(head, this.headers, conn.services.clock.monotonicMs())
   }
 
   /** Longest silence of the client in its body; 0: no limit. */
@@ -170,7 +158,8 @@ export class RequestRun implements BodySink {
   }
 
   /** Notes when the head of the upstream's answer came. */
-  upstreamAnswered(): void {
+  upstreamAnswered(status: number, headers: readonly string[]): void {
+    this.rates?.answered(status, headers)
     this.record.upstreamMs = this.conn.services.clock.monotonicMs() - this.record.startedMs
   }
 
@@ -278,6 +267,8 @@ export class RequestRun implements BodySink {
     const { conn, facts, head } = this
     const { limits, rules } = facts.standing.snapshot
     const scope = ruleScope(facts, allowed.class, request.nowMs)
+    conn.services.rates.under(facts.standing.snapshot)
+    if (!this.mayPass(allowed, request.path, rules.ratesOf(request, scope, 'head'))) return
     this.upstream = new UpstreamSide(this, conn, head, allowed)
     if (head.webSocket && rules.messagesWanted(request, scope) > 0) this.inspected = request
     if (this.bodyOver) {
@@ -316,8 +307,20 @@ export class RequestRun implements BodySink {
       if (allowed.policy.limits.whenUnread === 'refuse') return this.refuseUnread(unread, allowed)
       reportUnread(conn, facts, record, unread)
     }
+    if (!this.mayPass(allowed, request.path, rules.ratesOf(request, scope, 'body'))) return
     held.judged()
     this.upstream?.forward()
+  }
+
+  /** Asks rules that count. Returns false when the request was refused. */
+  private mayPass(allowed: AllowedRequest, path: string, counted: readonly RateQuestion[]): boolean {
+    if (counted.length === 0) return true
+    this.rates ??= new RequestRates(this.conn, this.facts, this.record, path)
+    const refused = this.rates.ask(counted, allowed.class)
+    if (refused === null) return true
+    this.retryAfterSeconds = refused.retryAfterSeconds
+    this.refuse(refused.refusal, allowed.class, refused.hits)
+    return false
   }
 
   private refuseUnread(unread: UnreadBody, { class: trafficClass, policy }: AllowedRequest): void {
@@ -363,7 +366,7 @@ export class RequestRun implements BodySink {
   private answer(status: number, code: string, because: string, reference: string): void {
     const { conn, head, record } = this
     this.close ||= !this.bodyOver || conn.closesNext() || head.webSocket
-    const retryAfterSeconds = status === 429 || status >= 502 ? RETRY_AFTER_SECONDS : null
+    const retryAfterSeconds = status === 429 || status >= 502 ? this.retryAfterSeconds : null
     const allowedMethods = status === 405 ? this.allowedMethods() : null
     const form = {
       json: prefersJson(record.class, this.headers.get('accept')),
@@ -384,6 +387,7 @@ export class RequestRun implements BodySink {
   private leave(): void {
     this.over = true
     this.upstream?.abort()
+    this.rates?.over()
     this.held?.forget()
     if (this.counted && this.allowed !== null)
       this.conn.services.sources.done(this.conn.source, this.allowed.class)

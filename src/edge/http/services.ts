@@ -10,6 +10,7 @@ import type { GeoFacts } from '../../policy/facts.ts'
 import type { CurrentPolicy } from '../connection.ts'
 import { HeldMemory } from './held-memory.ts'
 import { Deadlines, type HttpClock } from './deadlines.ts'
+import { GateRates } from './request-rates.ts'
 
 /** What the composition root gives the HTTP edge. */
 export type HttpDependencies = {
@@ -29,6 +30,7 @@ export type HttpDependencies = {
 export type HttpServices = HttpDependencies & {
   readonly deadlines: Deadlines
   readonly sources: Sources
+  readonly rates: GateRates
   readonly turnEnd: TurnEnd
   readonly held: HeldMemory
 }
@@ -39,6 +41,7 @@ export function httpServices(dependencies: HttpDependencies): HttpServices {
     ...dependencies,
     deadlines: new Deadlines(dependencies.clock),
     sources: new Sources(),
+    rates: new GateRates(),
     turnEnd: new TurnEnd(),
     held: new HeldMemory(),
   }

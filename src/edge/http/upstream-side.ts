@@ -175,7 +175,7 @@ export class UpstreamSide implements UpgradeHandler {
     }
     try {
       const key = run.headers.get('sec-websocket-key') ?? ''
-      run.upstreamAnswered()
+      run.upstreamAnswered(101, [])
       const problem = joinWebSocket(
         conn,
         upgraded,
@@ -202,7 +202,7 @@ export class UpstreamSide implements UpgradeHandler {
     const { conn, run, member, way } = this
     if (member === null || way === null) return
     const { method, minor, webSocket } = this.head
-    run.upstreamAnswered()
+    run.upstreamAnswered(head.status, head.headers)
     conn.services.selection.succeeded(member)
     const framing = responseFraming(method, head.status, minor, head.contentLength)
     const carriesBody = framing.kind !== 'none' && method !== 'HEAD' && head.status !== 304

@@ -66,7 +66,7 @@ export function unicodeEscapes(text: string): string {
 }
 
 const BACKSLASHED =
-  /\\(?:x([0-9a-fA-F]{2})|u\{([0-9a-fA-F]{1,6})\}|([0-3][0-7]{2}|[0-7]{1,2})(?![0-9a-fA-F])|([0-9a-fA-F]{1,6})[ \t\r\n\f]?|\r?\n)/g
+  /\\(?:x([0-9a-fA-F]{2})|u\{([0-9a-fA-F]{1,6})\}|([0-3][0-7]{2}|[0-7]{1,2})(?![0-9a-fA-F])|([0-9a-fA-F]{2,6})[ \t\r\n\f]?|\r?\n)/g
 
 /**
  * Undoes `\xHH`, `\u{...}`, octal escapes, escapes of CSS (`\3c `) and continued lines. Windows paths are full of what looks like

@@ -22,7 +22,10 @@ export type DecodedText = {
 const MAX_ROUNDS = 3
 
 // No escape of any kind, no control character but line ends and tabs, no byte above ASCII, nothing that a view would change.
-const PLAIN = /^[ !#$'()+,./0-9:;<=>?@A-Z[\]_`a-z{|}~"\t\r-]*$/
+const PLAIN = /^[ !#$'()+,./0-9:;<=>?@A-Z[\\\]_`a-z{|}~"\t\r*-]*$/
+const PAIRS = /''|""|\$[i{@*]|\/\*/i
+// A backslash that may begin an escape, or that a shell would take away; those of most Windows paths do not.
+const ESCAPE = /\\(?:[0-7]|[0-9a-f]{2}|[ux\r])|\//i
 const NO_VIEWS: readonly never[] = []
 const NO_STEPS: readonly string[] = []
 
@@ -47,7 +50,7 @@ export function decodeValue(sent: string, kind: ValueKind = 'value'): DecodedTex
 const PLUS: readonly string[] = ['plus']
 
 function isPlain(text: string): boolean {
-  return PLAIN.test(text) && !/''|""|\$[i{@]/i.test(text)
+  return PLAIN.test(text) && !PAIRS.test(text) && !(text.includes('\\') && ESCAPE.test(text))
 }
 
 /** Climbs the ladder until a round changes nothing. */
@@ -81,7 +84,11 @@ function climb(sent: string): { text: string; steps: string[] } {
 
 function viewsOf(text: string): DecodedText['views'] {
   const characters = characterView(text)
-  const tokens = tokenView(characters?.text ?? text)
+  const tokens = tokenView(text)
   if (characters === null) return tokens === null ? NO_VIEWS : [tokens]
-  return tokens === null ? [characters] : [characters, tokens]
+  const views = tokens === null ? [characters] : [characters, tokens]
+  const both = tokenView(characters.text)
+  if (both !== null && both.text !== tokens?.text)
+    views.push({ text: both.text, step: `${characters.step}, ${both.step}` })
+  return views
 }

@@ -94,7 +94,7 @@ function asShell(text: string): string {
   if (view.includes('^')) view = view.replaceAll(/\^(?=\w)/g, '')
   // Backslashes go only where they cannot be those of a Windows path.
   if (view.includes('\\') && view.includes('/') && !/[a-z]:\\|\\\\/.test(view))
-    view = view.replaceAll(/(?<=[a-z])\\(?=[a-z])/g, '')
+    view = view.replaceAll(/(?<=^|[a-z\s;|&`(])\\(?=[a-z])/g, '')
   return view
 }
 

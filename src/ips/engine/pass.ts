@@ -30,6 +30,9 @@ export type Found = {
 }
 
 const EMPTY: readonly FieldValue[] = []
+/** Stands for no requirement at all: most values meet none. */
+const NOTHING = new Uint32Array(0)
+const isZero = (word: number): boolean => word === 0
 
 /** The memory of one pass. Not for use by two requests. */
 export class Pass {
@@ -42,6 +45,7 @@ export class Pass {
   readonly #plan: Plan
   readonly #scanner: Scanner | null
   readonly #maxWork: number
+  readonly #scratch: Uint32Array
   readonly #collections: (readonly FieldValue[] | undefined)[] = []
   readonly #views: (View | undefined)[] = []
   readonly #cells = new Map<string, Cell>()
@@ -51,6 +55,7 @@ export class Pass {
     this.#plan = plan
     this.#scanner = scanner
     this.#maxWork = maxWork
+    this.#scratch = new Uint32Array(((scanner?.size ?? 0) + 31) >> 5)
     this.#inspected = inspected
     this.run = run
     run.inspected = inspected
@@ -108,6 +113,7 @@ export class Pass {
       any = new Uint32Array((this.#scanner.size + 31) >> 5)
       for (const cell of view.cells) {
         const bits = this.#bits(cell, this.#scanner)
+        if (bits === NOTHING) continue
         for (let word = 0; word < any.length; word++)
           any[word] = (any[word] as number) | (bits[word] as number)
       }
@@ -119,13 +125,14 @@ export class Pass {
   /** Whether a text meets a requirement. */
   meets(cell: Cell, bit: number): boolean {
     if (this.#scanner === null) return true
-    return ((this.#bits(cell, this.#scanner)[bit >> 5] as number) & (1 << (bit & 31))) !== 0
+    return ((this.#bits(cell, this.#scanner)[bit >> 5] ?? 0) & (1 << (bit & 31))) !== 0
   }
 
   #bits(cell: Cell, scanner: Scanner): Uint32Array {
     if (cell.bits === null) {
       this.spend(cell.value.length)
-      cell.bits = scanner.scan(cell.value)
+      const bits = scanner.scan(cell.value, this.#scratch)
+      cell.bits = bits.every(isZero) ? NOTHING : bits.slice()
     }
     return cell.bits
   }

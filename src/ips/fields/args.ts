@@ -82,17 +82,26 @@ function argumentNames({ name }: FieldValue): readonly string[] {
 }
 
 function allArgs(inspected: Inspected, raw: boolean): readonly FieldValue[] {
-  return remembered(inspected, raw ? 'args.raw' : 'args', () =>
-    argumentParts(inspected).flatMap(part => {
-      const name = argumentName(part.name)
+  return remembered(inspected, raw ? 'args.raw' : 'args', () => {
+    // Lists of records repeat a few names hundreds of times.
+    const names = new Map<string, ArgumentName>()
+    return argumentParts(inspected).flatMap(part => {
+      let known = names.get(part.name)
+      if (known === undefined) {
+        const read = argumentName(part.name)
+        known = { name: read, field: read === '' ? 'args' : `args.${read}`, isSecret: isSecretName(read) }
+        names.set(part.name, known)
+      }
+      const { name, field } = known
       // An argument without `=` is a name to some servers and a value to others.
       const sent = part.value === '' ? part.name : part.value
-      const field = name === '' ? 'args' : `args.${name}`
-      const secret = name !== '' && part.value !== '' && isSecretName(name)
+      const secret = name !== '' && part.value !== '' && known.isSecret
       return raw ? plainValue(`${field}.raw`, sent, name, secret) : decodedValues(field, name, sent, secret)
-    }),
-  )
+    })
+  })
 }
+
+type ArgumentName = { readonly name: string; readonly field: string; readonly isSecret: boolean }
 
 function argumentParts({ query, body }: Inspected): readonly Part[] {
   if (body === null) return query
@@ -102,15 +111,13 @@ function argumentParts({ query, body }: Inspected): readonly Part[] {
 
 /** Numbers of list entries say nothing that a rule or an exception could name. */
 function withoutIndexes(part: Part): Part {
-  if (!/\d/.test(part.name)) return part
-  return {
-    name: part.name
-      .split('.')
-      .filter(key => !/^\d+$/.test(key))
-      .join('.'),
-    value: part.value,
-  }
+  if (!INDEX.test(part.name)) return part
+  const name = part.name.replaceAll(INDEXES, '')
+  return { name: name.startsWith('.') ? name.slice(1) : name, value: part.value }
 }
+
+const INDEX = /(?:^|\.)\d/
+const INDEXES = /(?:^|\.)\d+(?=\.|$)/g
 
 /** A name as lenient servers take it: decoded, in small letters, without blanks around it, and up to a NUL. */
 function argumentName(sent: string): string {

@@ -81,10 +81,11 @@ const BASIC = ['base64']
 function basic(inspected: Inspected): readonly FieldValue[] {
   return remembered(inspected, 'basic', () => {
     const sent = inspected.facts.headers.get('authorization')
-    const packed =
-      sent === undefined ? undefined : /^basic\s{1,8}([A-Za-z0-9+/]{1,8192})={0,2}\s{0,8}$/i.exec(sent)?.[1]
-    if (packed === undefined || packed.length % 4 === 1) return NONE
-    const pair = atob(packed)
+    const credentials = sent === undefined ? undefined : /^\s*basic\s(.*)$/is.exec(sent)?.[1]
+    if (credentials === undefined) return NONE
+    // As lenient as the servers' decoders: what is no base64 is left out, and so is a letter too many.
+    const packed = (credentials.split('=', 1)[0] ?? '').replaceAll(/[^A-Za-z0-9+/]+/g, '')
+    const pair = atob(packed.length % 4 === 1 ? packed.slice(0, -1) : packed)
     const colon = pair.indexOf(':')
     const user = colon < 0 ? pair : pair.slice(0, colon)
     const password = colon < 0 ? '' : pair.slice(colon + 1)

@@ -1,6 +1,6 @@
 // Fields of WebSocket messages of the client, and of its ClientHello.
 import type { HelloFacts } from '../../policy/facts.ts'
-import type { MessageFacts } from '../parts/inspected.ts'
+import { MAX_EARLIER, type MessageFacts } from '../parts/inspected.ts'
 import type { FieldValue } from '../rule.ts'
 import type { FieldSpec, FieldTable } from './spec.ts'
 import { decodedValue, NONE, one, plainValue } from './value.ts'
@@ -29,6 +29,11 @@ export const STREAM_FIELDS: FieldTable = {
     const end = start.search(/[\r\n]/)
     return [decodedValue('message.line1', '', end < 0 ? start : start.slice(0, end), false)]
   }),
+  // As sent: for servers that read the messages as one stream, where a line may be spread over several.
+  'message.stream': ofMessage(
+    ({ text, earlier = '' }) => one('message.stream', earlier + text.slice(0, MAX_EARLIER)),
+    true,
+  ),
   'message.number': ofMessage(({ number }) => one('message.number', String(number))),
   'message.kind': ofMessage(({ kind }) => one('message.kind', kind)),
   'hello.ja4': ofHello(({ ja4 }) => one('hello.ja4', ja4)),

@@ -5,10 +5,15 @@ import type { InspectionLimits } from './limits.ts'
 
 type Limits = Pick<InspectionLimits, 'base64Shortest' | 'base64Total' | 'base64Values' | 'base64Layers'>
 
-/** 1: a character of base64 in either alphabet; 0: none. */
+const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+/** Value plus one of a character of base64 in either alphabet; 0: it is none. */
 const ALPHABET = new Uint8Array(256)
-for (const letter of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_')
-  ALPHABET[letter.charCodeAt(0)] = 1
+for (let value = 0; value < LETTERS.length; value++) ALPHABET[LETTERS.charCodeAt(value)] = value + 1
+ALPHABET[0x2d] = ALPHABET[0x2b] ?? 0
+ALPHABET[0x5f] = ALPHABET[0x2f] ?? 0
+
+/** Characters that are decoded to see whether all are worth it. */
+const SAMPLE = 64
 
 /** Beginnings that tell what binary content is: archives, serialised objects, programs, pictures, documents. */
 const MAGIC = [
@@ -53,6 +58,8 @@ function decodePacked(packed: string): string | null {
 /** Gathers what is base64 in the values that it is shown, within the limits of one request. */
 export class Base64Search {
   readonly found: Part[] = []
+  /** There was more than the limits allow. */
+  exhausted = false
   readonly #values = new Set<string>()
   readonly #limits: Limits
   #remaining: number
@@ -64,9 +71,13 @@ export class Base64Search {
 
   /** Takes what is decoded already. */
   addDecoded(name: string, value: string, layer = 1): void {
-    if (value === '' || this.found.length >= this.#limits.base64Values) return
+    if (value === '') return
     const text = wideText(value) ?? value
     if (this.#values.has(text)) return
+    if (this.found.length >= this.#limits.base64Values) {
+      this.exhausted = true
+      return
+    }
     this.#values.add(text)
     this.found.push({ name, value: text })
     if (layer < this.#limits.base64Layers) this.add(name, text, false, layer + 1)
@@ -74,37 +85,43 @@ export class Base64Search {
 
   /** @param declared the format says that the value is base64 */
   add(name: string, value: string, declared: boolean, layer = 1): void {
-    if (value.length < this.#limits.base64Shortest && !declared) return
-    if (this.found.length >= this.#limits.base64Values || value.length > this.#remaining) return
     if (declared) {
-      this.#remaining -= value.length
-      return this.addDecoded(name, decodeDeclaredBase64(value), layer)
+      if (this.#spend(value.length)) this.addDecoded(name, decodeDeclaredBase64(value), layer)
+      return
     }
-    const marked = value.startsWith('data:') || value.includes(';base64,') ? dataUrl(value) : null
-    if (marked !== null) {
-      this.#remaining -= value.length
-      return this.addDecoded(name, decodeDeclaredBase64(marked), layer)
-    }
+    const { base64Shortest } = this.#limits
+    if (value.length < base64Shortest) return
+    const marked = value.includes(';base64,') ? dataUrl(value) : null
+    if (marked !== null && this.#spend(marked.length))
+      this.addDecoded(name, decodeDeclaredBase64(marked), layer)
     const whole = this.#spaced(value)
     if (whole !== null) return this.addDecoded(name, whole, layer)
-    for (const run of runsOf(value, this.#limits.base64Shortest)) {
-      if (this.found.length >= this.#limits.base64Values || run.length > this.#remaining) return
-      if (!convincing(decodePacked(run.slice(0, 64)) ?? '')) continue
-      this.#remaining -= run.length
+    for (const run of runsOf(value, base64Shortest)) {
+      if (!isPromising(run) || !convincing(decodePacked(run.slice(0, SAMPLE)) ?? '')) continue
+      if (!this.#spend(run.length)) return
       this.addDecoded(name, decodePacked(run) ?? '', layer)
     }
   }
 
+  #spend(characters: number): boolean {
+    if (characters > this.#remaining) this.exhausted = true
+    else this.#remaining -= characters
+    return !this.exhausted
+  }
+
   /** A value that is base64 but for blanks: forms make blanks of `+`. */
-  #spaced(value: string): string | null {
-    if (!value.includes(' ') || !/^[A-Za-z0-9+/_\s-]{4,}={0,2}\s*$/.test(value)) return null
-    this.#remaining -= value.length
+  #spaced(sent: string): string | null {
+    if (!/\s/.test(sent)) return null
+    const value = sent.trim()
+    if (!isPromising(value) && !isPromising(value, ALPHABET[0x2b])) return null
+    if (!/^[A-Za-z0-9+/_\s-]+={0,2}$/.test(value)) return null
     for (const packed of [
       value.replaceAll(/\s+/g, ''),
-      value.trim().replaceAll(/[ ]/g, '+').replaceAll(/\s+/g, ''),
+      value.replaceAll(/[ ]/g, '+').replaceAll(/\s+/g, ''),
     ]) {
       if (packed.length < this.#limits.base64Shortest) continue
-      if (convincing(decodePacked(packed.slice(0, 64)) ?? '')) return decodePacked(packed)
+      if (!isPromising(packed) || !convincing(decodePacked(packed.slice(0, SAMPLE)) ?? '')) continue
+      return this.#spend(packed.length) ? decodePacked(packed) : null
     }
     return null
   }
@@ -125,7 +142,7 @@ function runsOf(value: string, shortest: number): readonly string[] {
   let broken = false
   for (let at = 0; at <= value.length; at++) {
     const code = value.charCodeAt(at)
-    if (ALPHABET[code] === 1) {
+    if ((ALPHABET[code] ?? 0) > 0) {
       if (from < 0) from = at
       continue
     }
@@ -133,7 +150,7 @@ function runsOf(value: string, shortest: number): readonly string[] {
     if (at - from >= shortest) {
       // Encoders fold long text into lines.
       const next = code === 0x0a ? at + 1 : code === 0x0d && value.charCodeAt(at + 1) === 0x0a ? at + 2 : 0
-      if (next > 0 && ALPHABET[value.charCodeAt(next)] === 1) {
+      if (next > 0 && (ALPHABET[value.charCodeAt(next)] ?? 0) > 0) {
         broken = true
         at = next
         continue
@@ -146,6 +163,48 @@ function runsOf(value: string, shortest: number): readonly string[] {
   }
   return runs
 }
+
+const MAGIC_STARTS = new Set(MAGIC.map(magic => magic.charCodeAt(0)))
+const PROBE_BYTES = 12
+
+/**
+ * Looks at the first bytes only, without decoding: most identifiers and digests are ruled out here.
+ * @param blank what a blank stands for, as in `ALPHABET`; 0: nothing
+ */
+function isPromising(packed: string, blank = 0): boolean {
+  let odd = 0
+  let trail = 0
+  let bits = 0
+  let held = 0
+  let bytes = 0
+  for (let at = 0; at < packed.length && bytes < PROBE_BYTES; at++) {
+    const code = packed.charCodeAt(at)
+    const value = code === 0x20 ? blank : (ALPHABET[code] ?? 0)
+    if (value === 0) {
+      if (code > 0x20) break
+      continue
+    }
+    bits = ((bits << 6) | (value - 1)) & 0xffff
+    held += 6
+    if (held < 8) continue
+    held -= 8
+    const byte = (bits >> held) & 0xff
+    if (bytes++ === 0 && MAGIC_STARTS.has(byte)) return true
+    // NUL bytes may be those of UTF-16.
+    if (byte === 0) return true
+    if (byte < 0x80) {
+      if (trail > 0 || byte === 0x7f || (byte < 0x20 && byte !== 9 && byte !== 10 && byte !== 13)) odd++
+      trail = 0
+    } else if (trail > 0 && byte < 0xc0) trail--
+    else {
+      if (trail > 0 || byte < 0xc2 || byte > 0xf4) odd++
+      trail = byte < 0xc2 ? 0 : byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3
+    }
+  }
+  return odd <= MAX_PROBE_ODD
+}
+
+const MAX_PROBE_ODD = 3
 
 /** Whether bytes look like what somebody would encode: text, or a known kind of file. */
 export function convincing(decoded: string): boolean {

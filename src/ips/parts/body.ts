@@ -46,6 +46,7 @@ export class ReadBody implements BodyParts {
   #base64: readonly Part[] | undefined
   #archives: Archives | undefined
   #inflateProblem = false
+  #base64Problem = false
 
   constructor(source: BodySource) {
     this.#source = source
@@ -115,6 +116,7 @@ export class ReadBody implements BodyParts {
     this.#archives ??= this.#findArchives()
     for (const problem of this.#archives.problems) found.add(problem)
     if (this.#inflateProblem) found.add('coding-ratio')
+    if (this.#base64Problem) found.add('base64-count')
     return [...found]
   }
 
@@ -200,6 +202,7 @@ export class ReadBody implements BodyParts {
       if (overRatio) this.#inflateProblem = true
       search.addDecoded(name, byteText(bytes))
     }
+    this.#base64Problem = search.exhausted
     return search.found
   }
 

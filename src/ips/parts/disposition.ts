@@ -16,9 +16,12 @@ export function readDisposition(values: readonly string[]): Disposition {
   const fileNames = new Set<string>()
   let odd = values.length > 1
   for (const value of values) {
-    for (const escapes of value.includes('\\"') ? [true, false] : [true]) {
-      const found = readParameters(value, escapes)
-      odd ||= found.odd
+    // Browsers do not escape a backslash, so one before a quote makes the line odd only when neither reading is clean.
+    const ways = (value.includes('\\"') ? [true, false] : [true]).map(escapes =>
+      readParameters(value, escapes),
+    )
+    odd ||= ways.every(way => way.odd)
+    for (const found of ways) {
       for (const [wanted, into] of [
         ['name', names],
         ['filename', fileNames],

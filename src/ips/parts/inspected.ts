@@ -35,6 +35,7 @@ export type BodyProblem =
   | 'zip-nested'
   | 'type-conflict'
   | 'charset-unknown'
+  | 'base64-count'
 
 /** A part of a multipart body that is a file. */
 export type FilePart = {
@@ -91,7 +92,12 @@ export type MessageFacts = {
   /** Unmasked, decompressed; one character per byte. */
   readonly text: string
   readonly complete: boolean
+  /** What the client's earlier messages held, joined, at most MAX_EARLIER characters; left out: nothing. */
+  readonly earlier?: string
 }
+
+/** Characters of earlier messages that are kept for `message.stream`. */
+export const MAX_EARLIER = 8_192
 
 /** What rules look at. Parts are made when they are asked for and kept. */
 export type Inspected = {

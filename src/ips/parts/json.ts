@@ -37,7 +37,8 @@ type Expected = 'value' | 'value-or-end' | 'key' | 'key-or-end' | 'colon' | 'com
 export function readJson(text: string, complete: boolean, limits: Limits): JsonParts {
   const reader = new JsonReader(text, limits)
   reader.read()
-  if (reader.expected !== 'nothing' && complete && !reader.gaveUp) reader.problems.add('json-broken')
+  const isCut = reader.isUnterminated || (reader.expected !== 'nothing' && !reader.gaveUp)
+  if (isCut && complete) reader.problems.add('json-broken')
   if (reader.problems.has('json-broken')) reader.parts.push({ name: '', value: text })
   else if (reader.gaveUp) reader.parts.push({ name: '', value: text.slice(reader.at) })
   return { parts: reader.parts, problems: reader.problems }
@@ -53,6 +54,8 @@ class JsonReader {
   expected: Expected = 'value'
   /** A limit was met; nothing from `at` on was read. */
   gaveUp = false
+  /** The document ends within a string. */
+  isUnterminated = false
   readonly #text: string
   readonly #limits: Limits
   readonly #stack: Frame[] = []
@@ -231,6 +234,7 @@ class JsonReader {
         at = from - 1
       } else if (code < 0x20) this.#broken()
       else if (at >= text.length) {
+        this.isUnterminated = true
         this.at = text.length
         return out + text.slice(from)
       }

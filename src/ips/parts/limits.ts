@@ -76,6 +76,6 @@ export const INSPECTION_LIMITS: InspectionLimits = {
   zipFreeBytes: 16_777_216,
   base64Shortest: 16,
   base64Total: 2_097_152,
-  base64Values: 1_000,
+  base64Values: 10_000,
   base64Layers: 2,
 }

@@ -30,26 +30,27 @@ type Limits = Pick<
 
 /**
  * Reads a body with each of the boundaries.
- * @param boundaries as `boundariesOf` gives them; none is a broken body, which is one value
+ * @param found as `boundariesOf` gives them; none, or several, make a broken body, which is one value as well
  * @param complete false when the end of the body is not there
  */
 export function readMultipart(
   text: string,
-  boundaries: readonly string[],
+  { boundaries, isAnnounced }: Boundaries,
   complete: boolean,
   limits: Limits,
 ): MultipartParts {
   const reader = new MultipartReader(limits, complete)
-  if (boundaries.length !== 1) {
-    reader.problems.add('multipart-broken')
-    reader.fields.push({ name: '', value: text })
-  }
+  if (boundaries.length !== 1 || !isAnnounced) reader.problems.add('multipart-broken')
+  if (boundaries.length !== 1) reader.fields.push({ name: '', value: text })
   for (const boundary of boundaries) reader.read(text, boundary, '', 1)
   return reader
 }
 
+/** Boundaries of a body; announced: a content type names them. */
+export type Boundaries = { readonly boundaries: readonly string[]; readonly isAnnounced: boolean }
+
 /** Boundaries that content types name, most to least likely, at most `max`; without any, the one that the body begins with. */
-export function boundariesOf(types: readonly string[], text: string, max: number): readonly string[] {
+export function boundariesOf(types: readonly string[], text: string, max: number): Boundaries {
   const found = new Set<string>()
   for (const type of types) {
     if (!/multipart\//i.test(type)) continue
@@ -64,9 +65,10 @@ export function boundariesOf(types: readonly string[], text: string, max: number
     }
     for (const [, quoted, plain] of type.matchAll(LOOSE_BOUNDARY)) found.add(quoted ?? plain ?? '')
   }
-  if (found.size === 0) found.add(/^\s{0,20}--([^\s]{1,200})[ \t]{0,20}\r?\n/.exec(text)?.[1] ?? '')
+  const isAnnounced = found.size > 0
+  if (!isAnnounced) found.add(/^\s{0,20}--([^\s]{1,200})[ \t]{0,20}\r?\n/.exec(text)?.[1] ?? '')
   found.delete('')
-  return [...found].filter(({ length }) => length <= MAX_BOUNDARY).slice(0, max)
+  return { boundaries: [...found].filter(({ length }) => length <= MAX_BOUNDARY).slice(0, max), isAnnounced }
 }
 
 const LOOSE_BOUNDARY = /boundary\s{0,8}=\s{0,8}(?:"([^"]{1,200})"|([^;,\s"]{1,200}))/gi
@@ -114,15 +116,12 @@ class MultipartReader implements MultipartParts {
       const afterMark = end
       while (text[end] === ' ' || text[end] === '\t') end++
       const before = text[at - 1]
-      const isLine =
-        (before === undefined || before === '\n' || before === '\r') &&
-        (end >= text.length || text[end] === '\n' || text[end] === '\r')
+      const endsLine = end >= text.length || text[end] === '\n' || text[end] === '\r'
+      const isLine = endsLine && (before === undefined || before === '\n' || before === '\r')
       const start = at - (before === '\n' ? (text[at - 2] === '\r' ? 2 : 1) : before === '\r' ? 1 : 0)
-      if (isLine) {
-        end += text.startsWith('\r\n', end) ? 2 : 1
-        strict.push({ start, end, final })
-      }
-      loose.push({ start, end: isLine ? end : afterMark, final })
+      if (endsLine) end += text.startsWith('\r\n', end) ? 2 : 1
+      if (isLine) strict.push({ start, end, final })
+      loose.push({ start, end: endsLine ? end : afterMark, final })
       at = text.indexOf(delimiter, afterMark)
     }
     return { strict, loose }
@@ -190,7 +189,7 @@ class MultipartReader implements MultipartParts {
   }
 
   #readNested(body: string, type: string, field: string, depth: number): boolean {
-    const [boundary] = boundariesOf([type], body, 1)
+    const [boundary] = boundariesOf([type], body, 1).boundaries
     if (boundary === undefined || depth >= this.#limits.multipartDepth) {
       this.problems.add('multipart-broken')
       return false

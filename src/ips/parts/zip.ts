@@ -12,6 +12,8 @@ const CENTRAL = 'PK\x01\x02'
 const END = 'PK\x05\x06'
 const LOCAL_BYTES = 30
 const CENTRAL_BYTES = 46
+/** The zip64 end record and its locator, which stand between the directory and its end. */
+const ZIP64_END_BYTES = 76
 const UNICODE_PATH = 0x7075
 const ZIP64 = 0x0001
 
@@ -58,35 +60,46 @@ class ZipReader {
     this.#limits = limits
   }
 
-  /** Reads every record of the central directory; false: there is none. */
+  /** Reads every record of central directories, those of archives within too; false: there is no directory. */
   readCentral(): boolean {
     const bytes = this.#bytes
-    let at = bytes.indexOf(CENTRAL)
-    let records = 0
+    const end = bytes.lastIndexOf(END)
+    const start = this.#directoryStart(end)
     const offsets = new Set<number>()
-    while (at >= 0) {
+    let records = 0
+    for (let at = bytes.indexOf(CENTRAL); at >= 0;) {
       if (!this.#countEntry()) break
       const header = this.#header(at, CENTRAL_BYTES, 20, 28)
       if (header === null) {
         at = bytes.indexOf(CENTRAL, at + 4)
         continue
       }
-      records++
-      this.#central.add(header.name)
-      this.#packed += header.packed
-      this.#unpacked += header.unpacked
-      const offset = this.#number(at + 42, 4)
-      // Entries that share their data: a bomb without a large archive.
-      if (offset !== 0xffffffff && offsets.has(offset)) this.problems.add('zip-ratio')
-      offsets.add(offset)
+      if (at >= start) {
+        records++
+        this.#central.add(header.name)
+        this.#packed += header.packed
+        this.#unpacked += header.unpacked
+        const offset = this.#number(at + 42, 4)
+        // Entries that share their data: a bomb without a large archive.
+        if (offset !== 0xffffffff && offsets.has(offset)) this.problems.add('zip-ratio')
+        offsets.add(offset)
+      }
       at = bytes.indexOf(CENTRAL, header.end)
     }
-    const end = bytes.lastIndexOf(END)
     if (end < 0) return records > 0
     const claimed = this.#number(end + 10, 2)
     if (claimed !== 0xffff && claimed !== records && this.#read < this.#limits.zipEntries)
       this.problems.add('zip-broken')
     return true
+  }
+
+  /** Where the directory of the outermost archive begins, whatever stands in front of the archive; 0: its end does not say. */
+  #directoryStart(end: number): number {
+    if (end < 0) return 0
+    const size = this.#number(end + 12, 4)
+    for (const start of [end - size, end - size - ZIP64_END_BYTES])
+      if (start >= 0 && this.#bytes.startsWith(CENTRAL, start)) return start
+    return 0
   }
 
   /** Reads every local header, as extractors of streams do. */

@@ -6,7 +6,10 @@ export type RatePlan = {
   /** What is let through within `perMs`; the next one is over. */
   readonly over: number
   readonly perMs: number
-  /** Whose requests count together. A site's addresses are one; without a site, `site` is the address. */
+  /**
+   * Whose requests count together. A site's addresses are one; without a site, `site` is the address. `source+user` counts
+   * nothing that names no user.
+   */
   readonly by: 'source' | 'site' | 'source+user'
   /** `failure`: only what the server answered as a failed login. */
   readonly on: 'request' | 'failure'
@@ -45,24 +48,28 @@ export function concerns(rule: RateRule, facts: RateFacts): boolean {
 }
 
 /**
- * How an answer of the server counts for rules on failures.
+ * How an answer of the server counts for rules on failures: 401, 403 and 429 are failures, and so is a redirect back to the
+ * page that the login was sent to.
  * @param answer `location` as sent, or null
- * @param login what this login answers when it fails, beside 401 and 403: statuses, and the path of its page (a redirect
- * back to it is a failure)
+ * @param path the path of the request
  */
 export function outcomeOf(
   answer: { readonly status: number; readonly location: string | null },
-  login: { readonly failureStatuses: ReadonlySet<number>; readonly path: string },
+  path: string,
 ): RateOutcome {
   const { status, location } = answer
-  if (status === 401 || status === 403 || login.failureStatuses.has(status)) return 'failure'
+  if (status === 401 || status === 403 || status === 429) return 'failure'
   if (status >= 300 && status < 400 && status !== 304) {
-    return location !== null && pathOf(location) === login.path.toLowerCase() ? 'failure' : 'success'
+    return location !== null && pathOf(location, path) === path.toLowerCase() ? 'failure' : 'success'
   }
   return status >= 200 && status < 300 ? 'success' : 'none'
 }
 
-function pathOf(location: string): string {
-  const path = location.replace(/^(?:[a-z][a-z0-9+.-]{0,20}:)?\/\/[^/?#]*/i, '')
-  return (/^[^?#]*/.exec(path)?.[0] ?? '').toLowerCase()
+/** The path that a Location leads to, in small letters (RFC 9110, 10.2.2). */
+function pathOf(location: string, base: string): string {
+  const local = location.replace(/^(?:[a-z][a-z0-9+.-]{0,20}:)?\/\/[^/?#]*/i, '')
+  const path = /^[^?#]*/.exec(local)?.[0] ?? ''
+  if (path === '') return local === location ? base.toLowerCase() : '/'
+  const whole = path.startsWith('/') ? path : base.slice(0, base.lastIndexOf('/') + 1) + path
+  return whole.replace(/^((?:[^/]*\/)+)\.\//, '$1').toLowerCase()
 }

@@ -119,10 +119,13 @@ export class Rates {
   }
 
   #place(rule: RateRule, facts: RateFacts, nowMs: number): Place | null {
+    const isPerUser = rule.by === 'source+user'
+    // Whoever names no user is not one: rules by source count that.
+    if (isPerUser && facts.user === null) return null
     const name = rule.by === 'site' && facts.site !== null ? `site ${facts.site}` : facts.source
     const domain = this.#counters.domain(name, nowMs)
     if (domain === null) return null
-    const user = rule.by === 'source+user' ? facts.user : null
+    const user = isPerUser ? facts.user : null
     const member = user === null ? rule.key : `${rule.key}\n${user}`
     const counter = this.#counters.counter(domain, member, rule.key, nowMs)
     return counter === null ? null : { domain, counter, whom: user === null ? 'source' : 'user' }

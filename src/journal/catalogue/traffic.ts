@@ -1,6 +1,6 @@
 // Events of connections, requests, rules and WebSockets.
 import { REASONS } from '../../policy/reasons.ts'
-import { formatDuration, stop, type Definitions } from '../definition.ts'
+import { formatDuration, plural, stop, type Definitions } from '../definition.ts'
 import type { ClientFields, HelloFields, RefusalFields } from '../events.ts'
 
 type Names =
@@ -11,6 +11,7 @@ type Names =
   | 'request.refused'
   | 'request.closed'
   | 'rule.detected'
+  | 'rate.held'
   | 'inspection.incomplete'
   | 'websocket.opened'
 
@@ -145,6 +146,21 @@ export const TRAFFIC_EVENTS: Definitions<Names> = {
       help: 'Bodies and WebSocket messages passed on that rules could not read whole',
       labels: ['class', 'reason'],
       values: f => [f.class, f.why],
+    },
+    stored: true,
+    fromClients: true,
+  },
+  'rate.held': {
+    code: 'R05',
+    severity: 'warning',
+    when: 'A rule that counts was met: requests of this kind are held for a time, or would be if the rule enforced.',
+    sentence: f =>
+      `${f.method} ${f.host}${f.path} of ${who(f)} came more than ${plural(f.limit, 'time')} in ${formatDuration(f.perMs)}: rule ${f.hit.ruleId} (${f.hit.title}) ${f.acts ? `holds ${f.whom === 'user' ? 'this one user or device' : 'the address'} for ${formatDuration(f.holdMs)}; others go on` : 'only records it'}. Reference ${f.reference}.`,
+    counter: {
+      name: 'portcullis_rate_holds_total',
+      help: 'Times that a rule that counts was met',
+      labels: ['rule', 'class', 'mode'],
+      values: f => [f.hit.ruleId, f.class, f.acts ? 'enforce' : 'detect'],
     },
     stored: true,
     fromClients: true,

@@ -240,8 +240,8 @@ test('what rules let pass arrives byte for byte, and after the wanted messages n
   await served.until(() => behindHead(served).length === stream.length)
   t.true(behindHead(served).equals(stream))
   t.deepEqual(seen, [
-    { number: 1, kind: 'text', text: 'hello', complete: true },
-    { number: 2, kind: 'binary', text: 'two', complete: true },
+    { number: 1, kind: 'text', text: 'hello', complete: true, earlier: '' },
+    { number: 2, kind: 'binary', text: 'two', complete: true, earlier: 'hello' },
   ])
   client.socket.end()
   served.socket.end()

@@ -70,6 +70,12 @@ test('another user of the same source goes on, and so do requests of agents', t 
   }
 })
 
+test('a rule by user counts nothing without a user, lest it hold the address', t => {
+  const rates = new Rates()
+  for (let n = 0; n < 100; n++) t.false(login(rates, facts(null), 'failure', n).over)
+  t.is(rates.sizes.counters, 0)
+})
+
 test('a success wipes the failures of its user, never those of others', t => {
   const rates = new Rates()
   for (let n = 0; n < 4; n++) login(rates, facts('ann'), 'failure', n)
@@ -163,25 +169,28 @@ test('a reload keeps what did not change and forgets the rest', t => {
 })
 
 test('outcomes: statuses, and a redirect back to the login page', t => {
-  const page = { failureStatuses: new Set([200]), path: '/Login.aspx' }
-  const form = { failureStatuses: new Set<number>(), path: '/login' }
-  const table: [number, string | null, typeof page, RateOutcome][] = [
-    [401, null, form, 'failure'],
-    [403, null, form, 'failure'],
-    [200, null, form, 'success'],
-    [200, null, page, 'failure'],
-    [302, '/login.aspx?error=1', page, 'failure'],
-    [302, 'https://rmm.example.test/LOGIN#x', form, 'failure'],
-    [302, '//rmm.example.test/login', form, 'failure'],
-    [303, '/dashboard', form, 'success'],
-    [302, '/login/next', form, 'success'],
-    [304, null, form, 'none'],
-    [302, null, form, 'success'],
-    [404, null, form, 'none'],
-    [502, null, form, 'none'],
+  const table: [number, string | null, string, RateOutcome][] = [
+    [401, null, '/login', 'failure'],
+    [403, null, '/login', 'failure'],
+    [429, null, '/login', 'failure'],
+    [200, null, '/login', 'success'],
+    [302, '/login.aspx?error=1', '/Login.aspx', 'failure'],
+    [302, 'https://rmm.example.test/LOGIN#x', '/login', 'failure'],
+    [302, '//rmm.example.test/login', '/login', 'failure'],
+    [302, 'Login.aspx?again', '/a/Login.aspx', 'failure'],
+    [302, './Login.aspx', '/a/Login.aspx', 'failure'],
+    [302, '?error=1', '/login', 'failure'],
+    [302, 'https://rmm.example.test', '/login', 'success'],
+    [303, '/dashboard', '/login', 'success'],
+    [302, '/login/next', '/login', 'success'],
+    [304, null, '/login', 'none'],
+    [302, null, '/login', 'success'],
+    [404, null, '/login', 'none'],
+    [101, null, '/login', 'none'],
+    [502, null, '/login', 'none'],
   ]
-  for (const [status, location, login, expected] of table) {
-    t.is(outcomeOf({ status, location }, login), expected, `${status} ${location}`)
+  for (const [status, location, path, expected] of table) {
+    t.is(outcomeOf({ status, location }, path), expected, `${status} ${location}`)
   }
 })
 
