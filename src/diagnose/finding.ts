@@ -21,6 +21,8 @@ export type Cause =
   | 'upstream'
   | 'capacity'
   | 'protocol'
+  | 'heartbeats-unanswered'
+  | 'replies-stopped'
   | 'fixed'
 
 /** What is known when the tree is walked. */
