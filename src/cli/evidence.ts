@@ -6,6 +6,7 @@ import type { Evidence } from '../diagnose/finding.ts'
 import type { DatabaseState } from '../geo/country-lookup.ts'
 import type { StoreReader } from '../journal/store-core.ts'
 import type { StoredEvent } from '../journal/store-events.ts'
+import type { RuleHit } from '../ips/rule-set.ts'
 import { parseCidr } from '../net/cidr.ts'
 import type { Address } from '../net/address.ts'
 import { explain } from '../policy/explain.ts'
@@ -90,20 +91,29 @@ export function ruleHitOf(refusals: readonly StoredEvent[]): Evidence['ruleHit']
   for (const { fields } of refusals) {
     if (fields['reason'] !== 'rule') continue
     const hits = fields['hits']
-    const hit: unknown = Array.isArray(hits) ? hits.find(entry => isEnforced(entry)) : undefined
-    if (hit === undefined) continue
-    const { ruleId, field } = hit as { readonly ruleId: unknown; readonly field: unknown }
+    const list = Array.isArray(hits) ? (hits as readonly RuleHit[]) : []
+    const refusing = list.find(isEnforced)
+    if (refusing === undefined) continue
+    // A score is reached by several rules together: the one that gave most is the one to look at.
+    const most = list
+      .filter(hit => hit.ruleId !== SCORE && hit.score > 0)
+      .toSorted((a, b) => b.score - a.score)[0]
+    const hit = refusing.ruleId === SCORE ? (most ?? refusing) : refusing
     return {
-      ruleId: String(ruleId),
-      field: String(field),
+      ruleId: hit.ruleId,
+      field: hit.field,
       path: String(fields['path']),
       class: String(fields['class']),
+      seen: seenOf(hit),
     }
   }
   return null
 }
 
-function isEnforced(hit: unknown): boolean {
+/** The rule of the gate itself that refuses when others have given enough points. */
+const SCORE = 'score-threshold'
+
+function isEnforced(hit: unknown): hit is RuleHit {
   return (
     typeof hit === 'object' &&
     hit !== null &&
@@ -112,6 +122,13 @@ function isEnforced(hit: unknown): boolean {
     'exception' in hit &&
     hit.exception === null
   )
+}
+
+/** Value and decoding of a stored hit; events of older versions have no steps. */
+function seenOf({ value, steps }: Partial<RuleHit>): string | null {
+  if (typeof value !== 'string' || value === '') return null
+  const decoded = Array.isArray(steps) && steps.length > 0 ? ` (decoded: ${steps.join(', ')})` : ''
+  return `${JSON.stringify(value)}${decoded}`
 }
 
 /** A certificate that every client refuses. Development certificates are a choice, not a fault. */

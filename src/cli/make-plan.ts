@@ -74,7 +74,7 @@ async function replayStore(
     return replay({
       current,
       candidate,
-      overlay: buildOverlay(store.overlay.list()),
+      overlay: buildOverlay(store.overlay.list(), store.rules.promoted()),
       lookup: countries.lookup,
       rows: needsHours(current, candidate)
         ? hourly(store, nowMs - sinceMs)

@@ -49,7 +49,7 @@ export async function lookUp(
 export function storedOverlay(snapshot: Snapshot): Overlay {
   const store = openStore(snapshot)
   try {
-    return buildOverlay(store?.overlay.list() ?? [])
+    return store === undefined ? buildOverlay([]) : buildOverlay(store.overlay.list(), store.rules.promoted())
   } finally {
     store?.close()
   }

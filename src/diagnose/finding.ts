@@ -35,6 +35,8 @@ export type Evidence = {
     readonly field: string
     readonly path: string
     readonly class: string
+    /** The decoded value, secrets redacted, and how it was decoded; null: the event does not say. */
+    readonly seen: string | null
   } | null
   /** What the newest broken handshake ended with, in words; null: not known. */
   readonly handshakeProblem: string | null

@@ -207,11 +207,15 @@ function ruleOutcome(evidence: Evidence, times: string): Diagnosis {
     )
   }
   const rule = explanation.standing.snapshot.rules.rules.find(entry => entry.id === ruleHit.ruleId)
-  if (rule?.mode !== 'enforce')
+  const promoted = explanation.standing.overlay.promotedRules?.has(ruleHit.ruleId) === true
+  // A rule that only scores refuses together with others.
+  const refuses =
+    rule !== undefined && (promoted || [rule, ...rule.overrides].some(entry => entry.mode === 'enforce'))
+  if (!refuses)
     return fixed(`${address} was refused by rule ${ruleHit.ruleId} (${times})`, 'the rule refuses nothing')
   return problem(
     'rule',
-    `${address} was refused by rule ${rule.id} (${rule.title}), which matched ${ruleHit.field} of ${ruleHit.path} (${times}).`,
+    `${address} was refused by rule ${rule.id} (${rule.title}), which matched ${ruleHit.field} of ${ruleHit.path} (${times}).${ruleHit.seen === null ? '' : ` It saw ${ruleHit.seen}.`}`,
     fixes.ruleException(fixContext(evidence), ruleHit),
   )
 }

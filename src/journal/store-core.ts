@@ -41,7 +41,7 @@ export type StoreReader = {
   readonly events: Pick<EventTable, 'byReference' | 'find' | 'countsByReason'>
   readonly ledger: Pick<LedgerTable, 'ofSource' | 'ofRange' | 'all' | 'sums'>
   readonly overlay: Pick<OverlayTable, 'list'>
-  readonly rules: Pick<RuleTable, 'effects'>
+  readonly rules: Pick<RuleTable, 'effects' | 'promoted'>
   readonly size: () => StoreSize
   readonly close: () => void
 }

@@ -44,6 +44,8 @@ export type RuleTable = {
     nowMs: number,
   ) => RuleWatch[]
   readonly promote: (ruleId: string, nowMs: number) => void
+  /** Rules that enforce by themselves. */
+  readonly promoted: () => ReadonlySet<string>
   /** What rules would have refused since then; null: every rule that has detections. */
   readonly effects: (ruleIds: readonly string[] | null, sinceMs: number) => RuleEffect[]
 }
@@ -90,6 +92,13 @@ export function createRuleTable(database: DatabaseSync, ledger: Pick<LedgerTable
     },
     promote: (ruleId, nowMs) => {
       database.prepare('UPDATE rule_watch SET promoted = ? WHERE rule = ?').run(nowMs, ruleId)
+    },
+    promoted: () => {
+      // A journal that an older version wrote has no such table until a gate opens it.
+      const table = database.prepare("SELECT 1 FROM sqlite_master WHERE name = 'rule_watch'").get()
+      if (table === undefined) return new Set()
+      const rows = database.prepare('SELECT rule FROM rule_watch WHERE promoted IS NOT NULL').all()
+      return new Set(rows.map(row => String(row['rule'])))
     },
     effects: (ruleIds, sinceMs) => {
       const found = new Map<string, Gathered>()

@@ -442,7 +442,10 @@ function bodyOf(carrier: Carrier, payload: string, encoded: string): Buffer | nu
       return Buffer.from(
         `--b\r\nContent-Disposition: form-data; name="f"; filename="${payload}"\r\n\r\nx\r\n--b--\r\n`,
       )
-    default:
+    case 'query':
+    case 'path':
+    case 'header':
+    case 'cookie':
       return null
   }
 }

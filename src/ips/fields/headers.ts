@@ -86,6 +86,7 @@ function basic(inspected: Inspected): readonly FieldValue[] {
     // As lenient as the servers' decoders: what is no base64 is left out, and so is a letter too many.
     const packed = (credentials.split('=', 1)[0] ?? '').replaceAll(/[^A-Za-z0-9+/]+/g, '')
     const pair = atob(packed.length % 4 === 1 ? packed.slice(0, -1) : packed)
+    if (pair === '') return NONE
     const colon = pair.indexOf(':')
     const user = colon < 0 ? pair : pair.slice(0, colon)
     const password = colon < 0 ? '' : pair.slice(colon + 1)

@@ -111,7 +111,9 @@ class Reading {
         // With none open it closes one of the statement, and what follows goes on from there.
         if (this.#open.length > 0) this.#close()
         return
-      default:
+      case 'word':
+      case 'comment':
+      case 'end':
         this.#takeWord()
     }
   }

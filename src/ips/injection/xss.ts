@@ -128,6 +128,12 @@ function leavesUnquoted(text: string): boolean {
 
 const UNQUOTED = /(?:^|[\s/])(on[a-z]{3,30})\s{0,16}=\s{0,16}["']?[\w.[\]$]{1,80}(?:[(`=]|&[#\w]{1,10};?)/gi
 
+function withoutBlanks(text: string): string {
+  let out = ''
+  for (const character of text) if (character > ' ') out += character
+  return out
+}
+
 /** Whether an address has a scheme that runs script, as browsers read it: without blanks, controls and references. */
 function runsAsAddress(value: string): boolean {
   const head = value.slice(0, 400)
@@ -136,10 +142,7 @@ function runsAsAddress(value: string): boolean {
     const code = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16)
     return code < 0x110000 ? String.fromCodePoint(code) : ''
   })
-  const address = [...decoded]
-    .filter(character => character > ' ')
-    .join('')
-    .toLowerCase()
+  const address = withoutBlanks(decoded).toLowerCase()
   if (!SCHEME.test(address)) return false
   // Pictures and fonts as data run nothing.
   return !/^data:(?:image\/(?!svg)|font\/|audio\/|video\/)/.test(address)

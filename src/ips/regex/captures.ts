@@ -147,7 +147,7 @@ export class CaptureFinder {
         continue
       }
       if (!into.visit(step)) continue
-      switch (kind[step]) {
+      switch (kind[step] as number) {
         case STEP.split:
           stack[depth++] = arg[step] as number
           stack[depth++] = next[step] as number

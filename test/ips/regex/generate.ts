@@ -42,9 +42,9 @@ const { pattern } = letrec<{ pattern: string; concat: string; item: string; inne
 export const patterns: Arbitrary<string> = pattern.filter(source => source.length <= 120)
 
 /** Short texts over the letters of the patterns. */
-export const texts: Arbitrary<string> = array(constantFrom(...LETTERS, 'é', '\u0416'), { maxLength: 24 }).map(
-  chars => chars.join(''),
-)
+export const texts: Arbitrary<string> = array(constantFrom(...LETTERS.split(''), 'é', '\u0416'), {
+  maxLength: 24,
+}).map(chars => chars.join(''))
 
 /** Flags, each on or off. */
 export const flags: Arbitrary<{ ignoreCase: boolean; dotAll: boolean; multiLine: boolean }> = record({

@@ -1,0 +1,59 @@
+// The command line of the benchmark of rules.
+import { parseArgs } from 'node:util'
+
+/** Parts of the benchmark. */
+export const PARTS = ['speed', 'growth', 'stalls', 'crs'] as const
+
+/** A part of the benchmark. */
+export type PartId = (typeof PARTS)[number]
+
+/** What to run. */
+export type RuleBenchOptions = {
+  readonly parts: readonly PartId[]
+  /** Directory or archive of a rule set in SecLang; null: own rules only. */
+  readonly crs: string | null
+  readonly rounds: number
+  /** CPU time of one measurement, in milliseconds. */
+  readonly roundMs: number
+  /** Fuzz inputs per rule set. */
+  readonly fuzz: number
+  readonly json: boolean
+  /** Exit with 1 when a goal is missed. */
+  readonly strict: boolean
+}
+
+export const USAGE = `usage: npm run bench:rules -- [options]
+  --only speed,growth,...  parts: ${PARTS.join(', ')} (default: all; crs needs --crs)
+  --crs <dir|archive>      a rule set in SecLang, for example the Core Rule Set: measured at paranoia level 1
+  --quick                  short measurements, few fuzz inputs: shows direction
+  --json                   print the result as JSON
+  --strict                 exit with 1 when a goal is missed`
+
+/** Reads the arguments. Throws an Error that names the wrong one. */
+export function parseRuleBenchOptions(args: readonly string[]): RuleBenchOptions {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      only: { type: 'string' },
+      crs: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      strict: { type: 'boolean', default: false },
+    },
+  })
+  const parts = values.only?.split(',').map(text => {
+    const part = PARTS.find(entry => entry === text)
+    if (part === undefined) throw new Error(`--only: "${text}" is none of ${PARTS.join(', ')}`)
+    return part
+  })
+  const { crs = null, quick, json, strict } = values
+  return {
+    parts: parts ?? PARTS,
+    crs,
+    rounds: quick ? 3 : 7,
+    roundMs: quick ? 60 : 200,
+    fuzz: quick ? 200 : 2_000,
+    json,
+    strict,
+  }
+}
