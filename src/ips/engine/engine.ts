@@ -221,6 +221,9 @@ function askValues(
     if (!isSelected(value.name, only, except)) continue
     if (test.multiMatch) {
       if (!askEveryStep(plan, value, pass)) continue
+    } else if (whole?.cells === null) {
+      const isWorthIt = bit < 0 || pass.meetsAt(whole, index, bit)
+      if (!askText(test, value, value.value, isWorthIt, pass)) continue
     } else {
       const cell = whole?.cells[index] ?? pass.through(pass.cell(value.value), chain)
       if (!askCell(test, bit, value, cell, pass)) continue
@@ -248,14 +251,20 @@ function askEveryStep({ test, chain, bit, exhaustive }: TestPlan, value: FieldVa
 
 function askCell(test: Test, bit: number, value: FieldValue, cell: Cell, pass: Pass): boolean {
   if (pass.exhausted) return false
+  return askText(test, value, cell.value, bit < 0 || pass.meets(cell, bit), pass)
+}
+
+/** @param isWorthIt false: the text cannot hold what the operator looks for */
+function askText(test: Test, value: FieldValue, text: string, isWorthIt: boolean, pass: Pass): boolean {
+  if (pass.exhausted) return false
   const { operator, negated } = test
   let place: Place | null = null
-  if (bit < 0 || pass.meets(cell, bit)) {
-    pass.spend(1 + cell.value.length * operator.cost)
-    place = operator.find(cell.value, pass.run)
+  if (isWorthIt) {
+    pass.spend(1 + text.length * operator.cost)
+    place = operator.find(text, pass.run)
   }
   if ((place !== null) === negated) return false
-  note(test, value, cell.value, place, pass)
+  note(test, value, text, place, pass)
   return true
 }
 

@@ -16,9 +16,12 @@ export type Cell = {
 /** The values of a collection after a chain of transforms. */
 export type View = {
   readonly values: readonly FieldValue[]
-  readonly cells: readonly Cell[]
+  /** Null: no transform in any rule, so that the values are looked at as they are. */
+  readonly cells: readonly Cell[] | null
   /** Requirements that any of the values meets; null: not scanned. */
   any: Uint32Array | null
+  /** Without cells: requirements that each of the values meets, one after the other; null: nobody asked. */
+  each: Uint32Array | null
 }
 
 /** Where a rule held. */
@@ -93,8 +96,11 @@ export class Pass {
     const known = this.#views[target.view]
     if (known !== undefined) return known
     const values = this.values(target.collection)
-    const cells = values.map(({ value }) => this.through(this.cell(value), chain))
-    const view: View = { values, cells, any: null }
+    const cells =
+      this.#plan.transforms.length === 0
+        ? null
+        : values.map(({ value }) => this.through(this.cell(value), chain))
+    const view: View = { values, cells, any: null, each: null }
     this.#views[target.view] = view
     return view
   }
@@ -111,15 +117,43 @@ export class Pass {
     let { any } = view
     if (any === null) {
       any = new Uint32Array((this.#scanner.size + 31) >> 5)
+      view.any = any
+      if (view.cells === null) {
+        this.#spendOn(view.values)
+        this.#scanner.gather(view.values, any)
+        return any
+      }
       for (const cell of view.cells) {
         const bits = this.#bits(cell, this.#scanner)
         if (bits === NOTHING) continue
         for (let word = 0; word < any.length; word++)
           any[word] = (any[word] as number) | (bits[word] as number)
       }
-      view.any = any
     }
     return any
+  }
+
+  /** Whether a value of a view without cells meets a requirement. */
+  meetsAt(view: View, index: number, bit: number): boolean {
+    if (this.#scanner === null) return true
+    const { values } = view
+    if (values.length === 1) return this.anyMeets(view, bit)
+    const words = this.#scratch.length
+    let { each } = view
+    if (each === null) {
+      this.#spendOn(values)
+      each = new Uint32Array(values.length * words)
+      for (let at = 0; at < values.length; at++)
+        each.set(this.#scanner.scan(values[at]?.value ?? '', this.#scratch), at * words)
+      view.each = each
+    }
+    return ((each[index * words + (bit >> 5)] as number) & (1 << (bit & 31))) !== 0
+  }
+
+  #spendOn(values: readonly FieldValue[]): void {
+    let characters = 0
+    for (let at = 0; at < values.length; at++) characters += values[at]?.value.length ?? 0
+    this.spend(characters)
   }
 
   /** Whether a text meets a requirement. */

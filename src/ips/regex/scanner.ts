@@ -205,7 +205,16 @@ class WordScanner implements Scanner {
 
   scan(text: string, into: Uint32Array = new Uint32Array((this.size + 31) >> 5)): Uint32Array {
     into.fill(0)
+    this.#add(text, into, this.#nextPass())
+    return into
+  }
+
+  gather(texts: readonly { readonly value: string }[], into: Uint32Array): void {
     const pass = this.#nextPass()
+    for (let index = 0; index < texts.length; index++) this.#add(texts[index]?.value ?? '', into, pass)
+  }
+
+  #add(text: string, into: Uint32Array, pass: number): void {
     const table = this.#table
     const shift = this.#shift
     const { low } = this.#alphabet
@@ -217,7 +226,10 @@ class WordScanner implements Scanner {
     for (let i = 0; i < text.length; i++) {
       const unit = text.charCodeAt(i)
       const charClass = unit < 256 ? (low[unit] as number) : this.#alphabet.high(unit)
-      seen[charClass] = pass
+      if (seen[charClass] !== pass) {
+        seen[charClass] = pass
+        mark(this.#singles[charClass] ?? [], into)
+      }
       state = table[(state << shift) + charClass] as number
       if (state >= reporting) {
         const report = reportOf[state - reporting] as number
@@ -227,8 +239,6 @@ class WordScanner implements Scanner {
         }
       }
     }
-    for (let c = 0; c < seen.length; c++) if (seen[c] === pass) mark(this.#singles[c] ?? [], into)
-    return into
   }
 
   /** Passes are numbered so that nothing need be cleared between them. */
