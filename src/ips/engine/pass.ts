@@ -20,7 +20,7 @@ export type View = {
   readonly cells: readonly Cell[] | null
   /** Requirements that any of the values meets; null: not scanned. */
   any: Uint32Array | null
-  /** Without cells: requirements that each of the values meets, one after the other; null: nobody asked. */
+  /** Without cells: requirements that each of several values meets, one after the other; null: not scanned, or one value. */
   each: Uint32Array | null
 }
 
@@ -33,6 +33,10 @@ export type Found = {
 }
 
 const EMPTY: readonly FieldValue[] = []
+/** From here on it is worth knowing whether the same text was scanned before. */
+const LARGE = 512
+/** Scans tell the cases of these letters apart: in byte strings they are no letters. */
+const ABOVE_ASCII = /[^\0-\x7f]/
 /** Stands for no requirement at all: most values meet none. */
 const NOTHING = new Uint32Array(0)
 const isZero = (word: number): boolean => word === 0
@@ -52,6 +56,8 @@ export class Pass {
   readonly #collections: (readonly FieldValue[] | undefined)[] = []
   readonly #views: (View | undefined)[] = []
   readonly #cells = new Map<string, Cell>()
+  /** Large texts of which is known what they meet. */
+  readonly #scanned: { readonly text: string; readonly any: Uint32Array }[] = []
 
   /** @param scanner null: nothing is known before an operator is asked */
   constructor(plan: Plan, scanner: Scanner | null, maxWork: number, inspected: Inspected, run: Run) {
@@ -119,9 +125,8 @@ export class Pass {
       any = new Uint32Array((this.#scanner.size + 31) >> 5)
       view.any = any
       if (view.cells === null) {
-        this.#spendOn(view.values)
-        this.#scanner.gather(view.values, any)
-        return any
+        view.any = this.#scanView(view, any, this.#scanner)
+        return view.any
       }
       for (const cell of view.cells) {
         const bits = this.#bits(cell, this.#scanner)
@@ -133,27 +138,39 @@ export class Pass {
     return any
   }
 
-  /** Whether a value of a view without cells meets a requirement. */
-  meetsAt(view: View, index: number, bit: number): boolean {
-    if (this.#scanner === null) return true
+  /** Scans the values of a view without cells. */
+  #scanView(view: View, any: Uint32Array, scanner: Scanner): Uint32Array {
     const { values } = view
-    if (values.length === 1) return this.anyMeets(view, bit)
-    const words = this.#scratch.length
-    let { each } = view
-    if (each === null) {
-      this.#spendOn(values)
-      each = new Uint32Array(values.length * words)
-      for (let at = 0; at < values.length; at++)
-        each.set(this.#scanner.scan(values[at]?.value ?? '', this.#scratch), at * words)
-      view.each = each
-    }
-    return ((each[index * words + (bit >> 5)] as number) & (1 << (bit & 31))) !== 0
-  }
-
-  #spendOn(values: readonly FieldValue[]): void {
+    const [only] = values
+    if (values.length === 1 && only !== undefined) return this.#scanOnly(only.value, any, scanner)
     let characters = 0
     for (let at = 0; at < values.length; at++) characters += values[at]?.value.length ?? 0
     this.spend(characters)
+    view.each = new Uint32Array(values.length * any.length)
+    scanner.scanEach(values, view.each, any)
+    return any
+  }
+
+  /** A body as sent and as decoded is most often one text, and scans do not see its case. */
+  #scanOnly(value: string, into: Uint32Array, scanner: Scanner): Uint32Array {
+    if (value.length < LARGE) {
+      this.spend(value.length)
+      return scanner.scan(value, into)
+    }
+    const folded = value.toLowerCase()
+    for (const { text, any } of this.#scanned) if (text === folded && !ABOVE_ASCII.test(text)) return any
+    this.spend(value.length)
+    this.#scanned.push({ text: folded, any: into })
+    return scanner.scan(value, into)
+  }
+
+  /** Whether a value of a view without cells meets a requirement. */
+  meetsAt(view: View, index: number, bit: number): boolean {
+    const any = this.anyBits(view)
+    if (any === null) return true
+    const bits = view.each ?? any
+    const from = view.each === null ? 0 : index * any.length
+    return ((bits[from + (bit >> 5)] as number) & (1 << (bit & 31))) !== 0
   }
 
   /** Whether a text meets a requirement. */
