@@ -140,7 +140,7 @@ const importedRules = strict({
   mode: ruleMode
     .default('detect')
     .describe(
-      'enforce: what the rule set’s own scoring refuses is refused. detect: hits are recorded. off: not asked.',
+      'enforce: what the rule set’s own scoring refuses is refused. detect: hits are recorded. off: not asked. Entries of modes for the name of the set, its rules (crs-942100) and their tags say otherwise.',
     ),
   without: z
     .array(z.number().int().min(1).max(999_999_999_999))

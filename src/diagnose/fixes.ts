@@ -119,9 +119,9 @@ export function ruleException(
       'owner: your name',
       `expires: ${exceptionEnd(nowMs)}`,
     ])
-  const together = rules.length === 1 ? '' : ' Several rules refused it together.'
+  const together = rules.length === 1 ? '' : 'Several rules refused the request together. '
   return {
-    steps: [`If the request is legitimate, except exactly it:${together}`],
+    steps: [`${together}If the request is legitimate, except exactly it:`],
     yaml: `rules:\n  exceptions:\n${rules.map(lines => `    - ${lines.join('\n      ')}\n`).join('')}`,
   }
 }
