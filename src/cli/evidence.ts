@@ -49,7 +49,7 @@ export async function gather(
     const activity =
       store === undefined ? null : summariseActivity(store.ledger.ofSource(address.text, sinceMs), sinceMs)
     const events = store === undefined ? [] : newestEvents(store, address, sinceMs)
-    const refusals = events.filter(event => event.reference !== null)
+    const refusals = events.filter(event => event.reference !== null && event.reason !== null)
     const down = snapshot.names.filter(name => !upstreamUp(status)(name.upstream)).map(name => name.host)
     return {
       databases,

@@ -57,6 +57,8 @@ export type Place = {
 export type Operator = {
   readonly id: string
   readonly find: (value: string, run: Run) => Place | null
+  /** Whether `find` would find something, for those who need no place; left out: `find` is as cheap. */
+  readonly holds?: (value: string, run: Run) => boolean
   /** What a value must contain for `find` to have a chance; null: it cannot say, ask always. */
   readonly requires: Requirement | null
   /** Characters that `find` looks at per character of the value, for the work budget. */

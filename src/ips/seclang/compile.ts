@@ -1,6 +1,6 @@
 // Compiles files of the ModSecurity rule language into rules of the internal form.
 import type { SourceLine } from '../../policy/source-line.ts'
-import type { Effect, Expression, Marker, Operator, Rule, Test, Transform } from '../rule.ts'
+import type { Effect, Expression, Marker, Operator, Rule, Selector, Test, Transform } from '../rule.ts'
 import { transformNamed } from '../transform/table.ts'
 import { chainsOf, DISRUPTIVE, hasAction, lastValue, type SecChain, type SecLink } from './chains.ts'
 import type { SecActionItem, SecProblem } from './document.ts'
@@ -133,6 +133,7 @@ class Compiler {
   readonly #options: SecOptions
   readonly #problems: SecProblem[]
   readonly #effects: EffectContext
+  readonly #selectors = new Map<string, Selector | null | string>()
 
   constructor(files: SecFiles, options: SecOptions, named: readonly NamedRule[], problems: SecProblem[]) {
     this.#files = files
@@ -218,7 +219,7 @@ class Compiler {
     if (link.operator === null) return { kind: 'always', effects }
     const operator = this.#operator(link)
     if (typeof operator === 'string') return operator
-    const { targets, problems } = targetsOf(link.variables, this.#options.compilePattern)
+    const { targets, problems } = targetsOf(link.variables, this.#options.compilePattern, this.#selectors)
     if (targets.length === 0) return problems[0] ?? 'it looks at nothing'
     for (const problem of problems) {
       this.#problems.push({
