@@ -8,13 +8,11 @@ type Memo = {
   readonly members: Map<string, ReadonlyMap<string, readonly FieldValue[]>>
 }
 
-const memos = new WeakMap<Inspected, Memo>()
-
 function memoOf(inspected: Inspected): Memo {
-  let memo = memos.get(inspected)
-  if (memo === undefined) {
+  let memo = inspected.memo as Memo | null
+  if (memo === null) {
     memo = { families: new Map(), members: new Map() }
-    memos.set(inspected, memo)
+    inspected.memo = memo
   }
   return memo
 }

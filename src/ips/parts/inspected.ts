@@ -111,6 +111,11 @@ export type Inspected = {
   /** Null: not read (yet). */
   readonly body: BodyParts | null
   readonly message: MessageFacts | null
+  /**
+   * What the field layer remembers of it. A place on the object itself: a weak map with an entry for every request costs the
+   * garbage collector more than the requests.
+   */
+  memo: object | null
 }
 
 /** Undoes a content coding within a limit and never throws; injected, because the pure core may not use zlib. */
