@@ -33,6 +33,8 @@ export type Ending = 'done' | 'stopped' | 'over-budget'
 /** Default work budget of one request: some tens of milliseconds. */
 export const MAX_WORK = 8_000_000
 
+const NO_RULES: ReadonlySet<string> = new Set()
+
 /** The state of a request that begins its way. */
 export function newRun(scope: RuleScope | HelloScope | null = null, hello: HelloFacts | null = null): Run {
   return {
@@ -41,6 +43,7 @@ export function newRun(scope: RuleScope | HelloScope | null = null, hello: Hello
     inspected: null,
     tx: new Map(),
     removedRules: new Set(),
+    silentRules: NO_RULES,
     removedTargets: new Map(),
     matched: null,
     matchedAll: [],

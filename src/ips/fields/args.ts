@@ -135,7 +135,7 @@ function allNames({ query, body }: Inspected): readonly FieldValue[] {
 }
 
 /** A name as lenient servers take it: decoded, in small letters, without blanks around it, and up to a NUL. */
-function argumentName(sent: string): string {
+export function argumentName(sent: string): string {
   const name = decoded(sent)
   const end = name.indexOf('\0')
   return (end < 0 ? name : name.slice(0, end)).trim()
