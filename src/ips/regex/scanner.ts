@@ -213,11 +213,15 @@ class WordScanner implements Scanner {
     const reportOf = this.#reportOf
     const made = this.#made
     const seen = this.#seen
+    const singles = this.#singles
     let state = 0
     for (let i = 0; i < text.length; i++) {
       const unit = text.charCodeAt(i)
       const charClass = unit < 256 ? (low[unit] as number) : this.#alphabet.high(unit)
-      seen[charClass] = pass
+      if (seen[charClass] !== pass) {
+        seen[charClass] = pass
+        mark(singles[charClass] ?? [], into)
+      }
       state = table[(state << shift) + charClass] as number
       if (state >= reporting) {
         const report = reportOf[state - reporting] as number
@@ -227,7 +231,6 @@ class WordScanner implements Scanner {
         }
       }
     }
-    for (let c = 0; c < seen.length; c++) if (seen[c] === pass) mark(this.#singles[c] ?? [], into)
     return into
   }
 
