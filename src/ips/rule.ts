@@ -106,6 +106,8 @@ export type Run = {
   readonly tx: Map<string, string>
   /** Rules that a control rule has taken out. */
   readonly removedRules: Set<string>
+  /** Rules that are recorded and add nothing to scores. */
+  silentRules: ReadonlySet<string>
   /** Targets that a control rule has taken out, per rule id. */
   readonly removedTargets: Map<string, { collection: string; only: Selector | null }[]>
   /** The value that matched last, and all that matched within the rule under test; as transformed. */

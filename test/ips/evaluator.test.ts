@@ -27,6 +27,7 @@ function inspected(target: string, query: Inspected['query'] = []): Inspected {
     cookies: [],
     body: null,
     message: null,
+    memo: null,
   }
 }
 

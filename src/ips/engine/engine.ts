@@ -33,6 +33,8 @@ export type Ending = 'done' | 'stopped' | 'over-budget'
 /** Default work budget of one request: some tens of milliseconds. */
 export const MAX_WORK = 8_000_000
 
+const NO_RULES: ReadonlySet<string> = new Set()
+
 /** The state of a request that begins its way. */
 export function newRun(scope: RuleScope | HelloScope | null = null, hello: HelloFacts | null = null): Run {
   return {
@@ -41,6 +43,7 @@ export function newRun(scope: RuleScope | HelloScope | null = null, hello: Hello
     inspected: null,
     tx: new Map(),
     removedRules: new Set(),
+    silentRules: NO_RULES,
     removedTargets: new Map(),
     matched: null,
     matchedAll: [],
@@ -233,7 +236,7 @@ function askValues(
   if (view !== null && isPlain && bit >= 0 && !test.negated && !pass.anyMeets(view, bit)) return false
   const values = view?.selection.values ?? pass.values(target.collection)
   if (values.length === 0) return false
-  const cells = view !== null && isPlain ? pass.cellsOf(view) : null
+  const cells = view !== null && isPlain && !pass.isUntransformed ? pass.cellsOf(view) : null
   const { only } = target.target
   // What a view holds has been selected, unless a control rule took out more.
   const isSelection = view !== null && isWhole
@@ -245,6 +248,12 @@ function askValues(
     if (!isSelection && !isSelected(value.name, only, except)) continue
     if (!isPlain) {
       if (!askEveryStep(plan, value, pass)) continue
+    } else if (view !== null && pass.isUntransformed) {
+      const isWorthIt = bit < 0 || pass.meetsAt(view, index, bit)
+      if (
+        !(isWorthIt ? askText(test, value, value.value, pass) : holdsWithout(test, value, value.value, pass))
+      )
+        continue
     } else if (cells === null && bit < 0 && transforms.length === 0) {
       // State of the run changes all the time: nothing about it is worth remembering.
       if (!askText(test, value, value.value, pass)) continue
@@ -279,8 +288,13 @@ function askEveryStep(
 
 function askCell(test: Test, bit: number, value: FieldValue, cell: Cell, pass: Pass): boolean {
   if (bit < 0 || pass.meets(cell, bit)) return askText(test, value, cell.value, pass)
+  return holdsWithout(test, value, cell.value, pass)
+}
+
+/** What comes of a test when the text cannot hold what its operator looks for. */
+function holdsWithout(test: Test, value: FieldValue, text: string, pass: Pass): boolean {
   if (pass.exhausted || !test.negated) return false
-  note(test, value, cell.value, null, pass)
+  note(test, value, text, null, pass)
   return true
 }
 

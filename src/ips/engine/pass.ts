@@ -20,6 +20,7 @@ export type Cell = {
 /** Members of a collection. */
 type Selection = {
   readonly values: readonly FieldValue[]
+  /** Empty, as `distinct` is, where no rule has transforms: then values are looked at as they are. */
   readonly cells: readonly Cell[]
   /** The same without repetitions: many values come in several places. */
   readonly distinct: readonly Cell[]
@@ -33,6 +34,8 @@ export type View = {
   cells: readonly Cell[] | null
   /** Requirements that any of the values meets; null: not scanned. */
   any: Uint32Array | null
+  /** Where there are no cells: what each of several values meets, one after the other; null: not scanned, or one value. */
+  each: Uint32Array | null
 }
 
 /** Where a rule held. */
@@ -45,6 +48,11 @@ export type Found = {
 
 const EMPTY: readonly FieldValue[] = []
 const EMPTY_SELECTION: Selection = { values: EMPTY, cells: [], distinct: [] }
+const NO_CELLS: readonly Cell[] = []
+/** From here on it is worth knowing whether the same text was scanned before. */
+const LARGE = 512
+/** Scans tell the cases of these letters apart: in byte strings they are no letters. */
+const ABOVE_ASCII = /[^\0-\x7f]/
 /** Stands for no requirement at all: most values meet none. */
 const NOTHING: Uint32Array = new Uint32Array(0)
 
@@ -55,6 +63,8 @@ export class Pass {
   exhausted = false
   /** The best place that the rule under test held at. */
   found: Found | null = null
+  /** Whether values are looked at as they are: no rule has transforms. */
+  readonly isUntransformed: boolean
   #inspected: Inspected
   readonly #plan: Plan
   readonly #scanner: Scanner | null
@@ -65,10 +75,13 @@ export class Pass {
   readonly #views: (View | undefined)[] = []
   readonly #groups: (Uint32Array | undefined)[] = []
   readonly #cells = new Map<string, Cell>()
+  /** Large texts of which is known what they meet. */
+  readonly #scanned: { readonly text: string; readonly any: Uint32Array }[] = []
 
   /** @param scanner null: nothing is known before an operator is asked */
   constructor(plan: Plan, scanner: Scanner | null, maxWork: number, inspected: Inspected, run: Run) {
     this.#plan = plan
+    this.isUntransformed = plan.transforms.length === 0
     this.#scanner = scanner
     this.#maxWork = maxWork
     this.#scratch = new Uint32Array(((scanner?.size ?? 0) + 31) >> 5)
@@ -115,13 +128,15 @@ export class Pass {
     const plan = this.#plan.selections[number]
     const all = plan === undefined ? EMPTY : this.values(plan.collection)
     const values = plan === undefined ? all : selected(all, plan)
-    const cells = values.map(({ value }) => this.cell(value))
-    const selection =
-      values.length === 0
-        ? EMPTY_SELECTION
-        : { values, cells, distinct: cells.length < 2 ? cells : [...new Set(cells)] }
+    const selection = values.length === 0 ? EMPTY_SELECTION : this.#selectionOf(values)
     this.#selections[number] = selection
     return selection
+  }
+
+  #selectionOf(values: readonly FieldValue[]): Selection {
+    if (this.isUntransformed) return { values, cells: NO_CELLS, distinct: NO_CELLS }
+    const cells = values.map(({ value }) => this.cell(value))
+    return { values, cells, distinct: cells.length < 2 ? cells : [...new Set(cells)] }
   }
 
   /** A view by its number. */
@@ -129,7 +144,13 @@ export class Pass {
     const known = this.#views[number]
     if (known !== undefined) return known
     const plan = this.#plan.views[number] as ViewPlan
-    const view: View = { selection: this.#selection(plan.selection), plan, cells: null, any: null }
+    const view: View = {
+      selection: this.#selection(plan.selection),
+      plan,
+      cells: null,
+      any: null,
+      each: null,
+    }
     this.#views[number] = view
     return view
   }
@@ -151,6 +172,10 @@ export class Pass {
     const scanner = this.#scanner
     if (scanner === null) return null
     if (view.any !== null) return view.any
+    if (this.isUntransformed) {
+      view.any = this.#scanView(view, scanner)
+      return view.any
+    }
     const { chain, transforms } = view.plan
     const any = new Union()
     for (const raw of view.selection.distinct) {
@@ -169,6 +194,44 @@ export class Pass {
     for (const view of this.#plan.groups[number] ?? []) all.add(this.anyBits(this.view(view)) ?? NOTHING)
     this.#groups[number] = all.bits
     return all.bits
+  }
+
+  /** Scans the values of a view without cells. */
+  #scanView(view: View, scanner: Scanner): Uint32Array {
+    const { values } = view.selection
+    const [only] = values
+    if (only === undefined) return NOTHING
+    if (values.length === 1) return this.#scanOnly(only.value, scanner)
+    let characters = 0
+    for (let at = 0; at < values.length; at++) characters += values[at]?.value.length ?? 0
+    this.spend(characters)
+    const any = new Uint32Array(this.#scratch.length)
+    view.each = new Uint32Array(values.length * any.length)
+    scanner.scanEach(values, view.each, any)
+    return any
+  }
+
+  /** A body as sent and as decoded is most often one text, and scans do not see its case. */
+  #scanOnly(value: string, scanner: Scanner): Uint32Array {
+    if (value.length < LARGE) {
+      this.spend(value.length)
+      return scanner.scan(value)
+    }
+    const folded = value.toLowerCase()
+    for (const { text, any } of this.#scanned) if (text === folded && !ABOVE_ASCII.test(text)) return any
+    this.spend(value.length)
+    const any = scanner.scan(value)
+    this.#scanned.push({ text: folded, any })
+    return any
+  }
+
+  /** Whether a value of a view without cells meets a requirement. */
+  meetsAt(view: View, index: number, bit: number): boolean {
+    const any = this.anyBits(view)
+    if (any === null) return true
+    const bits = view.each ?? any
+    const from = view.each === null ? 0 : index * any.length
+    return ((bits[from + (bit >> 5)] ?? 0) & (1 << (bit & 31))) !== 0
   }
 
   /** Whether a text meets a requirement. */

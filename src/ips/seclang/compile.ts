@@ -158,7 +158,7 @@ class Compiler {
     }
     const parts: Expression[] = []
     for (const link of chain.links) {
-      const part = this.#link(link, chain)
+      const part = this.#link(link, chain, id)
       if (typeof part === 'string') {
         this.#problems.push({
           level: 'note',
@@ -213,8 +213,8 @@ class Compiler {
     }
   }
 
-  #link(link: SecLink, chain: SecChain): Expression | string {
-    const effects = this.#linkEffects(link)
+  #link(link: SecLink, chain: SecChain, id: string): Expression | string {
+    const effects = this.#linkEffects(link, id)
     if (typeof effects === 'string') return effects
     if (link.operator === null) return { kind: 'always', effects }
     const operator = this.#operator(link)
@@ -268,7 +268,7 @@ class Compiler {
     return out
   }
 
-  #linkEffects(link: SecLink): readonly Effect[] | string {
+  #linkEffects(link: SecLink, id: string): readonly Effect[] | string {
     const out: Effect[] = []
     if (hasAction(link.actions, 'capture')) out.push(captureEffect)
     for (const { name, value } of link.actions) {
@@ -276,7 +276,8 @@ class Compiler {
         const effect =
           name === 'setvar' ? setVariable(value ?? '', this.#effects) : control(value ?? '', this.#effects)
         if (typeof effect === 'string') return effect
-        if (effect !== null) out.push(effect)
+        if (effect !== null)
+          out.push(name === 'setvar' && addsUp(value ?? '') ? unlessSilent(id, effect) : effect)
       } else if (name === 'skip' || name === 'exec' || name === 'proxy' || name === 'redirect') {
         return `the action ${name} is not offered`
       } else if (!KNOWN_ACTIONS.has(name)) {
@@ -288,6 +289,18 @@ class Compiler {
       }
     }
     return out
+  }
+}
+
+/** Whether a `setvar` action adds to a score rather than noting something. */
+function addsUp(value: string): boolean {
+  return /=\s*\+/.test(value)
+}
+
+/** What a rule adds counts only where the policy lets it. */
+function unlessSilent(id: string, effect: Effect): Effect {
+  return (run, matched, place) => {
+    if (!run.silentRules.has(id)) effect(run, matched, place)
   }
 }
 
