@@ -189,7 +189,11 @@ class Judge {
   ): readonly RuleHit[] {
     const { facts, pass, run, firedOnHead } = judgement
     const report = reportFrom(judgement.headScore)
-    const inspected = withBody(judgement.head, bytes, complete, inflate === undefined ? {} : { inflate })
+    const isFormWanted = judgement.candidates.body.some(
+      rule => applies(rule, facts, scope) && this.#readsBody(rule, judgement, scope),
+    )
+    const options = inflate === undefined ? { isFormWanted } : { isFormWanted, inflate }
+    const inspected = withBody(judgement.head, bytes, complete, options)
     pass.advance(inspected)
     pass.exhausted = false
     run.work = judgement.headWork
