@@ -189,9 +189,11 @@ class Judge {
   ): readonly RuleHit[] {
     const { facts, pass, run, firedOnHead } = judgement
     const report = reportFrom(judgement.headScore)
-    const isFormWanted = judgement.candidates.body.some(
-      rule => applies(rule, facts, scope) && this.#readsBody(rule, judgement, scope),
-    )
+    const wantsForm = (rule: CompiledRule): boolean =>
+      rule.onHead?.namesPath === true &&
+      applies(rule, facts, scope) &&
+      this.#readsBody(rule, judgement, scope)
+    const isFormWanted = judgement.candidates.body.some(wantsForm) || this.#anywhere.body.some(wantsForm)
     const options = inflate === undefined ? { isFormWanted } : { isFormWanted, inflate }
     const inspected = withBody(judgement.head, bytes, complete, options)
     pass.advance(inspected)

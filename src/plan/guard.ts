@@ -19,6 +19,8 @@ export type GuardFacts = {
   readonly seen: (fromMs: number, toMs: number) => number
   /** Sources refused since the change that have not checked in since. */
   readonly refused: ReadonlySet<string>
+  /** Sources refused since the change because of their address, whatever they sent. */
+  readonly shutOut: ReadonlySet<string>
 }
 
 /** What to do. */
@@ -32,7 +34,7 @@ export const LEAST_SHARE = 0.7
 /** This share of known sources refused undoes it. */
 export const REFUSED_SHARE = 0.1
 /**
- * So many refused sources are believed at once. Fewer may be a person or an infected machine behind the address of an agent, who
+ * So many refused sources are believed at once, and any whose address is refused as such. Fewer may be a person or an infected machine behind the address of an agent, who
  * must not be able to undo a policy: they count when a window has passed and no agent has come from there.
  */
 export const BELIEVED_AT_ONCE = 3
@@ -41,9 +43,14 @@ export const BELIEVED_AT_ONCE = 3
 export function judgeGuard(baseline: GuardBaseline, facts: GuardFacts): GuardVerdict {
   const { startedMs, windowMs, windows, known, usual } = baseline
   let refusedKnown = 0
-  for (const address of facts.refused) if (known.has(address)) refusedKnown++
+  let isShutOut = false
+  for (const address of facts.refused) {
+    if (!known.has(address)) continue
+    refusedKnown++
+    if (facts.shutOut.has(address)) isShutOut = true
+  }
   const complete = Math.min(windows, Math.floor((facts.nowMs - startedMs) / windowMs))
-  const isBelieved = refusedKnown >= BELIEVED_AT_ONCE || complete > 0
+  const isBelieved = isShutOut || refusedKnown >= BELIEVED_AT_ONCE || complete > 0
   if (refusedKnown > 0 && isBelieved && refusedKnown >= known.size * REFUSED_SHARE) {
     return {
       kind: 'roll-back',

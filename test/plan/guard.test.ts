@@ -18,6 +18,7 @@ function judge(known: number, refused: number, facts: Partial<GuardFacts>): stri
     nowMs: 1_000,
     seen: () => known,
     refused: new Set(sources(refused)),
+    shutOut: new Set(),
     ...facts,
   }).kind
 }
@@ -30,6 +31,7 @@ test('attack: one refused request from the address of an agent does not undo the
 test('agents that are refused and do not come back within a window undo it, several of them at once', t => {
   t.is(judge(4, 1, { nowMs: WINDOW_MS }), 'roll-back')
   t.is(judge(4, 3, {}), 'roll-back')
+  t.is(judge(4, 1, { shutOut: new Set(sources(1)) }), 'roll-back')
   t.is(judge(40, 3, {}), 'watch')
   t.is(judge(40, 4, {}), 'roll-back')
   t.is(judge(40, 3, { nowMs: WINDOW_MS }), 'watch')
