@@ -32,7 +32,7 @@ export type Speed = {
 /** How long to measure. */
 export type SpeedOptions = { readonly rounds: number; readonly roundMs: number }
 
-const BATCH = 64
+const BATCH = 32
 const WARM_UP_MS = 700
 
 /** Measures every subject in every round; content never comes twice. */
@@ -65,10 +65,14 @@ class Meter {
     let spent = 0
     let requests = 0
     while (spent < ms * 1_000) {
-      const batch = Array.from({ length: BATCH }, () => this.#fresh())
+      const batch: (Asked | null)[] = Array.from({ length: BATCH }, () => this.#fresh())
       const before = process.cpuUsage()
-      for (const asked of batch) {
+      for (let at = 0; at < BATCH; at++) {
+        const asked = batch[at]
+        if (asked === null || asked === undefined) continue
         const hits = judge(rules, asked)
+        // The gate lets go of a request when it is judged.
+        batch[at] = null
         if (hits.some(hit => hit.mode === 'enforce' && hit.exception === null)) this.#refused++
       }
       const { user, system } = process.cpuUsage(before)

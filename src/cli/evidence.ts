@@ -49,7 +49,7 @@ export async function gather(
     const activity =
       store === undefined ? null : summariseActivity(store.ledger.ofSource(address.text, sinceMs), sinceMs)
     const events = store === undefined ? [] : newestEvents(store, address, sinceMs)
-    const refusals = events.filter(event => event.reference !== null)
+    const refusals = events.filter(event => event.reference !== null && event.reason !== null)
     const down = snapshot.names.filter(name => !upstreamUp(status)(name.upstream)).map(name => name.host)
     return {
       databases,
@@ -94,17 +94,18 @@ export function ruleHitOf(refusals: readonly StoredEvent[]): Evidence['ruleHit']
     const list = Array.isArray(hits) ? (hits as readonly RuleHit[]) : []
     const refusing = list.find(isEnforced)
     if (refusing === undefined) continue
-    // A score is reached by several rules together: the one that gave most is the one to look at.
-    const most = list
-      .filter(hit => hit.ruleId !== SCORE && hit.score > 0)
-      .toSorted((a, b) => b.score - a.score)[0]
-    const hit = refusing.ruleId === SCORE ? (most ?? refusing) : refusing
+    // A score is reached by several rules together: the one that gave most is the one to look at first.
+    const [most, ...others] = list
+      .filter(hit => hit !== refusing && hit.score > 0 && gaveTo(refusing, hit))
+      .toSorted((a, b) => b.score - a.score)
+    const hit = most ?? refusing
     return {
       ruleId: hit.ruleId,
       field: hit.field,
       path: String(fields['path']),
       class: String(fields['class']),
       seen: seenOf(hit),
+      others: others.map(({ ruleId, field }) => ({ ruleId, field })),
     }
   }
   return null
@@ -112,6 +113,13 @@ export function ruleHitOf(refusals: readonly StoredEvent[]): Evidence['ruleHit']
 
 /** The rule of the gate itself that refuses when others have given enough points. */
 const SCORE = 'score-threshold'
+
+/** Whether a hit gave points to a rule that refuses by points: the gate's own, or the one of an imported rule set. */
+function gaveTo(refusing: RuleHit, { ruleId }: RuleHit): boolean {
+  if (refusing.ruleId === SCORE) return true
+  const set = /^.+-(?=\d+$)/.exec(refusing.ruleId)?.[0]
+  return refusing.score > 0 && set !== undefined && ruleId.startsWith(set)
+}
 
 function isEnforced(hit: unknown): hit is RuleHit {
   return (

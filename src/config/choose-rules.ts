@@ -2,11 +2,12 @@
 import { BUILT_IN_PACK, BUILT_IN_RULES } from '../ips/built-in.ts'
 import type { RuleDocument } from '../ips/rule-document.ts'
 import type { RuleMode } from '../ips/rule-set.ts'
+import type { RuleUse } from '../ips/seclang/rule-use.ts'
 import type { SourceLine } from '../policy/source-line.ts'
 import type { Reporter } from './context.ts'
 import { digestOf } from './files.ts'
 import { policyExceptions } from './rule-exceptions.ts'
-import { policyModes } from './rule-modes.ts'
+import { policyModes, type NamedRule } from './rule-modes.ts'
 import type { WrittenPolicy } from './schema.ts'
 import { suggestion } from './spelling.ts'
 
@@ -21,9 +22,17 @@ export type RuleChoice = {
   readonly nowMs: number
 }
 
+/** A rule of an imported set, as modes and exceptions can name it. */
+export type ImportedRule = NamedRule & {
+  /** Of the whole set as it is used: what one of its rules says depends on the others. */
+  readonly digest: string
+}
+
 /** Rules in use. */
 export type ChosenRules = {
   readonly documents: readonly RuleDocument[]
+  /** What the policy makes of imported rules, by id. */
+  readonly imported: ReadonlyMap<string, RuleUse>
   /** The rules of the gate itself. */
   readonly builtIn: readonly RuleDocument[]
 }
@@ -32,6 +41,7 @@ export type ChosenRules = {
 export function chooseRules(
   written: WrittenPolicy['rules'],
   documents: readonly RuleDocument[],
+  imported: readonly ImportedRule[],
   choice: RuleChoice,
   report: Reporter,
 ): ChosenRules {
@@ -44,10 +54,11 @@ export function chooseRules(
   }
   const chosen = new Set(written.packs ?? ['generic', ...choice.usualPacks.map(entry => entry.pack)])
   chosen.add(BUILT_IN_PACK)
-  const all = [...documents, ...BUILT_IN_RULES]
+  for (const { pack } of imported) chosen.add(pack)
+  const all: readonly NamedRule[] = [...documents, ...BUILT_IN_RULES, ...imported]
   const modes = policyModes(written.modes, all, choice, report)
   const added = policyExceptions(written.exceptions, all, chosen, choice, report)
-  const after = promotionDays(written.enforceAfter, documents, report)
+  const after = promotionDays(written.enforceAfter, [...documents, ...imported], report)
   const laidOver = (document: RuleDocument): RuleDocument => ({
     ...document,
     ...modes(document),
@@ -59,15 +70,32 @@ export function chooseRules(
       .filter(document => chosen.has(document.pack) && isFor(document, choice.products))
       .map(laidOver),
     builtIn: BUILT_IN_RULES.map(laidOver),
+    imported: new Map(
+      imported.map(rule => {
+        const { id, digest } = rule
+        const days = after(rule)
+        const { mode, overrides } = modes(rule)
+        const isWatched = days !== null && mode !== 'off'
+        const use: RuleUse = {
+          id,
+          mode: isWatched ? 'detect' : mode,
+          overrides,
+          enforceAfterDays: isWatched ? days : null,
+          digest: isWatched ? digest : '',
+          except: added.get(id) ?? [],
+        }
+        return [id, use]
+      }),
+    ),
   }
 }
 
 /** Days of `enforceAfter` for a rule: its own before those of its pack. */
 function promotionDays(
   written: WrittenPolicy['rules']['enforceAfter'],
-  documents: readonly RuleDocument[],
+  documents: readonly NamedRule[],
   report: Reporter,
-): (document: RuleDocument) => number | null {
+): (document: NamedRule) => number | null {
   const known = new Set(documents.flatMap(({ id, pack }) => [id, pack]))
   for (const key of Object.keys(written)) {
     if (known.has(key)) continue

@@ -118,5 +118,32 @@ export function policyFiles(directory: string, file: string): readonly string[] 
     ...['profiles', 'rules'].flatMap(folder =>
       yamlFiles(join(directory, folder)).map(name => join(directory, folder, name)),
     ),
+    ...importFolders(directory).flatMap(folder =>
+      ['', 'rules'].flatMap(inner =>
+        namesIn(join(folder, inner), 'file').map(name => join(folder, inner, name)),
+      ),
+    ),
   ]
+}
+
+/** Folders of imported rule sets in a policy directory, absolute. Folders that an import is still writing are left out. */
+export function importFolders(directory: string): readonly string[] {
+  const parent = join(directory, 'rules/imported')
+  return namesIn(parent, 'folder').map(name => join(parent, name))
+}
+
+function namesIn(directory: string, kind: 'file' | 'folder'): readonly string[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true })
+      .filter(entry => entry.isDirectory() === (kind === 'folder') && isImportName(entry.name))
+      .map(entry => entry.name)
+      .sort()
+  } catch {
+    return []
+  }
+}
+
+/** Whether a name within an imported rule set is one of its own rather than one of an editor. */
+export function isImportName(name: string): boolean {
+  return /^[A-Za-z0-9][\w.-]*$/.test(name) && !name.endsWith('.new')
 }

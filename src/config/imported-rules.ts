@@ -3,10 +3,14 @@ import { z } from 'zod'
 import { detectSqli } from '../ips/injection/sqli.ts'
 import { detectXss } from '../ips/injection/xss.ts'
 import { compilePattern } from '../ips/regex/compile.ts'
+import { compileException } from '../ips/exceptions.ts'
+import type { RuleException, RuleProblem } from '../ips/rule-document.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
 import { compileSecLang, type SecCompiled } from '../ips/seclang/compile.ts'
 import { entriesOf } from '../ips/seclang/entries.ts'
 import { importedRuleSet } from '../ips/seclang/rule-set.ts'
+import type { RuleUse } from '../ips/seclang/rule-use.ts'
+import type { ImportedRule } from './choose-rules.ts'
 import type { Disk } from './compile.ts'
 import type { Reporter } from './context.ts'
 import { isRuleSetFile, sha256 } from './import-source.ts'
@@ -81,13 +85,22 @@ export function compileImport(
 const compiledBefore = new Map<string, SecCompiled>()
 const MAX_COMPILED = 4
 
+/** An imported rule set that the policy uses. */
+export type LoadedImport = {
+  readonly name: string
+  readonly written: WrittenImport
+  readonly compiled: SecCompiled
+  /** Rules that modes and exceptions can name. */
+  readonly rules: readonly ImportedRule[]
+}
+
 /** Loads the imported rule sets that the policy uses. What is wrong with them is reported. */
 export function loadImported(
   imported: WrittenPolicy['rules']['imported'],
   disk: Disk,
   report: Reporter,
-): readonly RuleSet[] {
-  return Object.entries(imported).flatMap(([name, written]) => {
+): readonly LoadedImport[] {
+  return Object.entries(imported).flatMap(([name, written]): readonly LoadedImport[] => {
     const problem = (message: string, hint: string): void =>
       report.error(['rules', 'imported', name], message, hint)
     const files = readImport(name, disk)
@@ -108,26 +121,57 @@ export function loadImported(
     for (const { message, at } of errors.slice(0, 20)) {
       problem(`${at.file}:${at.line}: ${message}`, 'correct your own file, or import the rule set again')
     }
-    const notes = compiled.problems.filter(({ level }) => level === 'note')
-    const [first] = notes
-    if (first !== undefined) {
-      const more = notes.length === 1 ? '' : ` (and ${notes.length - 1} more like it)`
-      report.warn(
-        ['rules', 'imported', name],
-        `not all of ${name} can be run: ${first.at.file}:${first.at.line}: ${first.message}${more}`,
-        `portcullis rules list ${name} shows what is not asked, and why`,
-      )
-    }
+    warnOfNotes(name, compiled, report)
     const numbers = new Set(compiled.rules.map(({ number }) => number))
     for (const [index, number] of written.without.entries()) {
       if (!numbers.has(number)) {
         report.error(['rules', 'imported', name, 'without', index], `${name} has no rule ${number}`)
       }
     }
-    return errors.length > 0
-      ? []
-      : [importedRuleSet(compiled, { mode: written.mode, without: written.without })]
+    const digest = sha256(key).slice(0, 16)
+    const { mode } = written
+    const rules = compiled.rules
+      .filter(rule => rule.isLogged)
+      .map(({ id, tags }) => ({
+        id,
+        tags,
+        pack: name,
+        mode,
+        overrides: [],
+        digest,
+        isImported: true as const,
+      }))
+    return [{ name, written, compiled, rules }]
   })
+}
+
+function warnOfNotes(name: string, { problems }: SecCompiled, report: Reporter): void {
+  const notes = problems.filter(({ level }) => level === 'note')
+  const [first] = notes
+  if (first === undefined) return
+  const more = notes.length === 1 ? '' : ` (and ${notes.length - 1} more like it)`
+  report.warn(
+    ['rules', 'imported', name],
+    `not all of ${name} can be run: ${first.at.file}:${first.at.line}: ${first.message}${more}`,
+    `portcullis rules list ${name} shows what is not asked, and why`,
+  )
+}
+
+/** The rule set of an import with the policy's modes and exceptions in it; wrong exceptions are added to `problems`. */
+export function importedSet(
+  { written, compiled, rules }: LoadedImport,
+  uses: ReadonlyMap<string, RuleUse>,
+  problems: RuleProblem[],
+): RuleSet {
+  const checked = new Set<RuleException>()
+  for (const { id } of rules) {
+    for (const exception of uses.get(id)?.except ?? []) {
+      if (checked.has(exception)) continue
+      checked.add(exception)
+      compileException(id, exception, [], problems)
+    }
+  }
+  return importedRuleSet(compiled, { mode: written.mode, without: written.without, rules: uses })
 }
 
 /** Files of an import by their path in it, as byte strings; a text: why they must not be used. */

@@ -7,7 +7,7 @@ import type { Disk } from './compile.ts'
 import { chooseRules, type RuleChoice } from './choose-rules.ts'
 import { ruleDocuments } from './compile-rules.ts'
 import { reporter, type Findings, type Reporter } from './context.ts'
-import { loadImported } from './imported-rules.ts'
+import { importedSet, loadImported } from './imported-rules.ts'
 import { problemAt } from './problems.ts'
 import type { WrittenPolicy } from './schema.ts'
 import { ruleFile } from './schema-rules.ts'
@@ -58,8 +58,19 @@ export function loadRules(
       findings.problems.push(problemAt(at, [], `there is no rule pack ${JSON.stringify(pack)} in rules/`))
     }
   }
-  const { documents: chosen, builtIn } = chooseRules(written, documents, choice, report)
-  if (chosen.length === 0) {
+  const imports = loadImported(written.imported, disk, report)
+  const {
+    documents: chosen,
+    builtIn,
+    imported,
+  } = chooseRules(
+    written,
+    documents,
+    imports.flatMap(({ rules }) => rules),
+    choice,
+    report,
+  )
+  if (chosen.length === 0 && imports.length === 0) {
     report.warn(['rules'], 'no rule is in use: known attacks on RMM servers are let through')
   }
   const options = { threshold: written.threshold, builtIn }
@@ -74,8 +85,11 @@ export function loadRules(
     written.threshold !== DEFAULT_THRESHOLD ||
     chosen.some(({ id, mode, overrides }) => mode !== stated.get(id)?.mode || overrides.length > 0)
   const shippedSet = isChanged ? compileRules(asShipped).ruleSet : ruleSet
+  const wrong: RuleProblem[] = []
+  const importedSets = imports.map(entry => importedSet(entry, imported, wrong))
   const failed: readonly RuleProblem[] = [
     ...problems,
+    ...wrong,
     ...testedRules(shippedSet, asShipped, DEFAULT_THRESHOLD),
   ]
   for (const problem of failed) {
@@ -95,5 +109,5 @@ export function loadRules(
       )
     }
   }
-  return joinRuleSets([ruleSet, ...loadImported(written.imported, disk, report)])
+  return joinRuleSets([ruleSet, ...importedSets])
 }

@@ -1,10 +1,11 @@
 // The policy's exceptions from rules: which rules each concerns, and whether it is narrow enough.
-import type { RuleDocument, RuleException } from '../ips/rule-document.ts'
+import type { RuleException } from '../ips/rule-document.ts'
 import type { RuleChoice } from './choose-rules.ts'
 import { defined } from './compile-rules.ts'
 import { warnOfEnd } from './compile-sources.ts'
 import type { Reporter } from './context.ts'
 import type { Path } from './read.ts'
+import type { NamedRule } from './rule-modes.ts'
 import type { WrittenPolicy } from './schema.ts'
 import { suggestion } from './spelling.ts'
 
@@ -16,7 +17,7 @@ type WrittenException = WrittenPolicy['rules']['exceptions'][number]
  */
 export function policyExceptions(
   written: readonly WrittenException[],
-  documents: readonly RuleDocument[],
+  documents: readonly NamedRule[],
   chosen: ReadonlySet<string>,
   choice: Pick<RuleChoice, 'siteIds' | 'nowMs'>,
   report: Reporter,
@@ -71,10 +72,10 @@ function keyOf({ rule, tag }: WrittenException): 'rule' | 'tag' | 'pack' {
 /** The rules that an exception is for; null when it says nothing that can be followed. */
 function targetsOf(
   entry: WrittenException,
-  documents: readonly RuleDocument[],
+  documents: readonly NamedRule[],
   path: Path,
   report: Reporter,
-): readonly RuleDocument[] | null {
+): readonly NamedRule[] | null {
   const { rule, tag, pack } = entry
   const named = [rule, tag, pack].filter(text => text !== undefined)
   const [id] = named
@@ -83,7 +84,7 @@ function targetsOf(
     return null
   }
   const key = keyOf(entry)
-  const namesOf = (document: RuleDocument): readonly string[] =>
+  const namesOf = (document: NamedRule): readonly string[] =>
     key === 'rule' ? [document.id] : key === 'tag' ? document.tags : [document.pack]
   const targets = documents.filter(document => namesOf(document).includes(id))
   if (targets.length > 0) return targets

@@ -10,6 +10,12 @@ import { suggestion } from './spelling.ts'
 
 type Modes = Pick<RuleDocument, 'mode' | 'overrides'>
 
+/** What modes and exceptions know of a rule. */
+export type NamedRule = Pick<RuleDocument, 'id' | 'pack' | 'tags' | 'mode' | 'overrides'> & {
+  /** Entries that name neither rule nor tag nor pack do not make it stricter than `mode`. */
+  readonly isImported?: true
+}
+
 type Entry = {
   readonly rule: string | null
   readonly tag: string | null
@@ -22,10 +28,10 @@ type Entry = {
 /** Reads the modes of a policy; the result gives a rule its mode in general and, most specific first, in some places. */
 export function policyModes(
   written: WrittenPolicy['rules']['modes'],
-  documents: readonly RuleDocument[],
+  documents: readonly NamedRule[],
   choice: Pick<RuleChoice, 'siteIds' | 'listenerIds'>,
   report: Reporter,
-): (document: RuleDocument) => Modes {
+): (document: NamedRule) => Modes {
   const entries = Array.isArray(written)
     ? listedEntries(written, documents, choice, report)
     : mappedEntries(written, documents, report)
@@ -33,10 +39,15 @@ export function policyModes(
   const ordered = entries.toReversed().sort((a, b) => b.rank - a.rank)
   return document => {
     const overrides: ModeOverride[] = []
-    for (const { rule, tag, pack, override } of ordered) {
+    for (const { rule, tag, pack, override: stated } of ordered) {
       if (rule !== null && rule !== document.id) continue
       if (tag !== null && !document.tags.includes(tag)) continue
       if (pack !== null && pack !== document.pack) continue
+      const isForAll = rule === null && tag === null && pack === null
+      const override =
+        isForAll && document.isImported === true
+          ? { ...stated, mode: weaker(stated.mode, document.mode) }
+          : stated
       const { mode, classes, sites, listeners } = override
       // Nothing behind an entry for every place can count any more.
       if (classes === null && sites === null && listeners === null) return { mode, overrides }
@@ -46,12 +57,18 @@ export function policyModes(
   }
 }
 
+const STRENGTH = { off: 0, detect: 1, enforce: 2 } as const
+
+function weaker(one: RuleMode, other: RuleMode): RuleMode {
+  return STRENGTH[one] < STRENGTH[other] ? one : other
+}
+
 const EVERYWHERE = { classes: null, sites: null, listeners: null } as const
 const NAMES = { rule: null, tag: null, pack: null } as const
 
 function mappedEntries(
   written: Readonly<Record<string, RuleMode>>,
-  documents: readonly RuleDocument[],
+  documents: readonly NamedRule[],
   report: Reporter,
 ): readonly Entry[] {
   const ids = new Set(documents.map(({ id }) => id))
@@ -70,7 +87,7 @@ type WrittenEntry = Extract<WrittenPolicy['rules']['modes'], readonly unknown[]>
 
 function listedEntries(
   written: readonly WrittenEntry[],
-  documents: readonly RuleDocument[],
+  documents: readonly NamedRule[],
   choice: Pick<RuleChoice, 'siteIds' | 'listenerIds'>,
   report: Reporter,
 ): readonly Entry[] {

@@ -90,9 +90,12 @@ const geo = strict({
 
 const ruleMode = z.enum(['enforce', 'detect', 'off'])
 
+// Tags of imported rules have capitals and slashes: OWASP_CRS/ATTACK-SQLI.
+const ruleTag = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_./-]{0,99}$/, 'is not a tag')
+
 const ruleModeEntry = strict({
   rule: id.optional().describe('Only this rule.'),
-  tag: id.optional().describe('Only rules with this tag.'),
+  tag: ruleTag.optional().describe('Only rules with this tag.'),
   pack: id.optional().describe('Only rules of this pack.'),
   class: oneOrMany(trafficClass).optional().describe('Only requests of these classes.'),
   site: oneOrMany(id).optional().describe('Only requests from these sites.'),
@@ -102,7 +105,7 @@ const ruleModeEntry = strict({
 
 const ruleException = strict({
   rule: id.optional().describe('Id of the rule.'),
-  tag: id.optional().describe('Instead of rule: all rules with this tag.'),
+  tag: ruleTag.optional().describe('Instead of rule: all rules with this tag.'),
   pack: id.optional().describe('Instead of rule: all rules of this pack.'),
   paths: oneOrMany(z.string().startsWith('/', 'must begin with /').max(400))
     .optional()
@@ -137,7 +140,7 @@ const importedRules = strict({
   mode: ruleMode
     .default('detect')
     .describe(
-      'enforce: what the rule set’s own scoring refuses is refused. detect: hits are recorded. off: not asked.',
+      'enforce: what the rule set’s own scoring refuses is refused. detect: hits are recorded. off: not asked. Entries of modes for the name of the set, its rules (crs-942100) and their tags say otherwise.',
     ),
   without: z
     .array(z.number().int().min(1).max(999_999_999_999))

@@ -1,7 +1,7 @@
 // Watches the policy directory and reports each settled change once: by events on directories, so that editors' renames count.
 import { statSync, watch, type FSWatcher } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { digestOf, isPolicyFileName, policyFiles, readWhole } from './files.ts'
+import { digestOf, importFolders, isImportName, isPolicyFileName, policyFiles, readWhole } from './files.ts'
 import { MAX_FILE_BYTES } from './read.ts'
 
 /** What is watched and how changes are reported. */
@@ -29,6 +29,7 @@ export type PolicyWatch = {
 
 const DEFAULT_SETTLE_MS = 300
 const FOLDERS = ['profiles', 'rules']
+const IMPORTED = 'imported'
 
 type Watched = { readonly watcher: FSWatcher; readonly inode: bigint }
 
@@ -117,7 +118,15 @@ function watchedDirectories(options: WatchOptions): ReadonlyMap<string, (name: s
   const main = join(directory, file)
   add(dirname(main), name => name === basename(main))
   for (const folder of FOLDERS) {
-    add(join(directory, folder), name => isPolicyFileName(name) || name === folder || name === '..data')
+    add(
+      join(directory, folder),
+      name => isPolicyFileName(name) || name === folder || name === '..data' || name === IMPORTED,
+    )
+  }
+  add(join(directory, 'rules', IMPORTED), isImportName)
+  for (const path of importFolders(directory)) {
+    add(path, isImportName)
+    add(join(path, 'rules'), isImportName)
   }
   for (const extra of options.extraFiles?.() ?? []) add(dirname(extra), name => name === basename(extra))
   return out

@@ -37,6 +37,8 @@ export type Evidence = {
     readonly class: string
     /** The decoded value, secrets redacted, and how it was decoded; null: the event does not say. */
     readonly seen: string | null
+    /** Other rules that gave the points which refused together with it. */
+    readonly others: readonly { readonly ruleId: string; readonly field: string }[]
   } | null
   /** What the newest broken handshake ended with, in words; null: not known. */
   readonly handshakeProblem: string | null

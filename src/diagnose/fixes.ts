@@ -1,4 +1,5 @@
 // What to do about each cause: steps for a person, and YAML that can be pasted into the policy.
+import { readField } from '../ips/fields/field.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { Explanation } from '../policy/explain.ts'
@@ -98,31 +99,45 @@ export function classTls(
 /** A scoped exception for one rule. */
 export function ruleException(
   context: FixContext,
-  hit: { readonly ruleId: string; readonly field: string; readonly path: string } | null,
+  hit: (HitRule & { readonly path: string; readonly others?: readonly HitRule[] }) | null,
 ): Fix {
   const { address, commandOptions, nowMs } = context
   if (hit === null)
     return steps(
       `bin/portcullis events ${address} --name request.refused${commandOptions} shows the rule; except it if the request is legitimate.`,
     )
-  const lines = [
-    `rule: ${hit.ruleId}`,
-    ...(PLAIN_PATH.test(hit.path) ? [`paths: [${JSON.stringify(hit.path.toLowerCase())}]`] : []),
-    ...(PLAIN_FIELD.test(hit.field) ? [`fields: [${JSON.stringify(hit.field)}]`] : []),
-    `sources: [${yamlAddress(address)}]`,
-    'reason: why this is legitimate',
-    'owner: your name',
-    `expires: ${exceptionEnd(nowMs)}`,
-  ]
+  const { path, others = [] } = hit
+  const rules = [hit, ...others]
+    .filter(({ ruleId }) => PLAIN_ID.test(ruleId))
+    .slice(0, MAX_EXCEPTIONS)
+    .map(({ ruleId, field }) => [
+      `rule: ${ruleId}`,
+      ...(PLAIN_PATH.test(path) ? [`paths: [${JSON.stringify(path.toLowerCase())}]`] : []),
+      ...(isNameable(field) ? [`fields: [${JSON.stringify(field)}]`] : []),
+      `sources: [${yamlAddress(address)}]`,
+      'reason: why this is legitimate',
+      'owner: your name',
+      `expires: ${exceptionEnd(nowMs)}`,
+    ])
+  const together = rules.length === 1 ? '' : 'Several rules refused the request together. '
   return {
-    steps: ['If the request is legitimate, except exactly it:'],
-    yaml: `rules:\n  exceptions:\n    - ${lines.join('\n      ')}\n`,
+    steps: [`${together}If the request is legitimate, except exactly it:`],
+    yaml: `rules:\n  exceptions:\n${rules.map(lines => `    - ${lines.join('\n      ')}\n`).join('')}`,
   }
 }
 
 // Path and field come from the client: what is not plain is left out, and the source alone narrows the exception.
 const PLAIN_PATH = /^\/[\w~@+-][\w.~@+-]*(?:\/[\w~@+-][\w.~@+-]*)*$/
-const PLAIN_FIELD = /^[a-z]+(?:\.[a-z0-9_.-]+)*$/
+const PLAIN_FIELD = /^[a-z]+(?:[.-][a-z0-9_.-]+)*$/
+const PLAIN_ID = /^[a-z0-9][a-z0-9-]*$/
+const MAX_EXCEPTIONS = 20
+
+type HitRule = { readonly ruleId: string; readonly field: string }
+
+/** Whether an exception can name the  stands for what is missing or was counted. */
+function isNameable(field: string): boolean {
+  return PLAIN_FIELD.test(field) && readField(field) !== undefined
+}
 
 /** Open a class to the source, in the narrowest way. */
 export function openClass(context: FixContext, reason: Reason, classes: readonly TrafficClass[]): Fix {

@@ -91,7 +91,10 @@ class Judge {
   readonly #numbers = new Map<CompiledRule, { readonly rule: number; readonly onHead: number | null }>()
   readonly #numberOf = (rule: CompiledRule): number => this.#numbers.get(rule)?.rule ?? -1
   readonly #isPrefiltered: boolean
+  /** Judgements that a body or messages will ask for again. Few: an entry for every request costs the collector too much. */
   readonly #judgements = new WeakMap<RequestFacts, Judgement>()
+  /** The judgement of the request that was asked about last: questions about one head follow at once. */
+  #last: Judgement | null = null
 
   constructor(
     compiled: readonly CompiledRule[],
@@ -127,12 +130,14 @@ class Judge {
 
   begin(facts: RequestFacts, scope: RuleScope): Judgement {
     const judgement = new Judgement(facts, scope, this.engine, this.#index)
-    this.#judgements.set(facts, judgement)
+    this.#last = judgement
+    if (facts.webSocket || announcesBody(facts)) this.#judgements.set(facts, judgement)
     return judgement
   }
 
   /** The judgement of a request whose head was judged; else it is judged now, so that the body does not repeat its hits. */
   known(facts: RequestFacts, scope: RuleScope): Judgement {
+    if (this.#last?.facts === facts) return this.#last
     const known = this.#judgements.get(facts)
     if (known !== undefined) return known
     const judgement = this.begin(facts, scope)

@@ -87,7 +87,7 @@ export type RateQuestion = {
   readonly hit: RuleHit
 }
 
-/** What a rule cost: how often it was asked, how often it fired, and characters looked at. */
+/** What a rule cost: how often it was asked (scans rule out most), how often it fired, and characters looked at. */
 export type RuleCounter = {
   readonly id: string
   readonly asked: number

@@ -57,6 +57,8 @@ export type Place = {
 export type Operator = {
   readonly id: string
   readonly find: (value: string, run: Run) => Place | null
+  /** Whether `find` would find something, for those who need no place; left out: `find` is as cheap. */
+  readonly holds?: (value: string, run: Run) => boolean
   /** What a value must contain for `find` to have a chance; null: it cannot say, ask always. */
   readonly requires: Requirement | null
   /** Characters that `find` looks at per character of the value, for the work budget. */
@@ -99,6 +101,8 @@ export type Run = {
   readonly tx: Map<string, string>
   /** Rules that a control rule has taken out. */
   readonly removedRules: Set<string>
+  /** Rules that are recorded and add nothing to scores. */
+  silentRules: ReadonlySet<string>
   /** Targets that a control rule has taken out, per rule id. */
   readonly removedTargets: Map<string, { collection: string; only: Selector | null }[]>
   /** The value that matched last, and all that matched within the rule under test; as transformed. */

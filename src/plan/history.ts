@@ -84,7 +84,8 @@ export function versionFiles(stateDir: string, number: number): string {
 
 /**
  * Makes the policy directory hold exactly the given files of another directory, each replaced as a whole; `existing` names
- * the policy files that are there now, and those that the other directory lacks are removed. All names are relative.
+ * the policy files that are there now, and those that the other directory lacks are removed. All names are relative. An
+ * imported rule set that the other policy does not use stays: it is no part of any policy until one names it.
  */
 export function replacePolicyFiles(
   policyDir: string,
@@ -102,7 +103,15 @@ export function replacePolicyFiles(
     writeFileSync(`${target}.new`, bytes)
     renameSync(`${target}.new`, target)
   }
-  for (const file of existing) if (!files.includes(file)) rmSync(join(policyDir, file), { force: true })
+  const imports = new Set(files.map(importOf))
+  for (const file of existing) {
+    if (!files.includes(file) && imports.has(importOf(file))) rmSync(join(policyDir, file), { force: true })
+  }
+}
+
+/** Name of the imported rule set that a file belongs to; empty: to none. */
+function importOf(file: string): string {
+  return /^rules\/imported\/([^/]+)\//.exec(file)?.[1] ?? ''
 }
 
 function versionDirectory(stateDir: string, number: number): string {

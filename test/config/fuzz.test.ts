@@ -104,7 +104,8 @@ test('a mutated policy never throws, and every problem has a place in the file',
         )
       }
     }),
-    { numRuns: 250 },
+    // Seeded, because the last line asks for a share of harmless mutations.
+    { numRuns: 250, seed: 20_261_121 },
   )
   t.true(accepted > 0, 'some mutations must be harmless, or nothing was mutated but garbage')
   t.log(`${accepted} of 250 mutations are valid policies`)

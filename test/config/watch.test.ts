@@ -166,3 +166,31 @@ test('a file that the policy names only after a reload is watched from then on',
   await watch.changed()
   t.pass()
 })
+
+test('an import is noticed: the first one, files within it, and one that takes its place', async t => {
+  const directory = policyDirectory(t)
+  const watch = watching(t, directory)
+  const folder = join(directory, 'rules/imported/crs')
+  const write = (where: string, text: string): void => {
+    mkdirSync(join(where, 'rules'), { recursive: true })
+    writeFileSync(join(where, 'rules/a.conf'), text)
+  }
+  const put = (text: string): void => {
+    const fresh = join(dirname(folder), '.fresh')
+    write(fresh, text)
+    rmSync(folder, { recursive: true, force: true })
+    renameSync(fresh, folder)
+  }
+  put('# one\n')
+  await watch.changed()
+  writeFileSync(join(folder, 'local-before.conf'), '# own\n')
+  await watch.changed()
+  writeFileSync(join(folder, 'rules/a.conf'), '# two\n')
+  await watch.changed()
+  put('# three\n')
+  await watch.changed()
+  writeFileSync(join(folder, 'rules/a.conf'), '# four\n')
+  await watch.changed()
+  t.is(watch.count(), 5)
+  t.deepEqual(watch.problems, [])
+})

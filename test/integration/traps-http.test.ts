@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import test from 'ava'
 import { WebSocket } from 'ws'
 import { AGENT_NAME, ask, client, GB, openTls, startWholeGate, US } from '../support/whole-gate.ts'
@@ -165,7 +165,9 @@ test('trap 39: secrets of requests reach neither log nor store', async t => {
   await gate.admin('POST', '/v1/flush')
   t.false(JSON.stringify(gate.lines.all).includes(secret))
   const state = join(gate.directory, 'state')
-  for (const name of readdirSync(state)) {
+  for (const entry of readdirSync(state, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    const name = relative(state, join(entry.parentPath, entry.name))
     const bytes = readFileSync(join(state, name))
     t.false(bytes.includes(secret), `${name} holds the secret`)
   }

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RuleInfo } from '../../ips/rule-set.ts'
+import { ruleTextAt } from '../../ips/seclang/rule-text.ts'
 import type { Snapshot } from '../../policy/snapshot.ts'
 import { formatSourceLine } from '../../policy/source-line.ts'
 import { suggest } from '../../config/spelling.ts'
@@ -27,7 +28,7 @@ export function requireRule(id: string | undefined, snapshot: Snapshot, verb: st
 
 /** Shows a rule. */
 export function showRule(rule: RuleInfo, snapshot: Snapshot, { terminal }: CommandContext): void {
-  const { id, title, severity, mode, pack, refs, exceptions, at } = rule
+  const { id, title, severity, mode, pack, tags, refs, exceptions, at } = rule
   terminal.print(
     `${terminal.tone('strong', id)}: ${title}`,
     terminal.table(
@@ -35,6 +36,7 @@ export function showRule(rule: RuleInfo, snapshot: Snapshot, { terminal }: Comma
         ['mode', mode],
         ['severity', severity],
         ['pack', pack],
+        ['tags', tags.length === 0 ? '-' : tags.join(', ')],
         ['refs', refs.length === 0 ? '-' : refs.join(', ')],
         ['stated at', formatSourceLine(at)],
       ],
@@ -54,16 +56,25 @@ export function showRule(rule: RuleInfo, snapshot: Snapshot, { terminal }: Comma
   if (text !== null) terminal.print('', text)
 }
 
+const IMPORTS = 'rules/imported/'
+
 /** The lines of the rule in its file, as written; null: the file cannot be read or has changed. */
 function ruleText({ id, at }: RuleInfo, snapshot: Snapshot): string | null {
-  const place = at.file.lastIndexOf('rules/')
+  const imported = at.file.indexOf(IMPORTS)
+  const place = imported < 0 ? at.file.lastIndexOf('rules/') : imported
   if (place < 0) return null
-  let lines: readonly string[]
+  let text: string
   try {
-    lines = readFileSync(join(snapshot.directories.policy, at.file.slice(place)), 'utf8').split('\n')
+    text = readFileSync(join(snapshot.directories.policy, at.file.slice(place)), 'utf8')
   } catch {
     return null
   }
+  if (imported >= 0) {
+    const written = ruleTextAt(text, at.line)
+    // What a rule set of others holds is shown on a terminal.
+    return written?.replaceAll(/[^\P{Cc}\t\n]/gu, '\u00b7') ?? null
+  }
+  const lines = text.split('\n')
   const first = lines[at.line - 1] ?? ''
   if (!first.includes(id)) return null
   const indent = /^ */.exec(first)?.[0].length ?? 0

@@ -77,13 +77,14 @@ function listRules(args: CommandArguments, context: CommandContext): number {
   return 0
 }
 
-function ruleJson({ id, title, severity, mode, pack, refs, exceptions, at }: RuleInfo): unknown {
+function ruleJson({ id, title, severity, mode, pack, tags, refs, exceptions, at }: RuleInfo): unknown {
   return {
     id,
     title,
     severity,
     mode,
     pack,
+    tags,
     refs,
     line: formatSourceLine(at),
     exceptions: (exceptions ?? []).map(entry => ({

@@ -4,6 +4,7 @@ import type { Inspected } from '../parts/inspected.ts'
 import type { Scanner } from '../regex/types.ts'
 import type { HelloScope, RuleCounter, RuleScope } from '../rule-set.ts'
 import type { FieldValue, Marker, Place, Rule, RulePhase, Run, Test } from '../rule.ts'
+import { Agenda } from './agenda.ts'
 import { Pass, type Cell, type Found } from './pass.ts'
 import {
   makePlan,
@@ -32,6 +33,8 @@ export type Ending = 'done' | 'stopped' | 'over-budget'
 /** Default work budget of one request: some tens of milliseconds. */
 export const MAX_WORK = 8_000_000
 
+const NO_RULES: ReadonlySet<string> = new Set()
+
 /** The state of a request that begins its way. */
 export function newRun(scope: RuleScope | HelloScope | null = null, hello: HelloFacts | null = null): Run {
   return {
@@ -40,6 +43,7 @@ export function newRun(scope: RuleScope | HelloScope | null = null, hello: Hello
     inspected: null,
     tx: new Map(),
     removedRules: new Set(),
+    silentRules: NO_RULES,
     removedTargets: new Map(),
     matched: null,
     matchedAll: [],
@@ -52,6 +56,7 @@ export class Engine {
   readonly rules: readonly Rule[]
   readonly plan: Plan
   readonly #scanner: Scanner | null
+  readonly #agendas: Partial<Record<RulePhase, Agenda>> = {}
   readonly #maxWork: number
   readonly #asked: Float64Array
   readonly #hits: Float64Array
@@ -78,15 +83,31 @@ export class Engine {
    */
   run(phase: RulePhase, pass: Pass, onFire: (firing: Firing) => boolean): Ending {
     const { rules, markers } = this.plan.phases[phase]
-    for (let at = 0; at < rules.length; at++) {
-      const plan = rules[at] as RulePlan
-      const firing = this.ask(plan.number, pass)
+    // Made at first use: rule sets that are asked rule by rule have no need of it.
+    const agenda = (this.#agendas[phase] ??= new Agenda(this.plan, this.plan.phases[phase]))
+    let at = 0
+    for (let stretch = agenda.at(at); stretch !== undefined; stretch = agenda.at(at)) {
+      const due = stretch.due(pass)
       if (pass.exhausted) return 'over-budget'
-      if (firing === null) continue
-      if (onFire(firing)) return 'stopped'
-      const { skipTo } = plan.rule
-      // A marker that stands before the rule, or nowhere, ends the phase: rules never run in circles.
-      if (skipTo !== null) at = Math.max(at, (markers.get(skipTo) ?? rules.length) - 1)
+      let next = stretch.to
+      for (let place = at; place < stretch.to; place++) {
+        const bit = place - stretch.from
+        const rest = (due[bit >> 5] as number) >>> (bit & 31)
+        if (rest === 0) {
+          place += 31 - (bit & 31)
+          continue
+        }
+        place += 31 - Math.clz32(rest & -rest)
+        const plan = rules[place] as RulePlan
+        const firing = this.ask(plan.number, pass)
+        if (pass.exhausted) return 'over-budget'
+        if (firing === null) continue
+        if (onFire(firing)) return 'stopped'
+        const { skipTo } = plan.rule
+        // A marker that stands before the rule, or nowhere, ends the phase: rules never run in circles.
+        if (skipTo !== null) next = Math.max(place + 1, markers.get(skipTo) ?? rules.length)
+      }
+      at = next
     }
     return 'done'
   }
@@ -101,6 +122,7 @@ export class Engine {
     const before = run.work
     pass.found = null
     if (run.matchedAll.length > 0) run.matchedAll = []
+    run.matched = null
     const holds = evaluate(when, rule, pass) && !pass.exhausted
     this.#asked[number] = (this.#asked[number] as number) + 1
     if (run.work !== before) this.#work[number] = (this.#work[number] as number) + run.work - before
@@ -157,9 +179,7 @@ function holdsTest(plan: TestPlan, rule: Rule, pass: Pass): boolean {
       if (!plan.exhaustive) return true
       continue
     }
-    const values = pass.values(target.collection)
-    if (values.length === 0) continue
-    if (askValues(plan, target, values, kept, pass)) {
+    if (askValues(plan, target, kept, removed === undefined, pass)) {
       holds = true
       if (!plan.exhaustive) return true
     }
@@ -206,23 +226,39 @@ function askCount(test: Test, id: string, total: number, pass: Pass): boolean {
 function askValues(
   plan: TestPlan,
   target: TargetPlan,
-  values: readonly FieldValue[],
   except: Selectors,
+  isWhole: boolean,
   pass: Pass,
 ): boolean {
-  const { test, chain, bit, exhaustive } = plan
-  const { only, collection } = target.target
-  const isShared = only === null && !test.multiMatch && !collection.volatile
-  const whole = isShared ? pass.view(target, chain) : null
-  if (whole !== null && bit >= 0 && !test.negated && !pass.anyMeets(whole, bit)) return false
+  const { test, chain, transforms, bit, exhaustive } = plan
+  const view = target.view < 0 ? null : pass.view(target.view)
+  const isPlain = !test.multiMatch
+  if (view !== null && isPlain && bit >= 0 && !test.negated && !pass.anyMeets(view, bit)) return false
+  const values = view?.selection.values ?? pass.values(target.collection)
+  if (values.length === 0) return false
+  const cells = view !== null && isPlain && !pass.isUntransformed ? pass.cellsOf(view) : null
+  const { only } = target.target
+  // What a view holds has been selected, unless a control rule took out more.
+  const isSelection = view !== null && isWhole
   let holds = false
-  for (let index = 0; index < values.length; index++) {
+  // What is read may grow while it is asked: every match adds to the matched values.
+  const count = values.length
+  for (let index = 0; index < count; index++) {
     const value = values[index] as FieldValue
-    if (!isSelected(value.name, only, except)) continue
-    if (test.multiMatch) {
+    if (!isSelection && !isSelected(value.name, only, except)) continue
+    if (!isPlain) {
       if (!askEveryStep(plan, value, pass)) continue
+    } else if (view !== null && pass.isUntransformed) {
+      const isWorthIt = bit < 0 || pass.meetsAt(view, index, bit)
+      if (
+        !(isWorthIt ? askText(test, value, value.value, pass) : holdsWithout(test, value, value.value, pass))
+      )
+        continue
+    } else if (cells === null && bit < 0 && transforms.length === 0) {
+      // State of the run changes all the time: nothing about it is worth remembering.
+      if (!askText(test, value, value.value, pass)) continue
     } else {
-      const cell = whole?.cells[index] ?? pass.through(pass.cell(value.value), chain)
+      const cell = cells?.[index] ?? pass.through(pass.cell(value.value), chain, transforms)
       if (!askCell(test, bit, value, cell, pass)) continue
     }
     if (pass.exhausted) return false
@@ -233,10 +269,14 @@ function askValues(
 }
 
 /** Asks of the value as it is and after every transform that changes it. */
-function askEveryStep({ test, chain, bit, exhaustive }: TestPlan, value: FieldValue, pass: Pass): boolean {
+function askEveryStep(
+  { test, transforms, bit, exhaustive }: TestPlan,
+  value: FieldValue,
+  pass: Pass,
+): boolean {
   let cell = pass.cell(value.value)
   let holds = askCell(test, bit, value, cell, pass)
-  for (const transform of chain) {
+  for (const transform of transforms) {
     if (holds && !exhaustive) return true
     const next = pass.transformed(cell, transform)
     if (next === cell) continue
@@ -247,15 +287,29 @@ function askEveryStep({ test, chain, bit, exhaustive }: TestPlan, value: FieldVa
 }
 
 function askCell(test: Test, bit: number, value: FieldValue, cell: Cell, pass: Pass): boolean {
+  if (bit < 0 || pass.meets(cell, bit)) return askText(test, value, cell.value, pass)
+  return holdsWithout(test, value, cell.value, pass)
+}
+
+/** What comes of a test when the text cannot hold what its operator looks for. */
+function holdsWithout(test: Test, value: FieldValue, text: string, pass: Pass): boolean {
+  if (pass.exhausted || !test.negated) return false
+  note(test, value, text, null, pass)
+  return true
+}
+
+function askText(test: Test, value: FieldValue, text: string, pass: Pass): boolean {
   if (pass.exhausted) return false
-  const { operator, negated } = test
-  let place: Place | null = null
-  if (bit < 0 || pass.meets(cell, bit)) {
-    pass.spend(1 + cell.value.length * operator.cost)
-    place = operator.find(cell.value, pass.run)
+  const { operator } = test
+  pass.spend(1 + text.length * operator.cost)
+  if (test.negated && operator.holds !== undefined) {
+    if (operator.holds(text, pass.run)) return false
+    note(test, value, text, null, pass)
+    return true
   }
-  if ((place !== null) === negated) return false
-  note(test, value, cell.value, place, pass)
+  const place = operator.find(text, pass.run)
+  if ((place !== null) === test.negated) return false
+  note(test, value, text, place, pass)
   return true
 }
 
@@ -263,7 +317,8 @@ function note(test: Test, value: FieldValue, text: string, place: Place | null, 
   const { run } = pass
   // The last match with a place in it says most: paths and methods come first in most rules.
   if (pass.found === null || (place !== null && place.length > 0)) pass.found = { value, text, place }
-  const matched = value.value === text ? value : { ...value, value: text }
+  const { field, name, secret } = value
+  const matched = value.value === text ? value : { field, name, value: text, secret }
   run.matched = matched
   run.matchedAll.push(matched)
   for (const effect of test.effects) effect(run, matched, place)

@@ -2,7 +2,7 @@
 import type { Inspected } from '../parts/inspected.ts'
 import type { Scanner } from '../regex/types.ts'
 import type { FieldValue, Place, Run } from '../rule.ts'
-import type { Plan, TargetPlan } from './plan.ts'
+import type { Plan, SelectionPlan, ViewPlan } from './plan.ts'
 
 /** A distinct text of the request, with everything that was found out about it. */
 export type Cell = {
@@ -11,14 +11,29 @@ export type Cell = {
   bits: Uint32Array | null
   /** What transforms make of it, by their numbers. */
   next: (Cell | undefined)[] | null
+  /** What chains of transforms make of it, by their numbers. */
+  ends: (Cell | undefined)[] | null
 }
 
-/** The values of a collection after a chain of transforms. */
-export type View = {
+/** Members of a collection. */
+type Selection = {
   readonly values: readonly FieldValue[]
+  /** Empty, as `distinct` is, where no rule has transforms: then values are looked at as they are. */
   readonly cells: readonly Cell[]
+  /** The same without repetitions: many values come in several places. */
+  readonly distinct: readonly Cell[]
+}
+
+/** Members of a collection after a chain of transforms. */
+export type View = {
+  readonly selection: Selection
+  readonly plan: ViewPlan
+  /** The transformed values, one for each of the selection; null: nobody has asked. */
+  cells: readonly Cell[] | null
   /** Requirements that any of the values meets; null: not scanned. */
   any: Uint32Array | null
+  /** Where there are no cells: what each of several values meets, one after the other; null: not scanned, or one value. */
+  each: Uint32Array | null
 }
 
 /** Where a rule held. */
@@ -30,9 +45,14 @@ export type Found = {
 }
 
 const EMPTY: readonly FieldValue[] = []
+const EMPTY_SELECTION: Selection = { values: EMPTY, cells: [], distinct: [] }
+const NO_CELLS: readonly Cell[] = []
+/** From here on it is worth knowing whether the same text was scanned before. */
+const LARGE = 512
+/** Scans tell the cases of these letters apart: in byte strings they are no letters. */
+const ABOVE_ASCII = /[^\0-\x7f]/
 /** Stands for no requirement at all: most values meet none. */
 const NOTHING = new Uint32Array(0)
-const isZero = (word: number): boolean => word === 0
 
 /** The memory of one pass. Not for use by two requests. */
 export class Pass {
@@ -41,18 +61,24 @@ export class Pass {
   exhausted = false
   /** The best place that the rule under test held at. */
   found: Found | null = null
+  /** Whether values are looked at as they are: no rule has transforms. */
+  readonly isUntransformed: boolean
   #inspected: Inspected
   readonly #plan: Plan
   readonly #scanner: Scanner | null
   readonly #maxWork: number
   readonly #scratch: Uint32Array
   readonly #collections: (readonly FieldValue[] | undefined)[] = []
+  readonly #selections: (Selection | undefined)[] = []
   readonly #views: (View | undefined)[] = []
   readonly #cells = new Map<string, Cell>()
+  /** Large texts of which is known what they meet. */
+  readonly #scanned: { readonly text: string; readonly any: Uint32Array }[] = []
 
   /** @param scanner null: nothing is known before an operator is asked */
   constructor(plan: Plan, scanner: Scanner | null, maxWork: number, inspected: Inspected, run: Run) {
     this.#plan = plan
+    this.isUntransformed = plan.transforms.length === 0
     this.#scanner = scanner
     this.#maxWork = maxWork
     this.#scratch = new Uint32Array(((scanner?.size ?? 0) + 31) >> 5)
@@ -72,7 +98,13 @@ export class Pass {
     for (const [number, collection] of this.#plan.collections.entries()) {
       if (collection.phase === 'body' || collection.phase === 'message') this.#collections[number] = undefined
     }
-    this.#views.length = 0
+    const { selections, views } = this.#plan
+    for (let number = 0; number < this.#selections.length; number++) {
+      if (selections[number]?.grows === true) this.#selections[number] = undefined
+    }
+    for (let number = 0; number < this.#views.length; number++) {
+      if (selections[views[number]?.selection ?? -1]?.grows === true) this.#views[number] = undefined
+    }
   }
 
   /** The values of a collection. */
@@ -82,44 +114,120 @@ export class Pass {
     const collection = this.#plan.collections[number]
     if (collection === undefined) return EMPTY
     const values = collection.read(this.#inspected, this.run)
-    // A copy, because what is read grows while it is asked: every match adds to the matched values.
-    if (collection.volatile) return [...values]
-    this.#collections[number] = values
+    if (!collection.volatile) this.#collections[number] = values
     return values
   }
 
-  /** The transformed values of a target's collection, which must not be volatile. */
-  view(target: TargetPlan, chain: readonly number[]): View {
-    const known = this.#views[target.view]
+  #selection(number: number): Selection {
+    const known = this.#selections[number]
     if (known !== undefined) return known
-    const values = this.values(target.collection)
-    const cells = values.map(({ value }) => this.through(this.cell(value), chain))
-    const view: View = { values, cells, any: null }
-    this.#views[target.view] = view
+    const plan = this.#plan.selections[number]
+    const all = plan === undefined ? EMPTY : this.values(plan.collection)
+    const values = plan === undefined ? all : selected(all, plan)
+    const selection = values.length === 0 ? EMPTY_SELECTION : this.#selectionOf(values)
+    this.#selections[number] = selection
+    return selection
+  }
+
+  #selectionOf(values: readonly FieldValue[]): Selection {
+    if (this.isUntransformed) return { values, cells: NO_CELLS, distinct: NO_CELLS }
+    const cells = values.map(({ value }) => this.cell(value))
+    return { values, cells, distinct: cells.length < 2 ? cells : [...new Set(cells)] }
+  }
+
+  /** A view by its number. */
+  view(number: number): View {
+    const known = this.#views[number]
+    if (known !== undefined) return known
+    const plan = this.#plan.views[number] as ViewPlan
+    const view: View = {
+      selection: this.#selection(plan.selection),
+      plan,
+      cells: null,
+      any: null,
+      each: null,
+    }
+    this.#views[number] = view
     return view
+  }
+
+  /** The transformed values of a view, one for each value of its selection. */
+  cellsOf(view: View): readonly Cell[] {
+    const { chain, transforms } = view.plan
+    return (view.cells ??= view.selection.cells.map(cell => this.through(cell, chain, transforms)))
   }
 
   /** Whether a value of the view meets a requirement. */
   anyMeets(view: View, bit: number): boolean {
     const any = this.anyBits(view)
-    return any === null || ((any[bit >> 5] as number) & (1 << (bit & 31))) !== 0
+    return any === null || ((any[bit >> 5] ?? 0) & (1 << (bit & 31))) !== 0
   }
 
-  /** Requirements that any value of the view meets; null: nobody knows, there is no scanner. */
+  /** Requirements that any value of the view meets, missing words are zero; null: nobody knows, there is no scanner. */
   anyBits(view: View): Uint32Array | null {
-    if (this.#scanner === null) return null
-    let { any } = view
-    if (any === null) {
-      any = new Uint32Array((this.#scanner.size + 31) >> 5)
-      for (const cell of view.cells) {
-        const bits = this.#bits(cell, this.#scanner)
-        if (bits === NOTHING) continue
-        for (let word = 0; word < any.length; word++)
-          any[word] = (any[word] as number) | (bits[word] as number)
-      }
-      view.any = any
+    const scanner = this.#scanner
+    if (scanner === null) return null
+    if (view.any !== null) return view.any
+    if (this.isUntransformed) {
+      view.any = this.#scanView(view, scanner)
+      return view.any
     }
+    const { chain, transforms } = view.plan
+    let any: Uint32Array = NOTHING
+    let isOwn = false
+    for (const raw of view.selection.distinct) {
+      const bits = this.#bits(this.through(raw, chain, transforms), scanner)
+      if (bits === NOTHING) continue
+      if (any === NOTHING) {
+        any = bits
+        continue
+      }
+      if (!isOwn) {
+        any = any.slice()
+        isOwn = true
+      }
+      for (let word = 0; word < any.length; word++) any[word] = (any[word] as number) | (bits[word] as number)
+    }
+    view.any = any
     return any
+  }
+
+  /** Scans the values of a view without cells. */
+  #scanView(view: View, scanner: Scanner): Uint32Array {
+    const { values } = view.selection
+    const [only] = values
+    if (only === undefined) return NOTHING
+    if (values.length === 1) return this.#scanOnly(only.value, scanner)
+    let characters = 0
+    for (let at = 0; at < values.length; at++) characters += values[at]?.value.length ?? 0
+    this.spend(characters)
+    const any = new Uint32Array(this.#scratch.length)
+    view.each = new Uint32Array(values.length * any.length)
+    scanner.scanEach(values, view.each, any)
+    return any
+  }
+
+  /** A body as sent and as decoded is most often one text, and scans do not see its case. */
+  #scanOnly(value: string, scanner: Scanner): Uint32Array {
+    if (value.length < LARGE) {
+      this.spend(value.length)
+      return scanner.scan(value)
+    }
+    const folded = value.toLowerCase()
+    for (const { text, any } of this.#scanned) if (text === folded && !ABOVE_ASCII.test(text)) return any
+    this.spend(value.length)
+    const any = scanner.scan(value)
+    this.#scanned.push({ text: folded, any })
+    return any
+  }
+
+  /** Whether a value of a view without cells meets a requirement. */
+  meetsAt(view: View, index: number, bit: number): boolean {
+    const any = this.anyBits(view)
+    if (any === null) return true
+    const bits = view.each ?? any
+    const from = view.each === null ? 0 : index * any.length
+    return ((bits[from + (bit >> 5)] ?? 0) & (1 << (bit & 31))) !== 0
   }
 
   /** Whether a text meets a requirement. */
@@ -132,7 +240,9 @@ export class Pass {
     if (cell.bits === null) {
       this.spend(cell.value.length)
       const bits = scanner.scan(cell.value, this.#scratch)
-      cell.bits = bits.every(isZero) ? NOTHING : bits.slice()
+      let isNothing = true
+      for (let word = 0; word < bits.length && isNothing; word++) isNothing = bits[word] === 0
+      cell.bits = isNothing ? NOTHING : bits.slice()
     }
     return cell.bits
   }
@@ -141,16 +251,21 @@ export class Pass {
   cell(value: string): Cell {
     let cell = this.#cells.get(value)
     if (cell === undefined) {
-      cell = { value, bits: null, next: null }
+      cell = { value, bits: null, next: null, ends: null }
       this.#cells.set(value, cell)
     }
     return cell
   }
 
-  /** What a chain of transforms makes of a text. */
-  through(cell: Cell, chain: readonly number[]): Cell {
+  /** What a chain of transforms, which has a number, makes of a text. */
+  through(cell: Cell, chain: number, transforms: readonly number[]): Cell {
+    if (transforms.length === 0) return cell
+    const ends = (cell.ends ??= [])
+    const known = ends[chain]
+    if (known !== undefined) return known
     let last = cell
-    for (const transform of chain) last = this.transformed(last, transform)
+    for (const transform of transforms) last = this.transformed(last, transform)
+    ends[chain] = last
     return last
   }
 
@@ -172,4 +287,14 @@ export class Pass {
     this.run.work += characters
     if (this.run.work > this.#maxWork) this.exhausted = true
   }
+}
+
+function selected(
+  values: readonly FieldValue[],
+  { only, except }: Pick<SelectionPlan, 'only' | 'except'>,
+): readonly FieldValue[] {
+  if (only === null && except.length === 0) return values
+  return values.filter(
+    ({ name }) => (only === null || only(name)) && !except.some(selector => selector(name)),
+  )
 }

@@ -6,18 +6,37 @@ import type {
   Marker,
   Rule,
   RulePhase,
+  Selector,
   Target,
   Test,
   Transform,
 } from '../rule.ts'
 import type { Requirement } from '../regex/requirement.ts'
 
+/** Members of a collection that tests look at. */
+export type SelectionPlan = {
+  readonly collection: number
+  readonly only: Selector | null
+  readonly except: readonly Selector[]
+  /** Whether it can change when a later phase begins. */
+  readonly grows: boolean
+}
+
+/** A selection after a chain of transforms; chains are numbered. */
+export type ViewPlan = {
+  readonly selection: number
+  readonly chain: number
+  readonly transforms: readonly number[]
+}
+
 /** A target of a test. */
 export type TargetPlan = {
   readonly target: Target
   readonly collection: number
-  /** Number of the pair of collection and transforms. */
+  /** Number of its view after all transforms; -1: nothing about it may be remembered. */
   readonly view: number
+  /** Numbers of all views that the test asks: after every transform when it asks of every step. */
+  readonly views: readonly number[]
 }
 
 /** A test with everything about it resolved to numbers. */
@@ -25,7 +44,9 @@ export type TestPlan = {
   readonly test: Test
   readonly targets: readonly TargetPlan[]
   /** Numbers of its transforms, in order. */
-  readonly chain: readonly number[]
+  readonly transforms: readonly number[]
+  /** Number of the whole list of them. */
+  readonly chain: number
   /** Number of its requirement in the scanner; -1: it has none. */
   readonly bit: number
   /** Whether every matching value counts, not only the first. */
@@ -53,7 +74,8 @@ export type Plan = {
   readonly collections: readonly Collection[]
   readonly transforms: readonly Transform[]
   readonly requirements: readonly Requirement[]
-  readonly views: number
+  readonly selections: readonly SelectionPlan[]
+  readonly views: readonly ViewPlan[]
 }
 
 /** Compiles steps; collections and transforms with equal ids are taken for the same. */
@@ -76,15 +98,20 @@ export function makePlan(steps: readonly (Rule | Marker)[]): Plan {
     rules.push(plan)
     phases[step.phase].rules.push(plan)
   }
-  const { collections, transforms, requirements, views } = planner
-  return { rules, phases, collections, transforms, requirements, views: views.size }
+  const { collections, transforms, requirements, selections, views } = planner
+  return { rules, phases, collections, transforms, requirements, selections, views }
 }
 
 class Planner {
   readonly collections: Collection[] = []
   readonly transforms: Transform[] = []
   readonly requirements: Requirement[] = []
-  readonly views = new Map<string, number>()
+  readonly selections: SelectionPlan[] = []
+  readonly views: ViewPlan[] = []
+  readonly #selectors = new Map<Selector, number>()
+  readonly #selectionNumbers = new Map<string, number>()
+  readonly #chainNumbers = new Map<string, number>()
+  readonly #viewNumbers = new Map<string, number>()
   readonly #collectionNumbers = new Map<string, number>()
   readonly #transformNumbers = new Map<string, number>()
   readonly #requirementNumbers = new Map<Requirement, number>()
@@ -107,26 +134,54 @@ class Planner {
   }
 
   #test(test: Test, exhaustive: boolean): TestPlan {
-    const chain = test.transforms.map(transform =>
+    const transforms = test.transforms.map(transform =>
       numbered(this.#transformNumbers, transform.id, this.transforms, transform),
     )
     const { requires } = test.operator
-    const targets = test.targets.map(target => {
-      const { collection } = target
-      const number = numbered(this.#collectionNumbers, collection.id, this.collections, collection)
-      const key = `${number} ${chain.join(' ')}`
-      const view = this.views.get(key) ?? this.views.size
-      this.views.set(key, view)
-      return { target, collection: number, view }
-    })
+    const targets = test.targets.map(target => this.#target(target, transforms, test.multiMatch))
     return {
       test,
       targets,
-      chain,
+      transforms,
+      chain: this.#chain(transforms),
       bit: requires === null ? -1 : numbered(this.#requirementNumbers, requires, this.requirements, requires),
       exhaustive: exhaustive || test.effects.length > 0,
     }
   }
+
+  #target(target: Target, transforms: readonly number[], everyStep: boolean): TargetPlan {
+    const { collection } = target
+    const number = numbered(this.#collectionNumbers, collection.id, this.collections, collection)
+    if (collection.volatile || target.count) return { target, collection: number, view: -1, views: [] }
+    const selection = this.#selection(number, target)
+    const view = this.#view(selection, transforms)
+    const steps = everyStep ? transforms.map((_, index) => transforms.slice(0, index)) : []
+    const views = [...steps.map(chain => this.#view(selection, chain)), view]
+    return { target, collection: number, view, views }
+  }
+
+  #selection(collection: number, { only, except, collection: { phase } }: Target): number {
+    const selectors = [...(only === null ? [] : [only]), ...except]
+    const ids = selectors.map(selector => numberOf(this.#selectors, selector))
+    const key = `${collection} ${only === null ? '' : 'only'} ${ids.join(' ')}`
+    const grows = phase === 'body' || phase === 'message'
+    return numbered(this.#selectionNumbers, key, this.selections, { collection, only, except, grows })
+  }
+
+  #view(selection: number, transforms: readonly number[]): number {
+    const chain = this.#chain(transforms)
+    return numbered(this.#viewNumbers, `${selection} ${chain}`, this.views, { selection, chain, transforms })
+  }
+
+  #chain(transforms: readonly number[]): number {
+    return numberOf(this.#chainNumbers, transforms.join(' '))
+  }
+}
+
+function numberOf<Key>(numbers: Map<Key, number>, key: Key): number {
+  const known = numbers.get(key) ?? numbers.size
+  numbers.set(key, known)
+  return known
 }
 
 function numbered<Key, Item>(numbers: Map<Key, number>, key: Key, items: Item[], item: Item): number {

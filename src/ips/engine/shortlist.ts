@@ -1,13 +1,11 @@
 // Picks, of a list of rules, those that can hold: by what scans of the request's values found, without asking each rule.
+import { gateOf } from './gate.ts'
 import type { Pass } from './pass.ts'
-import type { ExpressionPlan, Plan, TargetPlan, TestPlan } from './plan.ts'
-
-type Gate = readonly { readonly target: TargetPlan; readonly test: TestPlan }[]
+import type { Plan } from './plan.ts'
 
 /** A view that rules wait for, and which of them wait for which requirement. */
 type Watched = {
-  readonly target: TargetPlan
-  readonly chain: readonly number[]
+  readonly view: number
   readonly mask: Uint32Array
   readonly byBit: Map<number, number[]>
 }
@@ -32,16 +30,16 @@ export class Shortlist {
         open.push(place)
         continue
       }
-      for (const { target, test } of gate) {
-        let entry = watched.get(target.view)
+      for (const { view, bit } of gate) {
+        let entry = watched.get(view)
         if (entry === undefined) {
-          entry = { target, chain: test.chain, mask: new Uint32Array(words), byBit: new Map() }
-          watched.set(target.view, entry)
+          entry = { view, mask: new Uint32Array(words), byBit: new Map() }
+          watched.set(view, entry)
         }
         const { mask, byBit } = entry
-        mask[test.bit >> 5] = (mask[test.bit >> 5] as number) | (1 << (test.bit & 31))
-        const places = byBit.get(test.bit)
-        if (places === undefined) byBit.set(test.bit, [place])
+        mask[bit >> 5] = (mask[bit >> 5] as number) | (1 << (bit & 31))
+        const places = byBit.get(bit)
+        if (places === undefined) byBit.set(bit, [place])
         else places.push(place)
       }
     }
@@ -54,9 +52,11 @@ export class Shortlist {
   select(pass: Pass): readonly number[] {
     const places = [...this.#open]
     const round = ++this.#round
-    for (const { target, chain, mask, byBit } of this.#watched) {
-      if (pass.values(target.collection).length === 0) continue
-      const any = pass.anyBits(pass.view(target, chain))
+    for (const { view, mask, byBit } of this.#watched) {
+      const known = pass.view(view)
+      if (known.selection.values.length === 0) continue
+      const any = pass.anyBits(known)
+      if (any !== null && any.length === 0) continue
       for (let word = 0; word < mask.length; word++) {
         let met = any === null ? (mask[word] as number) : (any[word] as number) & (mask[word] as number)
         while (met !== 0) {
@@ -71,35 +71,5 @@ export class Shortlist {
       }
     }
     return places
-  }
-}
-
-/** Tests of which one must have its requirement met; null: it may hold without. */
-function gateOf(expression: ExpressionPlan): Gate | null {
-  switch (expression.kind) {
-    case 'test': {
-      const { test } = expression
-      const { negated, multiMatch } = test.test
-      const isPlain = test.targets.every(
-        ({ target }) => !target.count && target.only === null && !target.collection.volatile,
-      )
-      if (negated || multiMatch || test.bit < 0 || !isPlain) return null
-      return test.targets.map(target => ({ target, test }))
-    }
-    case 'all': {
-      let best: Gate | null = null
-      for (const part of expression.parts) {
-        const gate = gateOf(part)
-        if (gate !== null && (best === null || gate.length < best.length)) best = gate
-      }
-      return best
-    }
-    case 'any': {
-      const gates = expression.parts.map(gateOf)
-      return gates.some(gate => gate === null) ? null : gates.flatMap(gate => gate ?? [])
-    }
-    case 'not':
-    case 'always':
-      return null
   }
 }

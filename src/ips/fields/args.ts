@@ -1,10 +1,11 @@
 // Fields of arguments: query, form, JSON and multipart values under one roof; and of cookies.
 import type { Inspected, Part } from '../parts/inspected.ts'
+import { withoutIndexes } from '../parts/json.ts'
 import { isSecretName } from '../redact.ts'
 import type { FieldValue } from '../rule.ts'
 import { membersNamed, remembered } from './memo.ts'
 import type { FieldSpec, FieldTable, NamedFamily } from './spec.ts'
-import { decoded, decodedValues, plainValue } from './value.ts'
+import { addDecoded, decoded, decodedValues, plainValue } from './value.ts'
 
 /** Fields of arguments and cookies. */
 export const ARGUMENT_FIELDS: FieldTable = {
@@ -18,7 +19,7 @@ export const ARGUMENT_FIELDS: FieldTable = {
   'args.names': {
     phase: 'body',
     source: 'query-or-body',
-    read: inspected => namesOf('args.names', argumentParts(inspected)),
+    read: allNames,
   },
   'args.base64': { phase: 'body', source: 'query-or-body', read: allBase64 },
   cookies: { phase: 'head', source: { header: 'cookie' }, read: inspected => allCookies(inspected, false) },
@@ -31,7 +32,11 @@ export const ARGUMENT_FIELDS: FieldTable = {
   'cookies.names': {
     phase: 'head',
     source: { header: 'cookie' },
-    read: ({ cookies }) => namesOf('cookies.names', cookies),
+    read: ({ cookies }) =>
+      namesOf(
+        'cookies.names',
+        cookies.map(({ name }) => name),
+      ),
   },
 }
 
@@ -59,7 +64,7 @@ export const ARGUMENT_FAMILIES: readonly NamedFamily[] = [
           raw ? 'cookies.raw' : 'cookies',
           name,
           () => allCookies(inspected, raw),
-          value => [value.name],
+          name => [name],
         ),
     }),
   },
@@ -70,13 +75,18 @@ function argument(name: string, raw: boolean): FieldSpec {
     phase: 'body',
     source: 'query-or-body',
     raw,
-    read: inspected =>
-      membersNamed(inspected, raw ? 'args.raw' : 'args', name, () => allArgs(inspected, raw), argumentNames),
+    read: inspected => {
+      // The decoded family is read for some rule anyway, and has the same names.
+      const values = membersNamed(inspected, 'args', name, () => allArgs(inspected, false), argumentNames)
+      return raw && values.length > 0
+        ? membersNamed(inspected, 'args.raw', name, () => allArgs(inspected, true), argumentNames)
+        : values
+    },
   }
 }
 
 /** A leaf of JSON is known by its path of keys and by its own key. */
-function argumentNames({ name }: FieldValue): readonly string[] {
+function argumentNames(name: string): readonly string[] {
   const dot = name.lastIndexOf('.')
   return dot < 0 ? [name] : [name, name.slice(dot + 1)]
 }
@@ -85,49 +95,56 @@ function allArgs(inspected: Inspected, raw: boolean): readonly FieldValue[] {
   return remembered(inspected, raw ? 'args.raw' : 'args', () => {
     // Lists of records repeat a few names hundreds of times.
     const names = new Map<string, ArgumentName>()
-    return argumentParts(inspected).flatMap(part => {
-      let known = names.get(part.name)
+    const values: FieldValue[] = []
+    const { query, body } = inspected
+    const add = (sentName: string, sentValue: string): void => {
+      let known = names.get(sentName)
       if (known === undefined) {
-        const read = argumentName(part.name)
+        const read = argumentName(sentName)
         known = { name: read, field: read === '' ? 'args' : `args.${read}`, isSecret: isSecretName(read) }
-        names.set(part.name, known)
+        names.set(sentName, known)
       }
       const { name, field } = known
       // An argument without `=` is a name to some servers and a value to others.
-      const sent = part.value === '' ? part.name : part.value
-      const secret = name !== '' && part.value !== '' && known.isSecret
-      return raw ? plainValue(`${field}.raw`, sent, name, secret) : decodedValues(field, name, sent, secret)
-    })
+      const sent = sentValue === '' ? sentName : sentValue
+      const secret = name !== '' && sentValue !== '' && known.isSecret
+      if (raw) values.push(plainValue(`${field}.raw`, sent, name, secret))
+      else addDecoded(values, field, name, sent, secret)
+    }
+    for (const { name, value } of query) add(name, value)
+    if (body === null) return values
+    const isJson = body.kind === 'json'
+    for (const part of body.args) add(isJson ? nameInJson(part) : part.name, part.value)
+    return values
   })
 }
 
 type ArgumentName = { readonly name: string; readonly field: string; readonly isSecret: boolean }
 
-function argumentParts({ query, body }: Inspected): readonly Part[] {
-  if (body === null) return query
-  const args = body.kind === 'json' ? body.args.map(withoutIndexes) : body.args
-  return query.length === 0 ? args : [...query, ...args]
-}
-
 /** Numbers of list entries say nothing that a rule or an exception could name. */
-function withoutIndexes(part: Part): Part {
-  if (!INDEX.test(part.name)) return part
-  const name = part.name.replaceAll(INDEXES, '')
-  return { name: name.startsWith('.') ? name.slice(1) : name, value: part.value }
+function nameInJson({ name, keys }: Part): string {
+  return keys ?? withoutIndexes(name)
 }
 
-const INDEX = /(?:^|\.)\d/
-const INDEXES = /(?:^|\.)\d+(?=\.|$)/g
+function allNames({ query, body }: Inspected): readonly FieldValue[] {
+  const names = new Set<string>()
+  for (const { name } of query) names.add(name)
+  const isJson = body?.kind === 'json'
+  for (const part of body?.args ?? []) names.add(isJson ? nameInJson(part) : part.name)
+  return namesOf('args.names', names)
+}
 
 /** A name as lenient servers take it: decoded, in small letters, without blanks around it, and up to a NUL. */
-function argumentName(sent: string): string {
+export function argumentName(sent: string): string {
   const name = decoded(sent)
   const end = name.indexOf('\0')
   return (end < 0 ? name : name.slice(0, end)).trim()
 }
 
-function namesOf(field: string, parts: readonly Part[]): readonly FieldValue[] {
-  return parts.filter(({ name }) => name !== '').flatMap(({ name }) => decodedValues(field, '', name, false))
+function namesOf(field: string, names: Iterable<string>): readonly FieldValue[] {
+  const values: FieldValue[] = []
+  for (const name of names) if (name !== '') addDecoded(values, field, '', name, false)
+  return values
 }
 
 const BASE64 = ['base64']

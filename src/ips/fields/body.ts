@@ -63,7 +63,7 @@ export const XML_FAMILY: NamedFamily = {
         'xml.texts',
         name,
         () => allXmlTexts(inspected),
-        value => [value.name],
+        own => [own],
       ),
   }),
 }

@@ -8,13 +8,11 @@ type Memo = {
   readonly members: Map<string, ReadonlyMap<string, readonly FieldValue[]>>
 }
 
-const memos = new WeakMap<Inspected, Memo>()
-
 function memoOf(inspected: Inspected): Memo {
-  let memo = memos.get(inspected)
-  if (memo === undefined) {
+  let memo = inspected.memo as Memo | null
+  if (memo === null) {
     memo = { families: new Map(), members: new Map() }
-    memos.set(inspected, memo)
+    inspected.memo = memo
   }
   return memo
 }
@@ -36,28 +34,42 @@ export function remembered(
 
 /**
  * The members of a family that have a name.
- * @param namesOf the names by which a value can be asked for
+ * @param keysOf the names by which a value of some name can be asked for
  */
 export function membersNamed(
   inspected: Inspected,
   family: string,
   name: string,
   read: () => readonly FieldValue[],
-  namesOf: (value: FieldValue) => readonly string[],
+  keysOf: (name: string) => readonly string[],
 ): readonly FieldValue[] {
   const { members } = memoOf(inspected)
-  let byName = members.get(family)
-  if (byName === undefined) {
-    const groups = new Map<string, FieldValue[]>()
-    for (const value of remembered(inspected, family, read)) {
-      for (const key of namesOf(value)) {
-        const group = groups.get(key)
-        if (group === undefined) groups.set(key, [value])
-        else group.push(value)
-      }
-    }
-    byName = groups
-    members.set(family, byName)
+  let byKey = members.get(family)
+  if (byKey === undefined) {
+    byKey = grouped(remembered(inspected, family, read), keysOf)
+    members.set(family, byKey)
   }
-  return byName.get(name) ?? NONE
+  return byKey.get(name) ?? NONE
+}
+
+/** Groups of values by each of their keys; keys are worked out once per name. */
+function grouped(
+  values: readonly FieldValue[],
+  keysOf: (name: string) => readonly string[],
+): ReadonlyMap<string, readonly FieldValue[]> {
+  const byKey = new Map<string, FieldValue[]>()
+  const byName = new Map<string, readonly FieldValue[][]>()
+  for (const value of values) {
+    let groups = byName.get(value.name)
+    if (groups === undefined) {
+      groups = keysOf(value.name).map(key => {
+        const group = byKey.get(key) ?? []
+        byKey.set(key, group)
+        return group
+      })
+      byName.set(value.name, groups)
+    }
+    for (const group of groups) group.push(value)
+  }
+  return byKey
 }

@@ -19,13 +19,25 @@ export function decodedValues(
   first: readonly string[] = NO_STEPS,
   kind: ValueKind = 'value',
 ): readonly FieldValue[] {
+  const values: FieldValue[] = []
+  addDecoded(values, field, name, sent, secret, first, kind)
+  return values
+}
+
+/** The same, added to a list: large bodies have thousands of values. */
+export function addDecoded(
+  values: FieldValue[],
+  field: string,
+  name: string,
+  sent: string,
+  secret: boolean,
+  first: readonly string[] = NO_STEPS,
+  kind: ValueKind = 'value',
+): void {
   const { text, views, steps } = decodeValue(sent, kind)
-  const value = fieldValue(field, name, text, secret, first, steps)
-  if (views.length === 0) return [value]
-  return [
-    value,
-    ...views.map(view => fieldValue(field, name, view.text, secret, first, [...steps, view.step])),
-  ]
+  values.push(fieldValue(field, name, text, secret, first, steps))
+  for (const view of views)
+    values.push(fieldValue(field, name, view.text, secret, first, [...steps, view.step]))
 }
 
 /** The decoded text of a value, without other views. */
@@ -40,6 +52,8 @@ export function decodedValue(
   return fieldValue(field, name, text, secret, NO_STEPS, steps)
 }
 
+const unchanged = (): readonly string[] => NO_STEPS
+
 function fieldValue(
   field: string,
   name: string,
@@ -48,6 +62,7 @@ function fieldValue(
   first: readonly string[],
   then: readonly string[],
 ): FieldValue {
+  if (first.length === 0 && then.length === 0) return { field, name, value, secret, steps: unchanged }
   const steps = first.length === 0 ? then : [...first, ...then]
   return { field, name, value, secret, steps: () => steps }
 }

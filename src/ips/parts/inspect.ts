@@ -62,6 +62,7 @@ class InspectedRequest implements Inspected {
   readonly facts: RequestFacts
   readonly body: BodyParts | null
   readonly message: MessageFacts | null
+  memo: object | null = null
   readonly #limits: InspectionLimits
   readonly #head: Inspected | null
   #query: readonly Part[] | undefined

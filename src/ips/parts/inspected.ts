@@ -5,7 +5,12 @@ import type { RequestFacts } from '../../policy/facts.ts'
  * A named text as sent: percent-decoded once where the format says so, case kept, one character per byte. A parameter of a form
  * without `=` has a name and an empty value; what was too much to split is one value without a name.
  */
-export type Part = { readonly name: string; readonly value: string }
+export type Part = {
+  readonly name: string
+  readonly value: string
+  /** Of a leaf of JSON: its keys without places in lists and other numbers; equal ones are one string. */
+  readonly keys?: string
+}
 
 /** What kind of body it is, by its content type or, without one that helps, by its beginning. */
 export type BodyKind = 'none' | 'form' | 'multipart' | 'json' | 'xml' | 'text' | 'binary'
@@ -111,6 +116,11 @@ export type Inspected = {
   /** Null: not read (yet). */
   readonly body: BodyParts | null
   readonly message: MessageFacts | null
+  /**
+   * What the field layer remembers of it. A place on the object itself: a weak map with an entry for every request costs the
+   * garbage collector more than the requests.
+   */
+  memo: object | null
 }
 
 /** Undoes a content coding within a limit and never throws; injected, because the pure core may not use zlib. */

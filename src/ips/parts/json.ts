@@ -12,7 +12,17 @@ export type JsonParts = {
 
 type Limits = Pick<InspectionLimits, 'jsonDepth' | 'jsonLeaves' | 'jsonPathBytes'>
 
+/** A way of keys from the top. Lists of records go the same ways again and again. */
+type Way = {
+  /** The keys, joined by dots; null: the top. */
+  readonly keys: string | null
+  /** The same without numbers, which say nothing that a rule could name. */
+  readonly named: string
+  on: Map<string, Way> | null
+}
+
 type Frame = {
+  readonly way: Way
   readonly isArray: boolean
   /** Path of what is inside, with a dot at its end; empty at the top. */
   readonly prefix: string
@@ -44,6 +54,28 @@ export function readJson(text: string, complete: boolean, limits: Limits): JsonP
   return { parts: reader.parts, problems: reader.problems }
 }
 
+// Numbers between dots.
+const INDEX = /(?:^|\.)\d/
+const INDEXES = /(?:^|\.)\d+(?=\.|$)/g
+
+/** The name of a value without places in lists and other numbers. */
+export function withoutIndexes(name: string): string {
+  if (!INDEX.test(name)) return name
+  const named = name.replaceAll(INDEXES, '')
+  return named.startsWith('.') ? named.slice(1) : named
+}
+
+function wayOn(from: Way, key: string): Way {
+  let way = from.on?.get(key)
+  if (way === undefined) {
+    const keys = from.keys === null ? key : `${from.keys}.${key}`
+    way = { keys, named: withoutIndexes(keys), on: null }
+    from.on ??= new Map()
+    from.on.set(key, way)
+  }
+  return way
+}
+
 const NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/
 const MARK = '\xef\xbb\xbf'
 
@@ -60,6 +92,7 @@ class JsonReader {
   readonly #limits: Limits
   readonly #stack: Frame[] = []
   #top: Frame | null = null
+  readonly #start: Way = { keys: null, named: '', on: null }
 
   constructor(text: string, limits: Limits) {
     this.#text = text
@@ -119,15 +152,18 @@ class JsonReader {
     if (this.expected !== 'value' && this.expected !== 'value-or-end') this.#broken()
     const top = this.#top
     let prefix = ''
+    let way = this.#start
     if (top !== null) {
+      way = this.#nextWay(top)
       const name = this.#nextName(top)
       if (name.length > this.#limits.jsonPathBytes) {
         this.parts.push({ name: name.slice(top.prefix.length), value: '' })
         prefix = top.prefix
+        way = top.way
       } else prefix = `${name}.`
       if (!top.isArray) top.key = null
     }
-    const frame = { isArray, prefix, key: null, index: 0, first: null, seen: null, filled: false }
+    const frame = { way, isArray, prefix, key: null, index: 0, first: null, seen: null, filled: false }
     this.#stack.push(frame)
     this.#top = frame
     this.expected = isArray ? 'value-or-end' : 'key-or-end'
@@ -144,7 +180,8 @@ class JsonReader {
     this.#keyWithoutValue(top)
     this.#stack.pop()
     this.#top = this.#stack.at(-1) ?? null
-    if (!top.filled && top.prefix !== '') this.parts.push({ name: top.prefix.slice(0, -1), value: '' })
+    if (!top.filled && top.prefix !== '')
+      this.parts.push({ name: top.prefix.slice(0, -1), value: '', keys: top.way.named })
     this.expected = this.#top === null ? 'nothing' : 'comma-or-end'
   }
 
@@ -160,7 +197,7 @@ class JsonReader {
   /** Lenient readers take `{a, b}` for names. */
   #keyWithoutValue(top: Frame): void {
     if (top.key === null) return
-    this.parts.push({ name: top.prefix + top.key, value: '' })
+    this.parts.push({ name: top.prefix + top.key, value: '', keys: this.#nextWay(top).named })
     top.key = null
   }
 
@@ -177,7 +214,8 @@ class JsonReader {
     if (this.expected !== 'value' && this.expected !== 'value-or-end') this.#broken()
     if (!quoted && token !== 'true' && token !== 'false' && token !== 'null' && !NUMBER.test(token))
       this.#broken()
-    this.parts.push({ name: top === null ? '' : this.#nextName(top), value: token })
+    const keys = top === null ? '' : this.#nextWay(top).named
+    this.parts.push({ name: top === null ? '' : this.#nextName(top), value: token, keys })
     if (top !== null) top.key = null
     this.expected = top === null ? 'nothing' : 'comma-or-end'
   }
@@ -192,6 +230,10 @@ class JsonReader {
       if (top.seen.has(key)) this.problems.add('json-duplicate')
       else top.seen.add(key)
     }
+  }
+
+  #nextWay({ way, key, isArray }: Frame): Way {
+    return isArray ? way : wayOn(way, key ?? '')
   }
 
   /** Name of the value that comes next inside of a container. */

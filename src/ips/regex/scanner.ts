@@ -205,7 +205,26 @@ class WordScanner implements Scanner {
 
   scan(text: string, into: Uint32Array = new Uint32Array((this.size + 31) >> 5)): Uint32Array {
     into.fill(0)
+    this.#add(text, into, 0)
+    return into
+  }
+
+  scanEach(texts: readonly { readonly value: string }[], each: Uint32Array, any: Uint32Array): void {
+    const words = any.length
+    let from = 0
+    for (let index = 0; index < texts.length; index++) {
+      if (this.#add(texts[index]?.value ?? '', each, from)) {
+        for (let word = 0; word < words; word++)
+          any[word] = (any[word] as number) | (each[from + word] as number)
+      }
+      from += words
+    }
+  }
+
+  /** @returns whether anything is met */
+  #add(text: string, into: Uint32Array, from: number): boolean {
     const pass = this.#nextPass()
+    let isMet = false
     const table = this.#table
     const shift = this.#shift
     const { low } = this.#alphabet
@@ -217,18 +236,20 @@ class WordScanner implements Scanner {
     for (let i = 0; i < text.length; i++) {
       const unit = text.charCodeAt(i)
       const charClass = unit < 256 ? (low[unit] as number) : this.#alphabet.high(unit)
-      seen[charClass] = pass
+      if (seen[charClass] !== pass) {
+        seen[charClass] = pass
+        isMet = mark(this.#singles[charClass] ?? [], into, from) || isMet
+      }
       state = table[(state << shift) + charClass] as number
       if (state >= reporting) {
         const report = reportOf[state - reporting] as number
         if (made[report] !== pass) {
           made[report] = pass
-          mark(this.#reports[report] ?? [], into)
+          isMet = mark(this.#reports[report] ?? [], into, from) || isMet
         }
       }
     }
-    for (let c = 0; c < seen.length; c++) if (seen[c] === pass) mark(this.#singles[c] ?? [], into)
-    return into
+    return isMet
   }
 
   /** Passes are numbered so that nothing need be cleared between them. */
@@ -259,11 +280,13 @@ class Reports {
   }
 }
 
-function mark(numbers: readonly number[], into: Uint32Array): void {
+function mark(numbers: readonly number[], into: Uint32Array, from: number): boolean {
   for (let i = 0; i < numbers.length; i++) {
     const number = numbers[i] as number
-    into[number >> 5] = (into[number >> 5] as number) | (1 << (number & 31))
+    const word = from + (number >> 5)
+    into[word] = (into[word] as number) | (1 << (number & 31))
   }
+  return numbers.length > 0
 }
 
 /** Fills in the steps that leave a word for the longest other one; states come back in order of their length. */

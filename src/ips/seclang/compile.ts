@@ -1,6 +1,6 @@
 // Compiles files of the ModSecurity rule language into rules of the internal form.
 import type { SourceLine } from '../../policy/source-line.ts'
-import type { Effect, Expression, Marker, Operator, Rule, Test, Transform } from '../rule.ts'
+import type { Effect, Expression, Marker, Operator, Rule, Selector, Test, Transform } from '../rule.ts'
 import { transformNamed } from '../transform/table.ts'
 import { chainsOf, DISRUPTIVE, hasAction, lastValue, type SecChain, type SecLink } from './chains.ts'
 import type { SecActionItem, SecProblem } from './document.ts'
@@ -133,6 +133,7 @@ class Compiler {
   readonly #options: SecOptions
   readonly #problems: SecProblem[]
   readonly #effects: EffectContext
+  readonly #selectors = new Map<string, Selector | null | string>()
 
   constructor(files: SecFiles, options: SecOptions, named: readonly NamedRule[], problems: SecProblem[]) {
     this.#files = files
@@ -157,7 +158,7 @@ class Compiler {
     }
     const parts: Expression[] = []
     for (const link of chain.links) {
-      const part = this.#link(link, chain)
+      const part = this.#link(link, chain, id)
       if (typeof part === 'string') {
         this.#problems.push({
           level: 'note',
@@ -212,13 +213,13 @@ class Compiler {
     }
   }
 
-  #link(link: SecLink, chain: SecChain): Expression | string {
-    const effects = this.#linkEffects(link)
+  #link(link: SecLink, chain: SecChain, id: string): Expression | string {
+    const effects = this.#linkEffects(link, id)
     if (typeof effects === 'string') return effects
     if (link.operator === null) return { kind: 'always', effects }
     const operator = this.#operator(link)
     if (typeof operator === 'string') return operator
-    const { targets, problems } = targetsOf(link.variables, this.#options.compilePattern)
+    const { targets, problems } = targetsOf(link.variables, this.#options.compilePattern, this.#selectors)
     if (targets.length === 0) return problems[0] ?? 'it looks at nothing'
     for (const problem of problems) {
       this.#problems.push({
@@ -267,7 +268,7 @@ class Compiler {
     return out
   }
 
-  #linkEffects(link: SecLink): readonly Effect[] | string {
+  #linkEffects(link: SecLink, id: string): readonly Effect[] | string {
     const out: Effect[] = []
     if (hasAction(link.actions, 'capture')) out.push(captureEffect)
     for (const { name, value } of link.actions) {
@@ -275,7 +276,8 @@ class Compiler {
         const effect =
           name === 'setvar' ? setVariable(value ?? '', this.#effects) : control(value ?? '', this.#effects)
         if (typeof effect === 'string') return effect
-        if (effect !== null) out.push(effect)
+        if (effect !== null)
+          out.push(name === 'setvar' && addsUp(value ?? '') ? unlessSilent(id, effect) : effect)
       } else if (name === 'skip' || name === 'exec' || name === 'proxy' || name === 'redirect') {
         return `the action ${name} is not offered`
       } else if (!KNOWN_ACTIONS.has(name)) {
@@ -287,6 +289,18 @@ class Compiler {
       }
     }
     return out
+  }
+}
+
+/** Whether a `setvar` action adds to a score rather than noting something. */
+function addsUp(value: string): boolean {
+  return /=\s*\+/.test(value)
+}
+
+/** What a rule adds counts only where the policy lets it. */
+function unlessSilent(id: string, effect: Effect): Effect {
+  return (run, matched, place) => {
+    if (!run.silentRules.has(id)) effect(run, matched, place)
   }
 }
 

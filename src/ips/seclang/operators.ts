@@ -1,6 +1,7 @@
 // The operators of the ModSecurity language as operators of the internal form.
 import { parseAddress } from '../../net/address.ts'
 import { cidrContains, parseCidr, type Cidr } from '../../net/cidr.ts'
+import type { Requirement } from '../regex/requirement.ts'
 import type { Operator, Place } from '../rule.ts'
 import type { SecOperator } from './document.ts'
 import type { Macro } from './macro.ts'
@@ -28,6 +29,8 @@ type Find = Operator['find']
 
 /** Reads a number as C's atoi does. */
 export function leadingNumber(text: string): number {
+  const code = text.charCodeAt(0)
+  if (text.length === 1 && code >= 0x30 && code <= 0x39) return code - 0x30
   const digits = /^\s*([+-]?\d+)/.exec(text)?.[1]
   return digits === undefined ? 0 : Number.parseInt(digits, 10)
 }
@@ -72,6 +75,9 @@ const TEXT_OPERATORS: Readonly<Record<string, (wanted: Macro) => Find>> = {
   within: wanted => (value, run) => (wanted.expand(run).includes(value) ? whole(value) : null),
 }
 
+/** What every text with an escape has in it, broken or not. */
+const PERCENT: Requirement = [[[[0x25, 0x25]]]]
+
 /** Operators that need services or state that the gate does not give to rules. */
 const REFUSED: Readonly<Record<string, string>> = {
   rbl: 'a request is never held up by a question to a name server',
@@ -100,11 +106,11 @@ export function operatorOf(written: SecOperator, context: OperatorContext): Oper
     case 'rx':
       return patternOperator(id, argument, context)
     case 'pm':
-      return plain(phraseFind(phrasesOf(argument)))
+      return phraseOperator(id, phrasesOf(argument))
     case 'pmf':
     case 'pmfromfile': {
       const read = fromFiles(argument, context)
-      return typeof read === 'string' ? read : plain(phraseFind(read))
+      return typeof read === 'string' ? read : phraseOperator(id, read)
     }
     case 'ipmatch':
       return addressOperator(id, argument.split(','))
@@ -118,11 +124,11 @@ export function operatorOf(written: SecOperator, context: OperatorContext): Oper
     case 'nomatch':
       return plain(() => null)
     case 'validatebyterange': {
-      const find = validateByteRange(argument)
-      return typeof find === 'string' ? find : plain(find)
+      const range = validateByteRange(argument)
+      return typeof range === 'string' ? range : { id, ...range, cost: 1 }
     }
     case 'validateurlencoding':
-      return plain(validateUrlEncoding)
+      return { id, find: validateUrlEncoding, requires: PERCENT, cost: 1 }
     case 'validateutf8encoding':
       return plain(validateUtf8Encoding)
     case 'detectsqli':
@@ -139,12 +145,16 @@ export function operatorOf(written: SecOperator, context: OperatorContext): Oper
 
 function patternOperator(id: string, source: string, context: OperatorContext): Operator | string {
   if (/%\{[a-z_]+[.:}]/i.test(source)) return 'a pattern cannot be put together from values of a request'
+  // Rules that want to keep a value write this.
+  if (source === '^.*$')
+    return { id, requires: null, cost: 1, find: value => ({ ...whole(value), groups: [value] }) }
   const pattern = context.compilePattern(source, { dotAll: true })
   if ('message' in pattern) return `${pattern.message} (at character ${pattern.column} of the pattern)`
   return {
     id,
     requires: pattern.requirement,
     cost: 1,
+    holds: value => pattern.test(value),
     find: value => {
       if (!pattern.test(value)) return null
       const match = pattern.exec(value)
@@ -155,8 +165,9 @@ function patternOperator(id: string, source: string, context: OperatorContext): 
   }
 }
 
-function phraseFind(phrases: readonly string[]): Find {
-  return searchPhrases(phrases).find
+function phraseOperator(id: string, phrases: readonly string[]): Operator {
+  const { find, requirement: requires } = searchPhrases(phrases)
+  return { id, find, requires, cost: 1 }
 }
 
 function fromFiles(argument: string, context: OperatorContext): readonly string[] | string {

@@ -1,4 +1,5 @@
 // Finds any of many phrases in one pass, letters compared without regard to case (Aho and Corasick 1975).
+import type { CharSet, Requirement } from '../regex/requirement.ts'
 
 /** Where a phrase stands. */
 export type PhrasePlace = { readonly at: number; readonly length: number }
@@ -7,7 +8,12 @@ export type PhrasePlace = { readonly at: number; readonly length: number }
 export type PhraseSearch = {
   /** The phrase that ends first; of those that end there, the longest. */
   readonly find: (text: string) => PhrasePlace | null
+  /** What a text must contain for a phrase to be found; null: there are too many phrases, or none. */
+  readonly requirement: Requirement | null
 }
+
+/** Most phrases that are also looked for together with the requirements of patterns: each makes that search larger. */
+const MAX_REQUIRED = 4_000
 
 type Table = {
   readonly classes: Uint8Array
@@ -22,18 +28,32 @@ export function searchPhrases(phrases: readonly string[]): PhraseSearch {
   const wanted = [...new Set(phrases.map(fold))].filter(phrase => phrase !== '')
   let table: Table | null = null
   return {
+    requirement: wanted.length === 0 || wanted.length > MAX_REQUIRED ? null : wanted.map(sequenceOf),
     find: text => {
       table ??= build(wanted)
       const { classes, width, moves, ends } = table
       let state = 0
       for (let at = 0; at < text.length; at++) {
-        state = moves[state * width + (classes[text.charCodeAt(at) & 0xff] as number)] as number
+        const unit = text.charCodeAt(at)
+        state = moves[state * width + (unit < 256 ? (classes[unit] as number) : 0)] as number
         const length = ends[state] as number
         if (length > 0) return { at: at + 1 - length, length }
       }
       return null
     },
   }
+}
+
+function sequenceOf(phrase: string): readonly CharSet[] {
+  return Array.from({ length: phrase.length }, (_, at): CharSet => {
+    const code = phrase.charCodeAt(at) & 0xff
+    return code >= 0x61 && code <= 0x7a
+      ? [
+          [code - 0x20, code - 0x20],
+          [code, code],
+        ]
+      : [[code, code]]
+  })
 }
 
 function fold(phrase: string): string {

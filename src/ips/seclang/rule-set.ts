@@ -9,30 +9,46 @@ import { inspectRequest, withBody } from '../parts/inspect.ts'
 import { announcesBody, hasOpaqueBody } from '../judge.ts'
 import { showValue } from '../redact.ts'
 import type { RuleHit, RuleInfo, RuleMode, RuleScope, RuleSet } from '../rule-set.ts'
-import type { Rule } from '../rule.ts'
+import type { Rule, Run } from '../rule.ts'
+import type { SourceLine } from '../../policy/source-line.ts'
 import type { SecCompiled, SecRule, UnaskedRule } from './compile.ts'
+import { fieldOfVariable } from './fields.ts'
+import { leadingNumber } from './operators.ts'
+import { RuleUses, type Place, type RuleUse } from './rule-use.ts'
 
 /** How imported rules are used. */
 export type ImportedUse = {
   readonly mode: RuleMode
   /** Numbers of rules that are not asked. */
   readonly without: readonly number[]
+  /** What the policy says of single rules, by id; left out: `mode` holds for all. */
+  readonly rules?: ReadonlyMap<string, RuleUse>
   readonly prefilter?: boolean
   readonly maxWork?: number
 }
 
 const NO_HITS: readonly RuleHit[] = []
 const MAX_FIELD = 64
+const MAX_SHOWN = 120
 /** A request that matches everything must not fill the log: what comes after is counted by the score all the same. */
 const MAX_HITS = 50
 
+function usualUse(id: string, mode: RuleMode): RuleUse {
+  return { id, mode, overrides: [], enforceAfterDays: null, digest: '', except: [] }
+}
+
 /** Makes a rule set of compiled rules. */
 export function importedRuleSet(compiled: SecCompiled, use: ImportedUse): RuleSet {
-  const judge = new ImportedJudge(compiled, use)
+  const uses = new Map(compiled.rules.map(({ id }) => [id, use.rules?.get(id) ?? usualUse(id, use.mode)]))
+  const judge = new ImportedJudge(compiled, use, uses)
   return {
     size: compiled.rules.length,
     rules: [
-      ...compiled.rules.filter(rule => rule.isLogged).map(rule => infoOf(rule, use)),
+      ...compiled.rules
+        .filter(rule => rule.isLogged)
+        .map(rule =>
+          infoOf(rule, uses.get(rule.id) ?? usualUse(rule.id, use.mode), use.without.includes(rule.number)),
+        ),
       ...compiled.unasked.map(unaskedInfo),
     ],
     matchHead: (facts, scope) => judge.head(facts, scope),
@@ -46,37 +62,44 @@ export function importedRuleSet(compiled: SecCompiled, use: ImportedUse): RuleSe
   }
 }
 
+/** A request on its way: its pass, where it stands, what is excepted for it, and what rules added so far. */
+type Judged = {
+  readonly pass: Pass
+  readonly place: Place
+  readonly excepted: ReadonlyMap<string, SourceLine>
+  readonly parts: { readonly ruleId: string; readonly points: number }[]
+}
+
 class ImportedJudge {
   readonly engine: Engine
-  readonly #use: ImportedUse
+  readonly #uses: RuleUses
   readonly #rules: ReadonlyMap<string, SecRule>
-  readonly #without: readonly string[]
-  /** Passes of requests whose head was judged and whose body is still to come. */
-  readonly #open = new WeakMap<RequestFacts, Pass>()
+  /** Requests whose head was judged and whose body is still to come. */
+  readonly #open = new WeakMap<RequestFacts, Judged>()
 
-  constructor(compiled: SecCompiled, use: ImportedUse) {
-    this.#use = use
+  constructor(compiled: SecCompiled, use: ImportedUse, uses: ReadonlyMap<string, RuleUse>) {
     this.engine = new Engine(compiled.steps, {
       ...(use.prefilter === undefined ? {} : { prefilter: use.prefilter }),
       ...(use.maxWork === undefined ? {} : { maxWork: use.maxWork }),
     })
     this.#rules = new Map(compiled.rules.map(rule => [rule.id, rule]))
-    this.#without = compiled.rules.filter(({ number }) => use.without.includes(number)).map(({ id }) => id)
+    const without = compiled.rules.filter(({ number }) => use.without.includes(number)).map(({ id }) => id)
+    this.#uses = new RuleUses(compiled.rules, uses, without)
   }
 
   wantsBody(facts: RequestFacts, scope: RuleScope): boolean {
-    if (this.#use.mode === 'off' || !announcesBody(facts)) return false
     // Agents post all day, and imported rules know nothing of what they post.
-    return !AGENT_CLASSES.includes(scope.class) && !hasOpaqueBody(facts)
+    if (!announcesBody(facts) || AGENT_CLASSES.includes(scope.class) || hasOpaqueBody(facts)) return false
+    return this.#uses.at(scope).mode !== 'off'
   }
 
   head(facts: RequestFacts, scope: RuleScope): readonly RuleHit[] {
-    if (this.#use.mode === 'off') return NO_HITS
-    const pass = this.#begin(facts, scope)
+    const judged = this.#begin(facts, scope)
+    if (judged === null) return NO_HITS
     const hits: RuleHit[] = []
-    if (this.#phase('head', pass, hits)) return hits
-    if (this.wantsBody(facts, scope)) this.#open.set(facts, pass)
-    else this.#phase('body', pass, hits)
+    if (this.#phase('head', judged, hits)) return hits
+    if (this.wantsBody(facts, scope)) this.#open.set(facts, judged)
+    else this.#phase('body', judged, hits)
     return hits
   }
 
@@ -87,40 +110,54 @@ class ImportedJudge {
     complete: boolean,
     inflate: Inflate | undefined,
   ): readonly RuleHit[] {
-    if (this.#use.mode === 'off') return NO_HITS
-    let pass = this.#open.get(facts)
-    if (pass === undefined) {
-      pass = this.#begin(facts, scope)
-      this.#phase('head', pass, [])
+    let judged = this.#open.get(facts) ?? null
+    if (judged === null) {
+      judged = this.#begin(facts, scope)
+      if (judged === null) return NO_HITS
+      this.#phase('head', judged, [])
     }
     this.#open.delete(facts)
+    const { pass } = judged
     pass.advance(withBody(pass.inspected, body, complete, inflate === undefined ? {} : { inflate }))
     const hits: RuleHit[] = []
-    this.#phase('body', pass, hits)
+    this.#phase('body', judged, hits)
     return hits
   }
 
-  #begin(facts: RequestFacts, scope: RuleScope): Pass {
+  /** Null: no rule is asked where the request stands. */
+  #begin(facts: RequestFacts, scope: RuleScope): Judged | null {
+    const place = this.#uses.at(scope)
+    if (place.mode === 'off') return null
     const run = newRun(scope)
-    for (const id of this.#without) run.removedRules.add(id)
-    return this.engine.begin(inspectRequest(facts, null, true), run)
+    const excepted = this.#uses.prepare(run, place, facts, scope)
+    return { pass: this.engine.begin(inspectRequest(facts, null, true), run), place, excepted, parts: [] }
   }
 
   /** Runs a phase; true when it ended with a refusal. */
-  #phase(phase: 'head' | 'body', pass: Pass, hits: RuleHit[]): boolean {
+  #phase(phase: 'head' | 'body', judged: Judged, hits: RuleHit[]): boolean {
+    const { pass, place, excepted, parts } = judged
+    let total = pointsOf(pass.run)
     const ending = this.engine.run(phase, pass, firing => {
-      const rule = this.#rules.get(firing.rule.id)
+      const { id } = firing.rule
+      const rule = this.#rules.get(id)
       if (rule === undefined || !rule.isLogged) return false
-      const refuses = rule.action === 'block' && this.#use.mode === 'enforce'
-      if (refuses || rule.action === 'block' || hits.length < MAX_HITS)
-        hits.push(hitOf(rule, firing, pass, refuses))
+      const exception = excepted.get(id) ?? null
+      const refuses = exception === null && place.refusing.has(id)
+      const before = total
+      total = pointsOf(pass.run)
+      const points = Math.max(0, total - before)
+      if (points > 0) parts.push({ ruleId: id, points })
+      if (refuses || rule.action === 'block' || hits.length < MAX_HITS) {
+        const hit = hitOf(rule, firing, pass, refuses || place.refusing.has(id))
+        hits.push({ ...hit, exception, ...(refuses ? sumOf(hit, parts) : { score: points }) })
+      }
       return refuses
     })
     if (ending !== 'over-budget') return ending === 'stopped'
     const budget = BUILT_IN_RULES.find(({ id }) => id === 'work-budget')
     if (budget === undefined) return false
     const { id: ruleId, title, severity, at } = budget
-    const mode = this.#use.mode
+    const { mode } = place
     const value = 'the rest of the imported rules was not asked'
     hits.push({
       ruleId,
@@ -138,12 +175,35 @@ class ImportedJudge {
   }
 }
 
-function hitOf(rule: SecRule, { found }: Firing, pass: Pass, refuses: boolean): RuleHit {
+// The scores of the OWASP Core Rule Set, by paranoia level; version 3 leaves out `inbound`. Other sets count in other places.
+const SCORES = [1, 2, 3, 4].flatMap(level => [`inbound_anomaly_score_pl${level}`, `anomaly_score_pl${level}`])
+
+function pointsOf({ tx }: Run): number {
+  let total = 0
+  for (const name of SCORES) {
+    const value = tx.get(name)
+    if (value !== undefined) total += leadingNumber(value)
+  }
+  return total
+}
+
+/** A rule that refuses because of what others added names them. */
+function sumOf(
+  { field, value }: RuleHit,
+  parts: Judged['parts'],
+): { readonly score: number; readonly value: string } {
+  if (field !== 'request' || parts.length === 0) return { score: 0, value }
+  const score = parts.reduce((sum, { points }) => sum + points, 0)
+  const words = parts.map(({ ruleId, points }) => `${ruleId} ${points}`).join(', ')
+  return { score, value: `${score} points: ${words}`.slice(0, MAX_SHOWN) }
+}
+
+function hitOf(rule: SecRule, { found }: Firing, pass: Pass, isEnforced: boolean): RuleHit {
   const { id, severity, at } = rule
   const common = {
     ruleId: id,
     severity,
-    mode: refuses ? 'enforce' : 'detect',
+    mode: isEnforced ? 'enforce' : 'detect',
     steps: [],
     score: 0,
     exception: null,
@@ -157,7 +217,7 @@ function hitOf(rule: SecRule, { found }: Firing, pass: Pass, refuses: boolean): 
   return {
     ...common,
     title,
-    field: value.field.slice(0, MAX_FIELD),
+    field: fieldOfVariable(value.field).slice(0, MAX_FIELD),
     value: showValue(text, place?.at ?? 0, place?.length ?? 0, value.secret),
   }
 }
@@ -178,15 +238,16 @@ function infoBase({
   return { id, title, severity, pack, tags, refs, at, ...unused }
 }
 
-function infoOf(rule: SecRule, use: ImportedUse): RuleInfo {
-  const mode = use.without.includes(rule.number)
-    ? 'off'
-    : rule.action === 'block'
-      ? use.mode
-      : use.mode === 'off'
-        ? 'off'
-        : 'detect'
-  return { ...infoBase(rule), mode, phase: rule.phase, action: rule.action === 'block' ? 'block' : 'score' }
+function infoOf(rule: SecRule, use: RuleUse, isLeftOut: boolean): RuleInfo {
+  const { overrides, enforceAfterDays, digest, except } = use
+  const base = {
+    ...infoBase(rule),
+    phase: rule.phase,
+    action: rule.action === 'block' ? 'block' : 'score',
+  } as const
+  if (isLeftOut) return { ...base, mode: 'off' }
+  const exceptions = except.map(({ reason, at, expiresMs }) => ({ reason, at, expiresMs }))
+  return { ...base, mode: use.mode, overrides, enforceAfterDays, digest, exceptions }
 }
 
 function unaskedInfo({ id, title, reason, at }: UnaskedRule): RuleInfo {

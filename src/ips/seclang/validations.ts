@@ -1,9 +1,10 @@
 // Operators that say where a value is not well formed.
-import type { Place } from '../rule.ts'
+import type { Requirement } from '../regex/requirement.ts'
+import type { Operator, Place } from '../rule.ts'
 import { hexByte } from '../transform/characters.ts'
 
 /** Finds the first byte outside of ranges such as `9,10,32-126`; a text: what is wrong with the ranges. */
-export function validateByteRange(ranges: string): ((value: string) => Place | null) | string {
+export function validateByteRange(ranges: string): Pick<Operator, 'find' | 'requires'> | string {
   const allowed = new Uint8Array(256)
   for (const range of ranges.split(',').map(text => text.trim())) {
     const read = /^(\d{1,3})(?:\s*-\s*(\d{1,3}))?$/.exec(range)
@@ -13,12 +14,26 @@ export function validateByteRange(ranges: string): ((value: string) => Place | n
       return `${JSON.stringify(range.slice(0, 30))} is not a range of bytes`
     allowed.fill(1, from, to + 1)
   }
-  return value => {
+  const find = (value: string): Place | null => {
     for (let at = 0; at < value.length; at++) {
       if (allowed[value.charCodeAt(at) & 0xff] === 0) return { at, length: 1 }
     }
     return null
   }
+  return { find, requires: outside(allowed) }
+}
+
+/** One character that is not allowed, or more than a byte. */
+function outside(allowed: Uint8Array): Requirement {
+  const set: [number, number][] = []
+  for (let byte = 0; byte < 256; byte++) {
+    const last = set.at(-1)
+    if (allowed[byte] === 1) continue
+    if (last !== undefined && last[1] === byte - 1) last[1] = byte
+    else set.push([byte, byte])
+  }
+  set.push([256, 0xffff])
+  return [[set]]
 }
 
 /** Finds a percent sign that begins no escape. */

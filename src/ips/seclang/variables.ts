@@ -297,17 +297,27 @@ export function selectorOf(variable: SecVariable, compile: CompilePattern): Sele
   return member => member.length === folded.length && member.toLowerCase() === folded
 }
 
-/** What cannot be read of a rule's variables, and the targets that can. */
+/**
+ * What cannot be read of a rule's variables, and the targets that can.
+ * @param selectors those made before: rules that pick the same members share what is found out about them
+ */
 export function targetsOf(
   variables: readonly SecVariable[],
   compile: CompilePattern,
+  selectors: Map<string, Selector | null | string>,
 ): { readonly targets: readonly Target[]; readonly problems: readonly string[] } {
+  const selecting = (variable: SecVariable): Selector | null | string => {
+    const key = `${variable.name} ${variable.isPattern} ${variable.selector ?? ''}`
+    let known = variable.selector === null ? null : selectors.get(key)
+    if (known === undefined) selectors.set(key, (known = selectorOf(variable, compile)))
+    return known
+  }
   const problems: string[] = []
   const targets: (Target & { except: Selector[] })[] = []
   for (const variable of variables) {
     if (variable.kind === 'exclude') continue
     const from = collectionOf(variable)
-    const only = selectorOf(variable, compile)
+    const only = selecting(variable)
     if (typeof from === 'string') problems.push(from)
     else if (typeof only === 'string') problems.push(only)
     else targets.push({ collection: from, only, except: [], count: variable.kind === 'count' })
@@ -315,7 +325,7 @@ export function targetsOf(
   for (const variable of variables) {
     if (variable.kind !== 'exclude') continue
     const from = collectionOf(variable)
-    const only = selectorOf(variable, compile)
+    const only = selecting(variable)
     if (typeof from === 'string') problems.push(from)
     else if (typeof only === 'string') problems.push(only)
     else {

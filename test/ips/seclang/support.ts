@@ -1,5 +1,5 @@
 // Compiles small SecLang files and asks them about requests, for tests of the language.
-import { Engine, newRun } from '../../../src/ips/engine/engine.ts'
+import { Engine, newRun, type EngineOptions } from '../../../src/ips/engine/engine.ts'
 import { inspectRequest, withBody } from '../../../src/ips/parts/inspect.ts'
 import { compilePattern } from '../../../src/ips/regex/compile.ts'
 import { compileSecLang, type SecCompiled } from '../../../src/ips/seclang/compile.ts'
@@ -31,12 +31,13 @@ export function ask(
   rules: SecCompiled,
   target: string,
   asked: Asked = {},
+  options: EngineOptions = {},
 ): {
   readonly fired: readonly number[]
   readonly tx: ReadonlyMap<string, string>
   readonly log: readonly string[]
 } {
-  const engine = new Engine(rules.steps)
+  const engine = new Engine(rules.steps, options)
   const facts = requestFacts(asked.method ?? 'GET', target, { headers: asked.headers ?? {} })
   const run = newRun({
     class: 'other',
