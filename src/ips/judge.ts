@@ -205,7 +205,10 @@ class Judge {
     pass.exhausted = false
     run.work = judgement.headWork
     const present = this.#bits.present(facts.query, facts.headers, true)
-    const unreadable = (inspected.body?.problems ?? []).filter(problem => UNREADABLE.has(problem))
+    // A body that came whole and is cut off nevertheless unpacks to more than rules see.
+    const unreadable = (inspected.body?.problems ?? []).filter(
+      problem => UNREADABLE.has(problem) || (problem === 'cut-off' && complete),
+    )
     if (unreadable.length > 0) {
       const value = unreadable.join(', ')
       if (this.#weighing.addBuiltIn('body-unreadable', value, 0, facts, scope, report)) return report.hits

@@ -1,6 +1,7 @@
 // What attackers do to a body so that rules read less of it than the server, through the whole gate.
-import test from 'ava'
+import { createHash } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
+import test from 'ava'
 import { startAnswering } from '../support/rule-traffic.ts'
 import { ask, startWholeGate } from '../support/whole-gate.ts'
 
@@ -58,4 +59,29 @@ test('attack: a form under another type is read as a form where a rule names the
     t.is((await ask(gate, { ...question, body: 'x&method=sessionHello&applianceID=3' })).status, 403, type)
     t.is((await ask(gate, { ...question, body: 'x&method=versionInfoGet' })).status, 200, type)
   }
+})
+
+test('attack: what a compressed body holds beyond the part that is unpacked passes no class that refuses what it cannot read', async t => {
+  await using upstream = await startAnswering()
+  await using gate = await startWholeGate({
+    upstream: { primary: upstream.url },
+    policy: { profile: 'screenconnect', classes: { console: { access: 'open', countries: ['US'] } } },
+  })
+  // Text that compresses to a tenth: too little to count as a bomb.
+  const lines = Array.from({ length: 30_000 }, (_, at) =>
+    createHash('md5')
+      .update(`${at >> 3}`)
+      .digest('hex'),
+  )
+  const send = async (text: string): Promise<number> => {
+    const body = gzipSync(text)
+    t.true(body.length < 128 * 1024, `${body.length}`)
+    const headers = { 'content-type': 'application/x-www-form-urlencoded', 'content-encoding': 'gzip' }
+    return (await ask(gate, { method: 'POST', path: '/Login', headers, body })).status
+  }
+  const padding = lines.join('').repeat(2).slice(0, 1_100_000)
+  t.is(await send(`a=${padding}&__VIEWSTATE=/wEyoDEAAQAAAP`), 403)
+  t.like(gate.lines.of('request.refused')[0], { reason: 'rule', class: 'console' })
+  t.is(gate.lines.of('request.refused')[0]?.hits.at(-1)?.ruleId, 'body-unreadable')
+  t.is(await send(`a=${padding.slice(0, 900_000)}`), 200)
 })
