@@ -102,10 +102,11 @@ export function ruleHitOf(refusals: readonly StoredEvent[]): Evidence['ruleHit']
     return {
       ruleId: hit.ruleId,
       field: hit.field,
+      alsoIn: hit.alsoIn ?? [],
       path: String(fields['path']),
       class: String(fields['class']),
       seen: seenOf(hit),
-      others: others.map(({ ruleId, field }) => ({ ruleId, field })),
+      others: others.map(({ ruleId, field, alsoIn = [] }) => ({ ruleId, field, alsoIn })),
     }
   }
   return null

@@ -1,5 +1,7 @@
 // The policy's exceptions from rules: which rules each concerns, and whether it is narrow enough.
+import { FIELD_NAMES, readField } from '../ips/fields/field.ts'
 import type { RuleException } from '../ips/rule-document.ts'
+import { fieldOfVariable, variablesOf } from '../ips/seclang/fields.ts'
 import type { RuleChoice } from './choose-rules.ts'
 import { defined } from './compile-rules.ts'
 import { warnOfEnd } from './compile-sources.ts'
@@ -49,6 +51,9 @@ export function policyExceptions(
         suggestion(site, choice.siteIds) ?? undefined,
       )
     }
+    if (targets.every(target => target.isImported) && !areImportedFields(entry.fields ?? [], path, report)) {
+      continue
+    }
     warnOfEnd([...path, 'expires'], `the exception from ${what}`, expires, choice.nowMs, report)
     const exception: RuleException = {
       ...defined(rest),
@@ -63,6 +68,25 @@ export function policyExceptions(
     }
   }
   return out
+}
+
+/** Whether imported rules can look at all of the fields; an exception for others would do nothing. */
+function areImportedFields(fields: readonly string[], path: Path, report: Reporter): boolean {
+  const wrong = [...fields.entries()].filter(([, field]) => variablesOf(field).length === 0)
+  for (const [index, field] of wrong) {
+    const isField = readField(field) !== undefined
+    const meant = fieldOfVariable(field)
+    report.error(
+      [...path, 'fields', index],
+      isField ? `imported rules do not look at ${field}` : `there is no field ${field}`,
+      isField
+        ? 'the hits of the rule show the field'
+        : meant === field || readField(meant) === undefined
+          ? (suggestion(field, FIELD_NAMES) ?? undefined)
+          : `did you mean ${JSON.stringify(meant)}?`,
+    )
+  }
+  return wrong.length === 0
 }
 
 function keyOf({ rule, tag }: WrittenException): 'rule' | 'tag' | 'pack' {

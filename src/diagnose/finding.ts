@@ -23,6 +23,13 @@ export type Cause =
   | 'protocol'
   | 'fixed'
 
+/** A rule that fired, the field that its hit shows, and further ones in which it held. */
+export type HitRule = {
+  readonly ruleId: string
+  readonly field: string
+  readonly alsoIn: readonly string[]
+}
+
 /** What is known when the tree is walked. */
 export type Evidence = {
   readonly address: string
@@ -33,12 +40,13 @@ export type Evidence = {
   readonly ruleHit: {
     readonly ruleId: string
     readonly field: string
+    readonly alsoIn: readonly string[]
     readonly path: string
     readonly class: string
     /** The decoded value, secrets redacted, and how it was decoded; null: the event does not say. */
     readonly seen: string | null
     /** Other rules that gave the points which refused together with it. */
-    readonly others: readonly { readonly ruleId: string; readonly field: string }[]
+    readonly others: readonly HitRule[]
   } | null
   /** What the newest broken handshake ended with, in words; null: not known. */
   readonly handshakeProblem: string | null

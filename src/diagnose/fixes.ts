@@ -1,4 +1,5 @@
 // What to do about each cause: steps for a person, and YAML that can be pasted into the policy.
+import type { HitRule } from './finding.ts'
 import { readField } from '../ips/fields/field.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
 import type { TrafficClass } from '../policy/classes.ts'
@@ -99,7 +100,7 @@ export function classTls(
 /** A scoped exception for one rule. */
 export function ruleException(
   context: FixContext,
-  hit: (HitRule & { readonly path: string; readonly others?: readonly HitRule[] }) | null,
+  hit: (FixRule & { readonly path: string; readonly others?: readonly FixRule[] }) | null,
 ): Fix {
   const { address, commandOptions, nowMs } = context
   if (hit === null)
@@ -110,10 +111,12 @@ export function ruleException(
   const rules = [hit, ...others]
     .filter(({ ruleId }) => PLAIN_ID.test(ruleId))
     .slice(0, MAX_EXCEPTIONS)
-    .map(({ ruleId, field }) => [
+    .map(({ ruleId, field, alsoIn = [] }) => [
       `rule: ${ruleId}`,
       ...(PLAIN_PATH.test(path) ? [`paths: [${JSON.stringify(path.toLowerCase())}]`] : []),
-      ...(isNameable(field) ? [`fields: [${JSON.stringify(field)}]`] : []),
+      ...(isNameable(field)
+        ? [`fields: [${[field, ...alsoIn.filter(isNameable)].map(name => JSON.stringify(name)).join(', ')}]`]
+        : []),
       `sources: [${yamlAddress(address)}]`,
       'reason: why this is legitimate',
       'owner: your name',
@@ -132,7 +135,7 @@ const PLAIN_FIELD = /^[a-z]+(?:[.-][a-z0-9_.-]+)*$/
 const PLAIN_ID = /^[a-z0-9][a-z0-9-]*$/
 const MAX_EXCEPTIONS = 20
 
-type HitRule = { readonly ruleId: string; readonly field: string }
+type FixRule = Pick<HitRule, 'ruleId' | 'field'> & Partial<HitRule>
 
 /** Whether an exception can name the  stands for what is missing or was counted. */
 function isNameable(field: string): boolean {

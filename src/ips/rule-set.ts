@@ -18,6 +18,8 @@ export type RuleHit = {
   readonly mode: RuleMode
   /** The field that matched, for example `query.id`. */
   readonly field: string
+  /** Further fields in which a rule of an imported set held. */
+  readonly alsoIn?: readonly string[]
   /** The decoded value around the match, secrets redacted, at most 120 characters. */
   readonly value: string
   /** How the value was decoded, first step first, for example `["percent x2", "base64"]`. */

@@ -8,7 +8,7 @@ import { startRunningBench, type Ask, type Bench, type RunningBench } from './su
 
 const RULES = `SecDefaultAction "phase:2,log,pass"
 # first of its kind
-SecRule ARGS|ARGS_NAMES "@rx (?i)\\bor\\b.+=" \\
+SecRule REQUEST_URI_RAW|ARGS|ARGS_NAMES "@rx (?i)\\bor\\b.+=" \\
     "id:942100,\\
     phase:2,block,capture,t:none,t:urlDecodeUni,msg:'SQL condition',tag:'attack-sqli',tag:'OWASP_CRS/ATTACK-SQLI',\\
     severity:CRITICAL,setvar:'tx.inbound_anomaly_score_pl1=+5'"
@@ -55,14 +55,14 @@ test('a benign filter that an imported rule set refuses: the exceptions that dia
   t.deepEqual(
     rules.exceptions.map(({ rule, fields, paths }) => ({ rule, fields, paths })),
     [
-      { rule: 'crs-942100', fields: ['args.condition'], paths: [API.toLowerCase()] },
+      { rule: 'crs-942100', fields: ['args.condition', 'target.raw'], paths: [API.toLowerCase()] },
       { rule: 'crs-942190', fields: ['args.condition'], paths: [API.toLowerCase()] },
     ],
   )
   const explained = await bench.cli(['explain', US, '--path', FILTER])
   t.regex(explained.out, /args\.condition/)
-  t.regex(explained.out, /rule crs-949110: Score 9/)
-  t.regex(explained.out, /9 points: crs-942100 5, crs-942190 4/)
+  t.regex(explained.out, /rule crs-949110: Score 14/)
+  t.regex(explained.out, /14 points: crs-942100 10, crs-942190 4/)
   bench.mergePolicy(fix.yaml)
   await reload(t, bench)
   t.is(await status(bench, { path: FILTER }), usual)

@@ -128,7 +128,12 @@ const MISTAKES: readonly (readonly [string, RegExp])[] = [
   [`exceptions: [{ rule: crs-942101, paths: /a, ${END} }]`, /there is no rule "crs-942101".*crs-942100/],
   [`exceptions: [{ pack: crz, paths: /a, ${END} }]`, /there is no rule pack "crz".*crs/],
   [`exceptions: [{ rule: crs-942100, ${END} }]`, /at least one of paths/],
-  [`exceptions: [{ rule: crs-942100, paths: /a, fields: ARGS, ${END} }]`, /there is no field ARGS/],
+  [
+    `exceptions: [{ rule: crs-942100, paths: /a, fields: 'ARGS:q', ${END} }]`,
+    /there is no field ARGS:q.*args\.q/,
+  ],
+  [`exceptions: [{ rule: crs-942100, paths: /a, fields: [pth], ${END} }]`, /there is no field pth.*path/],
+  [`exceptions: [{ pack: crs, paths: /a, fields: message, ${END} }]`, /do not look at message/],
   [`exceptions: [{ pack: crs, paths: '/*/x', ${END} }]`, /must start with a literal segment/],
 ]
 

@@ -29,6 +29,9 @@ export type ImportedUse = {
 
 const NO_HITS: readonly RuleHit[] = []
 const MAX_FIELD = 64
+const MAX_FIELDS = 8
+const MAX_MATCHES = 100
+const NO_FIELDS: readonly string[] = []
 const MAX_SHOWN = 120
 /** A request that matches everything must not fill the log: what comes after is counted by the score all the same. */
 const MAX_HITS = 50
@@ -198,6 +201,13 @@ function sumOf(
   return { score, value: `${score} points: ${words}`.slice(0, MAX_SHOWN) }
 }
 
+/** Where else the rule held: it counts every value that matches, and an exception has to name them all. */
+function otherFields({ matchedAll }: Run, field: string): readonly string[] {
+  if (matchedAll.length < 2) return NO_FIELDS
+  const seen = matchedAll.slice(0, MAX_MATCHES).map(value => fieldOfVariable(value.field).slice(0, MAX_FIELD))
+  return [...new Set(seen)].filter(name => name !== field).slice(0, MAX_FIELDS)
+}
+
 function hitOf(rule: SecRule, { found }: Firing, pass: Pass, isEnforced: boolean): RuleHit {
   const { id, severity, at } = rule
   const common = {
@@ -214,10 +224,13 @@ function hitOf(rule: SecRule, { found }: Firing, pass: Pass, isEnforced: boolean
   if (found === null || found.value.field.startsWith('&'))
     return { ...common, title, field: 'request', value: '' }
   const { value, text, place } = found
+  const field = fieldOfVariable(value.field).slice(0, MAX_FIELD)
+  const alsoIn = rule.when.kind === 'test' ? otherFields(pass.run, field) : []
   return {
     ...common,
     title,
-    field: fieldOfVariable(value.field).slice(0, MAX_FIELD),
+    field,
+    ...(alsoIn.length === 0 ? {} : { alsoIn }),
     value: showValue(text, place?.at ?? 0, place?.length ?? 0, value.secret),
   }
 }

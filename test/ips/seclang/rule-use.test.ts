@@ -125,6 +125,13 @@ test('an exception for fields takes these out of the question; the rest is still
   t.is(hits(set, '/?q=evil'), '10:detect 5, 50:enforce 5')
 })
 
+test('a hit names every field in which its rule held', t => {
+  const [hit] = setOf('enforce', {}).matchHead(requestFacts('GET', '/?q=evil&r=evil&q=evil'), SCOPE)
+  t.deepEqual({ field: hit?.field, alsoIn: hit?.alsoIn }, { field: 'args.q', alsoIn: ['args.r'] })
+  const [one] = setOf('enforce', {}).matchHead(requestFacts('GET', '/?q=evil&q=evil'), SCOPE)
+  t.is(one?.alsoIn, undefined)
+})
+
 test('the field that a hit shows is one that an exception can name, and that stands for the variable', t => {
   const variables = [
     ['ARGS', 'q'],
