@@ -31,7 +31,7 @@ const LOOKS =
 const MAX_SECRET = 4_096
 
 function spelled(word: string): string {
-  return [...word]
+  return Array.from(word)
     .map(letter => {
       const hex = [letter, letter.toUpperCase()].map(one => one.charCodeAt(0).toString(16))
       const codes = [...new Set(hex)].join('|')
