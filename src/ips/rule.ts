@@ -44,7 +44,12 @@ export type Target = {
 }
 
 /** A named, pure change of a value; equal ids are the same change, so that results can be shared. */
-export type Transform = { readonly id: string; readonly apply: (value: string) => string }
+export type Transform = {
+  readonly id: string
+  readonly apply: (value: string) => string
+  /** Characters of which a value must have one to be changed, units above a byte aside; left out: any value may be changed. */
+  readonly changes?: string
+}
 
 /** Where an operator found something; `groups` are captured texts, the whole match first. */
 export type Place = {

@@ -3,9 +3,9 @@ import { gateOf } from './gate.ts'
 import type { Pass } from './pass.ts'
 import type { PhasePlan, Plan } from './plan.ts'
 
-/** A view that rules of a stretch wait for, with what they wait for. */
+/** A group of views that rules of a stretch wait for, with what they wait for. */
 type Watched = {
-  readonly view: number
+  readonly group: number
   readonly words: readonly number[]
   readonly masks: readonly number[]
   readonly byBit: ReadonlyMap<number, readonly number[]>
@@ -25,7 +25,7 @@ class Stretch {
     this.to = to
     this.#open = new Uint32Array((to - from + 31) >> 5)
     this.#due = new Uint32Array(this.#open.length)
-    const views = new Map<number, Map<number, number[]>>()
+    const groups = new Map<number, Map<number, number[]>>()
     for (let place = 0; place < to - from; place++) {
       const rule = rules[from + place]
       const gate = rule === undefined ? null : gateOf(rule.when)
@@ -33,19 +33,19 @@ class Stretch {
         add(this.#open, place)
         continue
       }
-      for (const { view, bit } of gate) {
-        const byBit = views.get(view) ?? new Map<number, number[]>()
-        views.set(view, byBit)
+      for (const { group, bit } of gate) {
+        const byBit = groups.get(group) ?? new Map<number, number[]>()
+        groups.set(group, byBit)
         const places = byBit.get(bit) ?? []
         byBit.set(bit, places)
         places.push(place)
       }
     }
-    this.#watched = [...views].map(([view, byBit]) => {
+    this.#watched = [...groups].map(([group, byBit]) => {
       const mask = new Uint32Array((plan.requirements.length + 31) >> 5)
       for (const bit of byBit.keys()) add(mask, bit)
       const words = [...mask.keys()].filter(word => mask[word] !== 0)
-      return { view, words, masks: words.map(word => mask[word] as number), byBit }
+      return { group, words, masks: words.map(word => mask[word] as number), byBit }
     })
   }
 
@@ -53,10 +53,8 @@ class Stretch {
   due(pass: Pass): Uint32Array {
     const due = this.#due
     due.set(this.#open)
-    for (const { view, words, masks, byBit } of this.#watched) {
-      const known = pass.view(view)
-      if (known.selection.values.length === 0) continue
-      const any = pass.anyBits(known)
+    for (const { group, words, masks, byBit } of this.#watched) {
+      const any = pass.groupBits(group)
       if (any !== null && any.length === 0) continue
       for (let index = 0; index < words.length; index++) {
         const word = words[index] as number

@@ -1,16 +1,15 @@
 // Works out what a rule cannot hold without: requirements one of which some value must meet.
 import type { ExpressionPlan } from './plan.ts'
 
-/** A requirement that values of a view may meet, both by their numbers. */
-export type Wait = { readonly view: number; readonly bit: number }
+/** A requirement that a value of a group of views may meet, both by their numbers. */
+export type Wait = { readonly group: number; readonly bit: number }
 
 /** Waits one of which must be fulfilled for the expression to hold or to have an effect; null: it may do so without. */
 export function gateOf(expression: ExpressionPlan): readonly Wait[] | null {
   switch (expression.kind) {
     case 'test': {
-      const { bit, targets, test } = expression.test
-      if (test.negated || bit < 0 || targets.some(({ view }) => view < 0)) return null
-      return targets.flatMap(({ views }) => views.map(view => ({ view, bit })))
+      const { bit, group, test } = expression.test
+      return test.negated || bit < 0 || group < 0 ? null : [{ group, bit }]
     }
     case 'all': {
       let best: readonly Wait[] | null = null

@@ -13,6 +13,8 @@ export type Cell = {
   next: (Cell | undefined)[] | null
   /** What chains of transforms make of it, by their numbers. */
   ends: (Cell | undefined)[] | null
+  /** Which transforms may change it (inert.ts); 0: nobody has looked. */
+  traits: number
 }
 
 /** Members of a collection. */
@@ -52,7 +54,7 @@ const LARGE = 512
 /** Scans tell the cases of these letters apart: in byte strings they are no letters. */
 const ABOVE_ASCII = /[^\0-\x7f]/
 /** Stands for no requirement at all: most values meet none. */
-const NOTHING = new Uint32Array(0)
+const NOTHING: Uint32Array = new Uint32Array(0)
 
 /** The memory of one pass. Not for use by two requests. */
 export class Pass {
@@ -71,6 +73,7 @@ export class Pass {
   readonly #collections: (readonly FieldValue[] | undefined)[] = []
   readonly #selections: (Selection | undefined)[] = []
   readonly #views: (View | undefined)[] = []
+  readonly #groups: (Uint32Array | undefined)[] = []
   readonly #cells = new Map<string, Cell>()
   /** Large texts of which is known what they meet. */
   readonly #scanned: { readonly text: string; readonly any: Uint32Array }[] = []
@@ -98,6 +101,7 @@ export class Pass {
     for (const [number, collection] of this.#plan.collections.entries()) {
       if (collection.phase === 'body' || collection.phase === 'message') this.#collections[number] = undefined
     }
+    this.#groups.length = 0
     const { selections, views } = this.#plan
     for (let number = 0; number < this.#selections.length; number++) {
       if (selections[number]?.grows === true) this.#selections[number] = undefined
@@ -173,23 +177,23 @@ export class Pass {
       return view.any
     }
     const { chain, transforms } = view.plan
-    let any: Uint32Array = NOTHING
-    let isOwn = false
+    const any = new Union()
     for (const raw of view.selection.distinct) {
-      const bits = this.#bits(this.through(raw, chain, transforms), scanner)
-      if (bits === NOTHING) continue
-      if (any === NOTHING) {
-        any = bits
-        continue
-      }
-      if (!isOwn) {
-        any = any.slice()
-        isOwn = true
-      }
-      for (let word = 0; word < any.length; word++) any[word] = (any[word] as number) | (bits[word] as number)
+      any.add(this.#bits(this.through(raw, chain, transforms), scanner))
     }
-    view.any = any
-    return any
+    view.any = any.bits
+    return view.any
+  }
+
+  /** Requirements that any value of a group of views meets, missing words are zero; null: nobody knows. */
+  groupBits(number: number): Uint32Array | null {
+    if (this.#scanner === null) return null
+    const known = this.#groups[number]
+    if (known !== undefined) return known
+    const all = new Union()
+    for (const view of this.#plan.groups[number] ?? []) all.add(this.anyBits(this.view(view)) ?? NOTHING)
+    this.#groups[number] = all.bits
+    return all.bits
   }
 
   /** Scans the values of a view without cells. */
@@ -251,7 +255,7 @@ export class Pass {
   cell(value: string): Cell {
     let cell = this.#cells.get(value)
     if (cell === undefined) {
-      cell = { value, bits: null, next: null, ends: null }
+      cell = { value, bits: null, next: null, ends: null, traits: 0 }
       this.#cells.set(value, cell)
     }
     return cell
@@ -260,6 +264,9 @@ export class Pass {
   /** What a chain of transforms, which has a number, makes of a text. */
   through(cell: Cell, chain: number, transforms: readonly number[]): Cell {
     if (transforms.length === 0) return cell
+    const { chainBits, inertia } = this.#plan
+    if (cell.traits === 0) cell.traits = inertia.ofValue(cell.value)
+    if ((cell.traits & (chainBits[chain] as number)) === 0) return cell
     const ends = (cell.ends ??= [])
     const known = ends[chain]
     if (known !== undefined) return known
@@ -271,6 +278,9 @@ export class Pass {
 
   /** What one transform makes of a text. */
   transformed(cell: Cell, transform: number): Cell {
+    const { transformBits, inertia } = this.#plan
+    if (cell.traits === 0) cell.traits = inertia.ofValue(cell.value)
+    if ((cell.traits & (transformBits[transform] as number)) === 0) return cell
     cell.next ??= []
     let next = cell.next[transform]
     if (next === undefined) {
@@ -286,6 +296,27 @@ export class Pass {
   spend(characters: number): void {
     this.run.work += characters
     if (this.run.work > this.#maxWork) this.exhausted = true
+  }
+}
+
+/** Bits of any of several; they are copied only when there is something to add to them. */
+class Union {
+  bits = NOTHING
+  #isOwn = false
+
+  add(more: Uint32Array): void {
+    if (more === NOTHING || more === this.bits) return
+    if (this.bits === NOTHING) {
+      this.bits = more
+      return
+    }
+    if (!this.#isOwn) {
+      this.bits = this.bits.slice()
+      this.#isOwn = true
+    }
+    const { bits } = this
+    for (let word = 0; word < bits.length; word++)
+      bits[word] = (bits[word] as number) | (more[word] as number)
   }
 }
 

@@ -12,6 +12,7 @@ import type {
   Transform,
 } from '../rule.ts'
 import type { Requirement } from '../regex/requirement.ts'
+import { Inertia } from './inert.ts'
 
 /** Members of a collection that tests look at. */
 export type SelectionPlan = {
@@ -35,14 +36,14 @@ export type TargetPlan = {
   readonly collection: number
   /** Number of its view after all transforms; -1: nothing about it may be remembered. */
   readonly view: number
-  /** Numbers of all views that the test asks: after every transform when it asks of every step. */
-  readonly views: readonly number[]
 }
 
 /** A test with everything about it resolved to numbers. */
 export type TestPlan = {
   readonly test: Test
   readonly targets: readonly TargetPlan[]
+  /** Number of the group of all views that it asks; -1: not all of them may be remembered. */
+  readonly group: number
   /** Numbers of its transforms, in order. */
   readonly transforms: readonly number[]
   /** Number of the whole list of them. */
@@ -73,9 +74,15 @@ export type Plan = {
   readonly phases: Readonly<Record<RulePhase, PhasePlan>>
   readonly collections: readonly Collection[]
   readonly transforms: readonly Transform[]
+  readonly inertia: Inertia
+  /** What `inertia` says of each transform, and of each chain of them. */
+  readonly transformBits: Int32Array
+  readonly chainBits: Int32Array
   readonly requirements: readonly Requirement[]
   readonly selections: readonly SelectionPlan[]
   readonly views: readonly ViewPlan[]
+  /** Views that are asked together, by their numbers. */
+  readonly groups: readonly (readonly number[])[]
 }
 
 /** Compiles steps; collections and transforms with equal ids are taken for the same. */
@@ -98,16 +105,34 @@ export function makePlan(steps: readonly (Rule | Marker)[]): Plan {
     rules.push(plan)
     phases[step.phase].rules.push(plan)
   }
-  const { collections, transforms, requirements, selections, views } = planner
-  return { rules, phases, collections, transforms, requirements, selections, views }
+  const { collections, transforms, chains, requirements, selections, views, groups } = planner
+  const inertia = new Inertia(transforms)
+  const transformBits = Int32Array.from(transforms, (_, number) => inertia.ofChain([number]))
+  const chainBits = Int32Array.from(chains, chain => inertia.ofChain(chain))
+  return {
+    rules,
+    phases,
+    collections,
+    transforms,
+    inertia,
+    transformBits,
+    chainBits,
+    requirements,
+    selections,
+    views,
+    groups,
+  }
 }
 
 class Planner {
   readonly collections: Collection[] = []
   readonly transforms: Transform[] = []
+  readonly chains: (readonly number[])[] = []
   readonly requirements: Requirement[] = []
   readonly selections: SelectionPlan[] = []
   readonly views: ViewPlan[] = []
+  readonly groups: (readonly number[])[] = []
+  readonly #groupNumbers = new Map<string, number>()
   readonly #selectors = new Map<Selector, number>()
   readonly #selectionNumbers = new Map<string, number>()
   readonly #chainNumbers = new Map<string, number>()
@@ -138,26 +163,29 @@ class Planner {
       numbered(this.#transformNumbers, transform.id, this.transforms, transform),
     )
     const { requires } = test.operator
-    const targets = test.targets.map(target => this.#target(target, transforms, test.multiMatch))
+    // After every transform, when every step is asked.
+    const steps = test.multiMatch ? transforms.map((_, index) => transforms.slice(0, index)) : []
+    const asked: number[] = []
+    const targets = test.targets.map((target): TargetPlan => {
+      const { collection } = target
+      const number = numbered(this.#collectionNumbers, collection.id, this.collections, collection)
+      if (collection.volatile || target.count) return { target, collection: number, view: -1 }
+      const selection = this.#selection(number, target)
+      const view = this.#view(selection, transforms)
+      asked.push(...steps.map(chain => this.#view(selection, chain)), view)
+      return { target, collection: number, view }
+    })
     return {
       test,
       targets,
+      group: targets.some(({ view }) => view < 0)
+        ? -1
+        : numbered(this.#groupNumbers, asked.join(' '), this.groups, asked),
       transforms,
       chain: this.#chain(transforms),
       bit: requires === null ? -1 : numbered(this.#requirementNumbers, requires, this.requirements, requires),
       exhaustive: exhaustive || test.effects.length > 0,
     }
-  }
-
-  #target(target: Target, transforms: readonly number[], everyStep: boolean): TargetPlan {
-    const { collection } = target
-    const number = numbered(this.#collectionNumbers, collection.id, this.collections, collection)
-    if (collection.volatile || target.count) return { target, collection: number, view: -1, views: [] }
-    const selection = this.#selection(number, target)
-    const view = this.#view(selection, transforms)
-    const steps = everyStep ? transforms.map((_, index) => transforms.slice(0, index)) : []
-    const views = [...steps.map(chain => this.#view(selection, chain)), view]
-    return { target, collection: number, view, views }
   }
 
   #selection(collection: number, { only, except, collection: { phase } }: Target): number {
@@ -174,7 +202,7 @@ class Planner {
   }
 
   #chain(transforms: readonly number[]): number {
-    return numberOf(this.#chainNumbers, transforms.join(' '))
+    return numbered(this.#chainNumbers, transforms.join(' '), this.chains, transforms)
   }
 }
 

@@ -3,9 +3,9 @@ import { gateOf } from './gate.ts'
 import type { Pass } from './pass.ts'
 import type { Plan } from './plan.ts'
 
-/** A view that rules wait for, and which of them wait for which requirement. */
+/** A group of views that rules wait for, and which of them wait for which requirement. */
 type Watched = {
-  readonly view: number
+  readonly group: number
   readonly mask: Uint32Array
   readonly byBit: Map<number, number[]>
 }
@@ -30,11 +30,11 @@ export class Shortlist {
         open.push(place)
         continue
       }
-      for (const { view, bit } of gate) {
-        let entry = watched.get(view)
+      for (const { group, bit } of gate) {
+        let entry = watched.get(group)
         if (entry === undefined) {
-          entry = { view, mask: new Uint32Array(words), byBit: new Map() }
-          watched.set(view, entry)
+          entry = { group, mask: new Uint32Array(words), byBit: new Map() }
+          watched.set(group, entry)
         }
         const { mask, byBit } = entry
         mask[bit >> 5] = (mask[bit >> 5] as number) | (1 << (bit & 31))
@@ -52,10 +52,8 @@ export class Shortlist {
   select(pass: Pass): readonly number[] {
     const places = [...this.#open]
     const round = ++this.#round
-    for (const { view, mask, byBit } of this.#watched) {
-      const known = pass.view(view)
-      if (known.selection.values.length === 0) continue
-      const any = pass.anyBits(known)
+    for (const { group, mask, byBit } of this.#watched) {
+      const any = pass.groupBits(group)
       if (any !== null && any.length === 0) continue
       for (let word = 0; word < mask.length; word++) {
         let met = any === null ? (mask[word] as number) : (any[word] as number) & (mask[word] as number)

@@ -69,6 +69,39 @@ const FUNCTIONS: Readonly<Record<string, (value: string) => string>> = {
   utf8toUnicode,
 }
 
+const span = (first: number, last: number): string =>
+  Array.from({ length: last - first + 1 }, (_, index) => String.fromCharCode(first + index)).join('')
+
+const UPPER = span(0x41, 0x5a)
+const SPACES = ' \t\n\v\f\r'
+
+/** What a value must have for a transform to change it. Most values have nothing of it. */
+const CHANGES: Readonly<Record<string, string>> = {
+  cmdLine: `${UPPER}"'\\^ ,;\t\r\n`,
+  compressWhitespace: `${SPACES}\xa0`,
+  cssDecode: '\\',
+  escapeSeqDecode: '\\',
+  htmlEntityDecode: '&',
+  jsDecode: '\\',
+  lowercase: UPPER,
+  normalizePath: '/.',
+  normalizePathWin: '/.\\',
+  removeComments: '*-#',
+  removeCommentsChar: '*-#',
+  removeNulls: '\0',
+  removeWhitespace: `${SPACES}\xa0`,
+  replaceComments: '*',
+  replaceNulls: '\0',
+  sqlHexDecode: 'xX',
+  trim: SPACES,
+  trimLeft: SPACES,
+  trimRight: SPACES,
+  uppercase: span(0x61, 0x7a),
+  urlDecode: '%+',
+  urlDecodeUni: '%+',
+  utf8toUnicode: span(0x80, 0xff),
+}
+
 /** Other spellings that rule files use. */
 const ALIASES: Readonly<Record<string, string>> = {
   normalisepath: 'normalizePath',
@@ -76,7 +109,10 @@ const ALIASES: Readonly<Record<string, string>> = {
 }
 
 const TRANSFORMS: ReadonlyMap<string, Transform> = new Map(
-  Object.entries(FUNCTIONS).map(([name, apply]) => [name.toLowerCase(), { id: `t:${name}`, apply }]),
+  Object.entries(FUNCTIONS).map(([name, apply]) => {
+    const changes = CHANGES[name]
+    return [name.toLowerCase(), { id: `t:${name}`, apply, ...(changes === undefined ? {} : { changes }) }]
+  }),
 )
 
 /** Names of all transforms. */

@@ -1,7 +1,7 @@
 // Transforms of the ModSecurity language against known vectors; values are byte strings.
 import { createHash } from 'node:crypto'
 import test from 'ava'
-import { assert, constantFrom, property, uint8Array } from 'fast-check'
+import { array, assert, constantFrom, property, uint8Array } from 'fast-check'
 import { TRANSFORM_NAMES, transformNamed } from '../../../src/ips/transform/table.ts'
 
 function apply(name: string, value: string): string {
@@ -163,4 +163,21 @@ test('transforms give byte strings for any byte string, and coding and decoding 
   assert(property(bytes, value => apply('hexDecode', apply('hexEncode', value)) === value))
   assert(property(bytes, value => apply('urlDecode', apply('urlEncode', value)) === value))
   t.pass()
+})
+
+test('a value without the characters that a transform names is not changed by it', t => {
+  for (const name of TRANSFORM_NAMES) {
+    const changes = transformNamed(name)?.changes
+    if (changes === undefined) continue
+    const others = Array.from({ length: 256 }, (_, unit) => String.fromCharCode(unit)).filter(
+      character => !changes.includes(character),
+    )
+    assert(
+      property(array(constantFrom(...others), { maxLength: 12 }), characters => {
+        const value = characters.join('')
+        t.is(apply(name, value), value, name)
+      }),
+      { numRuns: 300, seed: 3 },
+    )
+  }
 })
