@@ -57,6 +57,7 @@ export function createPolicyGuard(
       nowMs: clock(),
       seen: (fromMs, toMs) => checkIns.seen(fromMs, toMs).size,
       refused,
+      shutOut: checkIns.shutOut(startedMs),
     })
     if (verdict.kind === 'watch') return
     watching = null

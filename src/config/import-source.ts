@@ -51,6 +51,8 @@ function fromDirectory(path: string): ImportSource | string {
   for (const folder of ['', 'rules']) {
     let names: readonly string[]
     try {
+      // A link could lead anywhere, to the gate's own keys for one.
+      if (folder !== '' && !lstatSync(join(path, folder)).isDirectory()) return `${folder}/ is not a folder`
       names = readdirSync(join(path, folder)).sort()
     } catch {
       if (folder === 'rules') return 'it has no folder rules/: is it a rule set?'
@@ -59,7 +61,6 @@ function fromDirectory(path: string): ImportSource | string {
     for (const name of names) {
       const inner = folder === '' ? name : `${folder}/${name}`
       if (!isRuleSetFile(inner)) continue
-      // A link could lead anywhere, to the gate's own keys for one.
       if (!lstatSync(join(path, inner)).isFile()) return `${inner} is not a regular file`
       const read = readWhole(join(path, inner), IMPORT_LIMITS.fileBytes)
       if (!read.ok) return `${inner}: ${read.problem}`

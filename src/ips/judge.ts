@@ -194,12 +194,21 @@ class Judge {
   ): readonly RuleHit[] {
     const { facts, pass, run, firedOnHead } = judgement
     const report = reportFrom(judgement.headScore)
-    const inspected = withBody(judgement.head, bytes, complete, inflate === undefined ? {} : { inflate })
+    const wantsForm = (rule: CompiledRule): boolean =>
+      rule.onHead?.namesPath === true &&
+      applies(rule, facts, scope) &&
+      this.#readsBody(rule, judgement, scope)
+    const isFormWanted = judgement.candidates.body.some(wantsForm) || this.#anywhere.body.some(wantsForm)
+    const options = inflate === undefined ? { isFormWanted } : { isFormWanted, inflate }
+    const inspected = withBody(judgement.head, bytes, complete, options)
     pass.advance(inspected)
     pass.exhausted = false
     run.work = judgement.headWork
     const present = this.#bits.present(facts.query, facts.headers, true)
-    const unreadable = (inspected.body?.problems ?? []).filter(problem => UNREADABLE.has(problem))
+    // A body that came whole and is cut off nevertheless unpacks to more than rules see.
+    const unreadable = (inspected.body?.problems ?? []).filter(
+      problem => UNREADABLE.has(problem) || (problem === 'cut-off' && complete),
+    )
     if (unreadable.length > 0) {
       const value = unreadable.join(', ')
       if (this.#weighing.addBuiltIn('body-unreadable', value, 0, facts, scope, report)) return report.hits

@@ -1,10 +1,8 @@
 // Keeps secrets out of what rule hits report: logs of protection rules are a credential store otherwise.
+import { withoutSecrets } from './secret-text.ts'
 
 const SECRET_NAME =
   /auth|token|secret|passw|pwd|\bpass\b|api-?_?key|session|credential|cookie|signature|viewstate|private|otp\b|^pin$|^key$/
-
-const SECRET_PAIR =
-  /((?:[\w-]{0,40}(?:token|secret|passw|pwd|api-?_?key|credential|auth|session)[\w-]{0,40}|pass|key|pin)["']?\s{0,4}(?:[=:]|<\/?\w{1,40}>|>)\s{0,4}["']?)(?:(?:bearer|basic)\s{1,4})?[^&\s"'<>;,]{1,4096}/gi
 
 const MAX_VALUE = 120
 const CONTEXT = 4096
@@ -24,7 +22,7 @@ export function showValue(value: string, at: number, length: number, secret: boo
   const matched = value.slice(at, at + Math.min(length, MAX_VALUE))
   // Far more than is shown, so that the name of a long secret is still in sight, and bounded, because hits can be provoked.
   const seen = value.slice(Math.max(0, at - CONTEXT), at + CONTEXT)
-  const redacted = seen.replaceAll(SECRET_PAIR, `$1${REDACTED}`)
+  const redacted = withoutSecrets(seen, REDACTED)
   // Redaction moves text; a match that is gone was itself a secret.
   const place = redacted === seen ? Math.min(at, CONTEXT) : redacted.indexOf(matched)
   if (place < 0) return REDACTED

@@ -10,6 +10,8 @@ export type CheckIns = {
   readonly seen: (fromMs: number, toMs: number) => ReadonlySet<string>
   /** Sources refused since `fromMs`, to the minute. */
   readonly refused: (fromMs: number) => ReadonlySet<string>
+  /** Those of them whose address as such was refused, whatever they sent: nobody behind it can bring that about. */
+  readonly shutOut: (fromMs: number) => ReadonlySet<string>
   /** Starts a new minute now, so that what comes is kept apart from what was. */
   readonly mark: (nowMs: number) => void
   /** From when on check-ins are known. */
@@ -26,6 +28,7 @@ type Minute = {
   endMs: number
   readonly passed: Set<string>
   readonly refused: Set<string>
+  readonly shutOut: Set<string>
 }
 
 /** Makes the memory. */
@@ -35,7 +38,13 @@ export function createCheckIns(startMs: number): CheckIns {
     const last = minutes.at(-1)
     if (last !== undefined) last.endMs = Math.min(last.endMs, fromMs)
     const endMs = (Math.floor(fromMs / MINUTE_MS) + 1) * MINUTE_MS
-    const minute: Minute = { startMs: fromMs, endMs, passed: new Set(), refused: new Set() }
+    const minute: Minute = {
+      startMs: fromMs,
+      endMs,
+      passed: new Set(),
+      refused: new Set(),
+      shutOut: new Set(),
+    }
     minutes.push(minute)
     if (minutes.length > KEPT_MINUTES) minutes.shift()
     return minute
@@ -54,6 +63,14 @@ export function createCheckIns(startMs: number): CheckIns {
     }
     return all
   }
+  const refuse = (
+    { address, stage }: EventFields['connection.refused'] | EventFields['request.refused'],
+    nowMs: number,
+  ): void => {
+    const minute = minuteOf(nowMs)
+    add(minute.refused, address)
+    if (stage === 'country' || stage === 'site') add(minute.shutOut, address)
+  }
   const takes: { readonly [K in EventName]?: (fields: EventFields[K], nowMs: number) => void } = {
     'request.closed': (f, nowMs) => {
       if (AGENT_CLASSES.includes(f.class) && f.status < 500) add(minuteOf(nowMs).passed, f.address)
@@ -62,13 +79,14 @@ export function createCheckIns(startMs: number): CheckIns {
       if (AGENT_CLASSES.includes(f.class)) add(minuteOf(nowMs).passed, f.address)
     },
     // Heartbeats over UDP are not asked: their sources can be forged, and they may pass while every check-in fails.
-    'request.refused': (f, nowMs) => add(minuteOf(nowMs).refused, f.address),
-    'connection.refused': (f, nowMs) => add(minuteOf(nowMs).refused, f.address),
+    'request.refused': (f, nowMs) => refuse(f, nowMs),
+    'connection.refused': (f, nowMs) => refuse(f, nowMs),
   }
   return {
     record: (name, fields, nowMs) => takes[name]?.(fields, nowMs),
     seen: (fromMs, toMs) => union(fromMs, toMs, minute => minute.passed),
     refused: fromMs => union(fromMs, Infinity, minute => minute.refused),
+    shutOut: fromMs => union(fromMs, Infinity, minute => minute.shutOut),
     mark: nowMs => {
       open(nowMs)
     },

@@ -19,6 +19,8 @@ export type GuardFacts = {
   readonly seen: (fromMs: number, toMs: number) => number
   /** Sources refused since the change that have not checked in since. */
   readonly refused: ReadonlySet<string>
+  /** Sources refused since the change because of their address, whatever they sent. */
+  readonly shutOut: ReadonlySet<string>
 }
 
 /** What to do. */
@@ -29,21 +31,32 @@ export type GuardVerdict =
 
 /** Fewer than this share of the usual sources in a window undo the change. */
 export const LEAST_SHARE = 0.7
-/** More than this share of known sources refused undo it at once. */
+/** This share of known sources refused undoes it. */
 export const REFUSED_SHARE = 0.1
+/**
+ * So many refused sources are believed at once, and any whose address is refused as such. Fewer may be a person or an infected machine behind the address of an agent, who
+ * must not be able to undo a policy: they count when a window has passed and no agent has come from there.
+ */
+export const BELIEVED_AT_ONCE = 3
 
 /** Judges. */
 export function judgeGuard(baseline: GuardBaseline, facts: GuardFacts): GuardVerdict {
   const { startedMs, windowMs, windows, known, usual } = baseline
   let refusedKnown = 0
-  for (const address of facts.refused) if (known.has(address)) refusedKnown++
-  if (refusedKnown > 0 && refusedKnown >= known.size * REFUSED_SHARE) {
+  let isShutOut = false
+  for (const address of facts.refused) {
+    if (!known.has(address)) continue
+    refusedKnown++
+    if (facts.shutOut.has(address)) isShutOut = true
+  }
+  const complete = Math.min(windows, Math.floor((facts.nowMs - startedMs) / windowMs))
+  const isBelieved = isShutOut || refusedKnown >= BELIEVED_AT_ONCE || complete > 0
+  if (refusedKnown > 0 && isBelieved && refusedKnown >= known.size * REFUSED_SHARE) {
     return {
       kind: 'roll-back',
       why: `${refusedKnown} of ${known.size} addresses whose agents checked in during the hour before are refused now`,
     }
   }
-  const complete = Math.min(windows, Math.floor((facts.nowMs - startedMs) / windowMs))
   // Without a usual number there is nothing to compare a window with.
   const compared = usual === null ? 0 : complete
   for (let window = 0; window < compared; window++) {

@@ -87,6 +87,10 @@ test('an archive is read as well; what is not whole, too much or a link is refus
   t.regex((await bench.cli(['rules', 'import', archive])).err, /no tar archive/)
   symlinkSync('/etc/passwd', join(folder, 'rules/link.conf'))
   t.regex((await bench.cli(['rules', 'import', 'set'])).err, /link\.conf is not a regular file/)
+  const linked = join(bench.root, 'linked')
+  mkdirSync(linked)
+  symlinkSync(join(folder, 'rules'), join(linked, 'rules'))
+  t.regex((await bench.cli(['rules', 'import', linked])).err, /rules\/ is not a folder/)
 
   writeRuleSet(bench, 'SecRule ARGS "@rx a')
   const broken = await bench.cli(['rules', 'import', 'set', '--sha256', await digestOf(bench, 'set')])

@@ -32,10 +32,11 @@ export function contentTypes(headers: HeaderView): readonly string[] {
 
 /**
  * Decides on the formats. Servers often do not ask what the content type says, so a body that looks like JSON or XML is read as
- * such whatever it claims; one that looks like a form only when nothing else is claimed.
+ * such whatever it claims; one that looks like a form only when no type is claimed, or when `isFormWanted`.
  * @param types values of all Content-Type headers: with two of them nobody knows which one the server believes
+ * @param isFormWanted a body without a type that names a format is read as a form too, if it can be one: for paths that rules name
  */
-export function formatsOf(types: readonly string[], text: string): BodyFormats {
+export function formatsOf(types: readonly string[], text: string, isFormWanted = false): BodyFormats {
   const claimed = new Set<StructuredKind>()
   let isText = false
   for (const type of types) {
@@ -47,6 +48,13 @@ export function formatsOf(types: readonly string[], text: string): BodyFormats {
     }
   }
   const look = looksLike(text)
+  if (isFormWanted && claimed.size === 0 && (look === null || look === 'form') && text.includes('=')) {
+    const isBinary = !isText && looksBinary(text)
+    if (types.length === 0 || !isBinary) {
+      const kind = types.length === 0 && look === 'form' ? 'form' : isBinary ? 'binary' : 'text'
+      return { kind, formats: ['form'], conflict: false }
+    }
+  }
   if (look === null) {
     const kind = [...claimed][0] ?? (isText || !looksBinary(text) ? 'text' : 'binary')
     return { kind: text === '' ? 'none' : kind, formats: [...claimed], conflict: false }

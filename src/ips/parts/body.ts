@@ -21,6 +21,8 @@ export type BodySource = {
   readonly codings: readonly string[]
   readonly inflate: Inflate
   readonly limits: InspectionLimits
+  /** A body whose type names no format is read as a form too, if it can be one. */
+  readonly isFormWanted: boolean
 }
 
 type Documents = {
@@ -111,7 +113,8 @@ export class ReadBody implements BodyParts {
     if (this.#format().conflict) found.add('type-conflict')
     if (this.#charsetUnknown) found.add('charset-unknown')
     const { forms, multiparts, jsons, xmls } = this.#read()
-    for (const { problems } of [...forms, ...multiparts, ...jsons, ...xmls])
+    const claimed = this.kind === 'text' || this.kind === 'binary' ? [] : forms
+    for (const { problems } of [...claimed, ...multiparts, ...jsons, ...xmls])
       for (const problem of problems) found.add(problem)
     this.#archives ??= this.#findArchives()
     for (const problem of this.#archives.problems) found.add(problem)
@@ -138,8 +141,8 @@ export class ReadBody implements BodyParts {
   }
 
   #format(): BodyFormats {
-    const { types } = this.#source
-    return (this.#formats ??= formatsOf(types, this.#readings()[0] ?? ''))
+    const { types, isFormWanted } = this.#source
+    return (this.#formats ??= formatsOf(types, this.#readings()[0] ?? '', isFormWanted))
   }
 
   /** Reads the body in every format in question; what only a second reading of the bytes shows has no say in problems. */
@@ -195,7 +198,7 @@ export class ReadBody implements BodyParts {
       for (const { name, value } of texts) search.add(name, value, false)
       for (const { name, value } of attributes) search.add(name, value, false)
     }
-    if (this.#format().formats.length === 0) search.add('', this.text, false)
+    if (this.kind === 'text' || this.kind === 'binary') search.add('', this.text, false)
     for (const { name, value } of search.found.slice()) {
       if (!value.startsWith('\x1f\x8b\x08')) continue
       const { bytes, overRatio } = inflateWithin('gzip', bytesOf(value), inflate, limits)

@@ -8,7 +8,12 @@ import type { BodyParts, Inflate, Inspected, MessageFacts, Part } from './inspec
 import { INSPECTION_LIMITS, type InspectionLimits } from './limits.ts'
 
 /** What taking apart needs from outside. Without `inflate`, codings count as broken and their bytes are read as they are. */
-export type InspectOptions = { readonly inflate?: Inflate; readonly limits?: InspectionLimits }
+export type InspectOptions = {
+  readonly inflate?: Inflate
+  readonly limits?: InspectionLimits
+  /** A body whose type names no format is read as a form too, if it can be one. */
+  readonly isFormWanted?: boolean
+}
 
 /**
  * A request as rules see it.
@@ -41,6 +46,7 @@ export function withBody(
     codings: headerValues(headers, 'content-encoding'),
     inflate: options.inflate ?? NO_INFLATE,
     limits,
+    isFormWanted: options.isFormWanted ?? false,
   })
   return new InspectedRequest(head.facts, limits, head, read, null)
 }

@@ -170,12 +170,20 @@ function phraseOperator(id: string, phrases: readonly string[]): Operator {
   return { id, find, requires, cost: 1 }
 }
 
+/** Characters of all phrases of an operator: the table that finds them takes up to 1 KB for each. */
+const MAX_PHRASES = 250_000
+
 function fromFiles(argument: string, context: OperatorContext): readonly string[] | string {
   const out: string[] = []
+  let length = 0
   for (const name of argument.split(/\s+/).filter(part => part !== '')) {
     const text = context.dataFile(name)
     if (text === undefined) return `the data file ${name} is not among the imported files`
-    out.push(...phrasesOfFile(text))
+    for (const phrase of phrasesOfFile(text)) {
+      length += phrase.length
+      if (length > MAX_PHRASES) return `its phrases are longer than ${MAX_PHRASES} characters together`
+      out.push(phrase)
+    }
   }
   return out.length === 0 ? 'its data file has no entries' : out
 }

@@ -234,3 +234,30 @@ test('nothing is parsed before it is asked for', t => {
   t.deepEqual(body?.problems, [])
   t.is(inflated, 1)
 })
+
+test('attack: where a form is wanted, a body of no telling type is read as one too', t => {
+  const formOf = (type: string | null, body: string, isFormWanted = true) => {
+    const plain = requestFacts('POST', '/x')
+    const raw = type === null ? [] : ['Content-Type', type]
+    const facts = { ...plain, headers: { raw, get: (): undefined => undefined } }
+    const read = inspectRequest(facts, Buffer.from(body, 'latin1'), true, { isFormWanted }).body
+    return { kind: read?.kind, args: pairs(read?.args ?? []), problems: read?.problems }
+  }
+  for (const type of ['text/plain', 'application/octet-stream', 'application/x-own', 'image/png', '']) {
+    t.deepEqual(formOf(type, 'x&user=a%41').args, [
+      ['x', ''],
+      ['user', 'aA'],
+    ])
+    t.deepEqual(formOf(type, 'user=a', false).args, [])
+  }
+  t.deepEqual(formOf(null, '&&(=1&user=a').args, [
+    ['(', '1'],
+    ['user', 'a'],
+  ])
+  // What was not sent as a form is no broken form either, and programs are not split.
+  t.deepEqual(formOf('text/plain', 'a=1&'.repeat(1_100)).problems, [])
+  t.is(formOf('text/plain', 'a=1').kind, 'text')
+  t.deepEqual(formOf('application/octet-stream', 'MZ\x01\x00=&user=a').args, [])
+  t.deepEqual(formOf('text/plain', '\x01=&user=a').args.at(-1), ['user', 'a'])
+  t.deepEqual(formOf('application/json', '{"a":"b=c"}').args, [['a', 'b=c']])
+})

@@ -168,3 +168,11 @@ test('rules of the response are listed and not asked', t => {
     [['x-1', 'leak', 'it looks at responses']],
   )
 })
+
+test('bomb: a data file of very many phrases loads, one of too many leaves its rule out', t => {
+  const rule = 'SecRule ARGS "@pmFromFile words.data" "id:1,phase:2,deny"'
+  const words = (count: number): string => Array.from({ length: count }, (_, at) => `w${at}`).join('\n')
+  t.is(compiled({ 'a.conf': rule, 'words.data': words(40_000) }).problems.length, 0)
+  const [problem] = compiled({ 'a.conf': rule, 'words.data': words(300_000) }).problems
+  t.regex(problem?.message ?? '', /longer than 250000 characters together/)
+})
