@@ -14,6 +14,7 @@ import { createCertificates } from './edge/certificates.ts'
 import type { PolicyInForce } from './edge/connection.ts'
 import { createDevAuthority } from './edge/dev-authority.ts'
 import { createGate, type Gate } from './edge/gate.ts'
+import { createHeartbeatRelay, type HeartbeatRelay } from './edge/udp/relay.ts'
 import { createHttpHandler } from './edge/http/handler.ts'
 import { createUpstreams } from './forward/upstreams.ts'
 import { createForwarder } from './forward/wire-forwarder.ts'
@@ -60,6 +61,7 @@ type ReloadTrigger = 'file' | 'signal' | 'command' | 'guard'
 /** A running gate. */
 export type Portcullis = {
   readonly gate: Gate
+  readonly heartbeats: HeartbeatRelay
   readonly snapshot: () => Snapshot
   readonly adminEndpoint: () => AdminServer['endpoint'] | null
   readonly reporter: JournalReporter
@@ -222,7 +224,8 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     clock,
   })
 
-  const parts = { gate, upstreams, certificates, countries, store, ledger }
+  const heartbeats = createHeartbeatRelay({ current, lookup: countries.lookup, reporter, clock })
+  const parts = { gate, heartbeats, upstreams, certificates, countries, store, ledger }
   metrics.addGauges(connectionGauges(parts, current))
 
   let reloading: Promise<unknown> = Promise.resolve()
@@ -252,6 +255,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       inForce = { ...inForce, snapshot }
       reporter.reconfigure(snapshot.journal)
       await gate.apply(snapshot)
+      await heartbeats.apply(snapshot)
       forwarder.retain([...snapshot.upstreams.values()].flatMap(group => group.members))
       await moveAdmin(snapshot)
       watcher?.refresh()
@@ -321,6 +325,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     watcher?.close()
     await Promise.all([leftAdmin, admin?.close()])
     await gate.close()
+    await heartbeats.close()
     upstreams.close()
     await forwarder.close()
     certificates.close()
@@ -360,6 +365,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       remedy: 'The lines above say which port is taken, and by whom.',
     })
   }
+  await heartbeats.apply(first.snapshot)
   certificates.watch()
   if (options.watch) {
     watcher = watchPolicy({
@@ -374,6 +380,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   let stopping: Promise<void> | undefined
   return {
     gate,
+    heartbeats,
     snapshot: () => inForce.snapshot,
     adminEndpoint: () => admin?.endpoint ?? null,
     reporter,

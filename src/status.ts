@@ -3,6 +3,7 @@ import type { CertificateState, GateStatus, RejectedPolicy } from './admin/statu
 import type { Certificates } from './edge/certificates.ts'
 import type { CurrentPolicy } from './edge/connection.ts'
 import type { Gate } from './edge/gate.ts'
+import type { HeartbeatRelay } from './edge/udp/relay.ts'
 import type { Upstreams } from './forward/upstreams.ts'
 import type { CountryLookup } from './geo/country-lookup.ts'
 import type { Ledger } from './journal/ledger.ts'
@@ -13,6 +14,7 @@ import type { UpstreamMember } from './policy/snapshot.ts'
 /** The parts that are asked. */
 export type StatusParts = {
   readonly gate: Gate
+  readonly heartbeats: HeartbeatRelay
   readonly upstreams: Upstreams
   readonly certificates: Certificates
   readonly countries: CountryLookup
@@ -55,7 +57,7 @@ export function gateStatus(facts: StatusFacts): GateStatus {
       warnings: facts.warnings,
       rejected: facts.rejected,
     },
-    listeners: gate.addresses(),
+    listeners: [...gate.addresses(), ...facts.heartbeats.addresses()],
     open: {
       connections: gate.counts().open,
       webSockets: connections.filter(isWebSocket).length,
@@ -88,6 +90,7 @@ export function gateStatus(facts: StatusFacts): GateStatus {
         serving,
         openRequests,
       })),
+    heartbeats: facts.heartbeats.states(),
     certificates: certificateStates(facts.certificates),
     databases: facts.countries
       .databases()
@@ -98,13 +101,14 @@ export function gateStatus(facts: StatusFacts): GateStatus {
 
 /** Gauges that are read when metrics are asked for. */
 export function connectionGauges(parts: StatusParts, current: CurrentPolicy): GaugeSources {
-  const { gate, upstreams, certificates, countries, store, ledger } = parts
+  const { gate, heartbeats, upstreams, certificates, countries, store, ledger } = parts
   return {
     connectionsOpen: () => {
       const counts = new Map(current().snapshot.listeners.map(listener => [listener.id, 0]))
       for (const { listener } of gate.connections()) counts.set(listener, (counts.get(listener) ?? 0) + 1)
       return counts
     },
+    heartbeatFlows: () => new Map(heartbeats.states().map(({ listener, flows }) => [listener, flows])),
     webSocketsOpen: () => gate.connections().filter(isWebSocket).length,
     upstreams: () =>
       upstreams.health().map(({ group, member, state, openRequests }) => ({

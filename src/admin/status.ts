@@ -32,6 +32,28 @@ export type MemberState = {
   readonly openRequests: number
 }
 
+/** One UDP listener for heartbeats. Numbers count from its start; times are null before the first one. */
+export type HeartbeatStatus = {
+  readonly listener: string
+  readonly upstream: string
+  readonly flows: number
+  readonly sources: number
+  readonly heartbeats: number
+  readonly replies: number
+  readonly lastHeartbeatMs: number | null
+  readonly lastReplyMs: number | null
+  /** The server has answered nobody for 30 s, although heartbeats came. */
+  readonly silent: boolean
+  /** Heartbeats and replies by site; null: clients of no recorded site. */
+  readonly sites: readonly {
+    readonly site: string | null
+    readonly heartbeats: number
+    readonly replies: number
+    readonly lastHeartbeatMs: number
+    readonly lastReplyMs: number | null
+  }[]
+}
+
 /** One certificate in use. */
 export type CertificateState = {
   readonly name: string
@@ -78,6 +100,7 @@ export type GateStatus = {
   readonly open: { readonly connections: number; readonly webSockets: number; readonly max: number }
   readonly connections: readonly ConnectionState[]
   readonly upstreams: readonly MemberState[]
+  readonly heartbeats: readonly HeartbeatStatus[]
   readonly certificates: readonly CertificateState[]
   readonly databases: readonly DatabaseStatus[]
   readonly memory: { readonly rssBytes: number; readonly heapBytes: number }

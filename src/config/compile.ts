@@ -6,6 +6,7 @@ import type { ClassLimits, HealthProbe, Profile, Snapshot } from '../policy/snap
 import { advise, type CertificateFile } from './advise.ts'
 import { compileClasses, widerLimits } from './compile-classes.ts'
 import { checkEndpoints, compileListeners, compileNames } from './compile-edge.ts'
+import { compileHeartbeats } from './compile-heartbeats.ts'
 import { compileProfile, type CompiledProfile } from './compile-profile.ts'
 import {
   compileAllows,
@@ -138,6 +139,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     model,
     home,
     listeners: compileListeners(written.listeners, keysOf(source, 'names'), report),
+    heartbeats: compileHeartbeats(written, classes, report),
     names,
     upstreams,
     classes,

@@ -5,6 +5,7 @@ import type {
   ClassPolicy,
   Countries,
   Endpoint,
+  HeartbeatListener,
   UpstreamMember,
   Window,
 } from '../policy/snapshot.ts'
@@ -31,6 +32,18 @@ function clock(minute: number): string {
 /** `address:port`. */
 export function endpointText({ host, port }: Endpoint): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** Limits of a heartbeat listener by the keys that policies use, in policy syntax. */
+export function heartbeatText(entry: HeartbeatListener): Readonly<Record<string, string>> {
+  return {
+    idle: formatDuration(entry.idleMs),
+    datagramSize: formatSize(entry.datagramBytes),
+    flows: String(entry.flows),
+    flowsPerSource: String(entry.flowsPerSource),
+    replyRatio: String(entry.replyRatio),
+    replies: entry.expectsReplies ? 'expected' : 'none',
+  }
 }
 
 /** `https://host:port`. */

@@ -1,7 +1,15 @@
 // The difference between two policies in sentences that an admin can check against what was meant.
 import type { TrafficClass } from '../policy/classes.ts'
 import type { ClassPolicy, Name, Site, Snapshot, UpstreamGroup } from '../policy/snapshot.ts'
-import { countriesText, demandsText, endpointText, entryText, limitsText, originText } from './describe.ts'
+import {
+  countriesText,
+  demandsText,
+  endpointText,
+  entryText,
+  heartbeatText,
+  limitsText,
+  originText,
+} from './describe.ts'
 import { formatLastDay } from './scalars.ts'
 
 /** What changed from one policy to the next, most consequential first. Lines and load times do not count. */
@@ -15,6 +23,7 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
   out.push(
     ...classChanges('', before.classes, after.classes),
     ...listChanges('listener', listeners(before), listeners(after)),
+    ...listChanges('heartbeats', heartbeats(before), heartbeats(after)),
     ...listChanges('name', names(before), names(after)),
     ...listChanges('upstream', upstreams(before), upstreams(after)),
     ...listChanges('site', sites(before), sites(after)),
@@ -144,6 +153,19 @@ function listeners(snapshot: Snapshot): Facts {
         TLS: entry.tlsProfile,
         'host without SNI': entry.withoutName ?? '',
         'load balancers': entry.loadBalancers.map(range => range.text).join(', '),
+      },
+    ]),
+  )
+}
+
+function heartbeats(snapshot: Snapshot): Facts {
+  return new Map(
+    snapshot.heartbeats.map(entry => [
+      entry.id,
+      {
+        address: entry.endpoints.map(endpointText).join(', '),
+        upstream: endpointText(entry.upstream),
+        ...heartbeatText(entry),
       },
     ]),
   )

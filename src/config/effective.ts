@@ -7,6 +7,7 @@ import {
   demandsText,
   endpointText,
   entryText,
+  heartbeatText,
   limitsText,
   originText,
   windowText,
@@ -31,6 +32,16 @@ export function effectiveText(snapshot: Snapshot): string {
       entry.loadBalancers.length === 0
         ? ''
         : `PROXY protocol from ${entry.loadBalancers.map(range => range.text).join(', ')}`,
+      formatSourceLine(entry.at),
+    ]),
+  )
+  section(
+    'Heartbeats (UDP)',
+    snapshot.heartbeats.map(entry => [
+      entry.id,
+      entry.endpoints.map(endpointText).join(', '),
+      `upstream ${endpointText(entry.upstream)}`,
+      ...Object.entries(heartbeatText(entry)).map(([key, value]) => `${key} ${value}`),
       formatSourceLine(entry.at),
     ]),
   )
@@ -158,6 +169,13 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
       tls: entry.tlsProfile,
       withoutName: entry.withoutName,
       loadBalancers: entry.loadBalancers.map(range => range.text),
+      line: formatSourceLine(entry.at),
+    })),
+    heartbeats: snapshot.heartbeats.map(entry => ({
+      id: entry.id,
+      endpoints: entry.endpoints.map(endpointText),
+      upstream: endpointText(entry.upstream),
+      ...heartbeatText(entry),
       line: formatSourceLine(entry.at),
     })),
     names: snapshot.names.map(entry => ({

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { DEFAULT_THRESHOLD } from '../ips/compile.ts'
 import { classLine } from './schema-profile.ts'
 import { classMap } from './schema-classes.ts'
+import { heartbeatListener } from './schema-heartbeats.ts'
 import { admin, directories, gateLimits, journal, listener, name, upstream } from './schema-gate.ts'
 import {
   cidr,
@@ -191,6 +192,10 @@ export const policyFile = strict({
   model,
   profile: id.describe('RMM product: a file in profiles/, without .yaml.'),
   listeners: z.record(id, listener).describe('TLS listeners by id.'),
+  heartbeats: z
+    .record(id, heartbeatListener)
+    .default({})
+    .describe('UDP listeners for heartbeats by id, for products that send them (Automate: UDP port 75).'),
   names: z
     .record(servedHost.pipe(z.string()), name)
     .describe('Host names that clients use. All others are refused.'),

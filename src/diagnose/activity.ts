@@ -29,9 +29,21 @@ export type ClassActivity = {
   readonly lastPassedMs: number | null
 }
 
-/** Activity of a source since a moment. */
+/** Heartbeats over UDP that were let through. */
+export type HeartbeatActivity = {
+  readonly answered: number
+  /** In stretches in which no reply came at all. */
+  readonly unanswered: number
+  readonly lastMs: number
+  readonly lastAnsweredMs: number | null
+  readonly listeners: readonly string[]
+}
+
+/** Activity of a source since a moment. `passed`, `failures` and `lastPassedMs` are about requests, not datagrams. */
 export type Activity = {
   readonly sinceMs: number
+  /** Null: none came. */
+  readonly heartbeats: HeartbeatActivity | null
   readonly passed: number
   readonly refused: number
   readonly failures: number
@@ -48,24 +60,49 @@ export type Activity = {
 
 /** Condenses ledger rows. */
 export function summariseActivity(rows: readonly LedgerRow[], sinceMs: number): Activity {
-  const passed = rows.filter(row => row.shape.outcome === 'passed')
-  const failed = rows.filter(row => row.shape.outcome === 'failed')
+  const admitted = rows.filter(row => row.shape.outcome === 'passed')
+  const unwell = rows.filter(row => row.shape.outcome === 'failed')
+  const passed = admitted.filter(row => row.shape.phase !== 'datagram')
+  const failed = unwell.filter(row => row.shape.phase !== 'datagram')
   const troubles = outcomeCounts(rows)
   const refused = troubles.filter(entry => entry.outcome !== 'silent')
   return {
     sinceMs,
+    heartbeats: heartbeatActivity(
+      admitted.filter(row => row.shape.phase === 'datagram'),
+      unwell.filter(row => row.shape.phase === 'datagram'),
+    ),
     passed: sum(passed, row => row.count),
     refused: refused.reduce((total, entry) => total + entry.count, 0),
     failures: sum(failed, row => row.count),
     lastPassedMs: latest(passed),
     lastRefusedMs: refused[0]?.lastMs ?? null,
-    classes: CLASSES.flatMap(trafficClass => classActivity(trafficClass, passed, failed)),
+    classes: CLASSES.flatMap(trafficClass => classActivity(trafficClass, admitted, unwell)),
     outcomes: troubles,
     passedJa4: distinct(
       passed.flatMap(row => row.shape.ja4 ?? []),
       String,
     ),
     offered: offeredCounts(rows),
+  }
+}
+
+function heartbeatActivity(
+  answered: readonly LedgerRow[],
+  unanswered: readonly LedgerRow[],
+): HeartbeatActivity | null {
+  const all = [...answered, ...unanswered]
+  const lastMs = latest(all)
+  if (lastMs === null) return null
+  return {
+    answered: sum(answered, row => row.count),
+    unanswered: sum(unanswered, row => row.count),
+    lastMs,
+    lastAnsweredMs: latest(answered),
+    listeners: distinct(
+      all.map(row => row.shape.listener),
+      String,
+    ),
   }
 }
 

@@ -12,6 +12,7 @@ export function diagnose(evidence: Evidence): Diagnosis {
     refusedNow(evidence) ??
     brokenAround(evidence) ??
     metTrouble(evidence) ??
+    unansweredHeartbeats(evidence) ??
     quiet(evidence) ??
     healthy(evidence)
   )
@@ -19,13 +20,14 @@ export function diagnose(evidence: Evidence): Diagnosis {
 
 function healthy({ address, activity }: Evidence): Diagnosis {
   const passed = activity?.passed ?? 0
+  const beats = activity?.heartbeats?.answered ?? 0
   const refused = activity?.refused ?? 0
   const before =
     refused === 0 ? 'nothing was refused' : `${refused} refused before, none since what it asks for passes`
   return {
     cause: 'healthy',
     healthy: true,
-    sentence: `${address} gets through: ${passed} request${passed === 1 ? '' : 's'} passed, ${before}.`,
+    sentence: `${address} gets through: ${passed} request${passed === 1 ? '' : 's'}${beats === 0 ? '' : ` and ${beats} heartbeat${beats === 1 ? '' : 's'}`} passed, ${before}.`,
     fix: null,
   }
 }
@@ -88,9 +90,33 @@ function metTrouble(evidence: Evidence): Diagnosis | null {
   return null
 }
 
+/** Replies may be missing so long between two reports of a flow without anything being wrong. */
+const STOPPED_MS = 60_000
+
+function unansweredHeartbeats(evidence: Evidence): Diagnosis | null {
+  const { activity, address } = evidence
+  const heartbeats = activity?.heartbeats ?? null
+  if (heartbeats === null || heartbeats.unanswered === 0) return null
+  const { answered, unanswered, lastMs, lastAnsweredMs, listeners } = heartbeats
+  if (lastAnsweredMs === null) {
+    return problem(
+      'heartbeats-unanswered',
+      `Heartbeats of ${address} reach the RMM server, but no reply has come: ${unanswered} sent on to it, 0 answered. Agents check in all the same, only later when a technician calls them.`,
+      fixes.heartbeats(fixContext(evidence), evidence.explanation.standing.snapshot, listeners),
+    )
+  }
+  if (lastMs - lastAnsweredMs < STOPPED_MS) return null
+  return problem(
+    'replies-stopped',
+    `The RMM server has stopped answering the heartbeats of ${address}: the last of ${answered} answered ones was at ${new Date(lastAnsweredMs).toISOString().slice(0, 16).replace('T', ' ')} UTC, and it was heard until ${new Date(lastMs).toISOString().slice(11, 16)}.`,
+    fixes.heartbeats(fixContext(evidence), evidence.explanation.standing.snapshot, listeners),
+  )
+}
+
 function quiet(evidence: Evidence): Diagnosis | null {
   const { activity, address, publicHost } = evidence
   const gateRuns = evidence.upstreamsDown !== null
+  if (activity !== null && activity.heartbeats !== null) return null
   if (activity === null || (activity.passed + activity.failures === 0 && activity.outcomes.length === 0)) {
     const why = gateRuns
       ? "the site's own firewall or DNS still points to the old address, or the agent was never told of the gate"

@@ -21,6 +21,8 @@ export type Cause =
   | 'upstream'
   | 'capacity'
   | 'protocol'
+  | 'heartbeats-unanswered'
+  | 'replies-stopped'
   | 'fixed'
 
 /** A rule that fired, the field that its hit shows, and further ones in which it held. */

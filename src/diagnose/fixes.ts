@@ -5,7 +5,7 @@ import type { TlsVersion } from '../net/tls-version.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { Explanation } from '../policy/explain.ts'
 import { REASONS, type Reason } from '../policy/reasons.ts'
-import type { Site } from '../policy/snapshot.ts'
+import type { Site, Snapshot } from '../policy/snapshot.ts'
 import { formatSourceLine } from '../policy/source-line.ts'
 import type { Standing } from '../policy/standing.ts'
 
@@ -219,6 +219,25 @@ export function neverTried(): Fix {
 export function upstream({ commandOptions }: FixContext): Fix {
   return steps(
     `bin/portcullis status${commandOptions} shows since when and why; bring the RMM server back. Agents return by themselves.`,
+  )
+}
+
+/** The RMM server does not answer heartbeats over UDP. */
+export function heartbeats(
+  { commandOptions }: FixContext,
+  snapshot: Snapshot,
+  listeners: readonly string[],
+): Fix {
+  const known = snapshot.heartbeats.filter(entry => listeners.includes(entry.id))
+  const [{ upstream } = { upstream: { host: 'the RMM server', port: 75 } }] = known
+  return steps(
+    `bin/portcullis status${commandOptions} shows whether the server answers others. If it does, look at this agent: its replies are lost on the way back to it.`,
+    `If it answers nobody: on the RMM server, \`netstat -ano -p UDP\` must show port ${upstream.port}; start the service that owns it.`,
+    `Its firewall must let in UDP port ${upstream.port} from the address of the gate, and let the answers out.`,
+    ...known.map(
+      entry =>
+        `Is ${entry.upstream.host} UDP port ${entry.upstream.port} right? It is set at ${formatSourceLine(entry.at)}. For a server that never answers, set replies: none there.`,
+    ),
   )
 }
 

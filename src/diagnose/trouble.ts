@@ -97,6 +97,8 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
       return classOutcome(kind, outcome, evidence, times)
     case 'connection-limit-source':
     case 'connection-limit-total':
+    case 'flow-limit-source':
+    case 'flow-limit-total':
     case 'requests-limit':
     case 'body-too-large':
       return problem(
@@ -123,6 +125,7 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'message-invalid':
     case 'message-unread':
     case 'message-too-slow':
+    case 'datagram-too-large':
     case 'draining':
       return problem('protocol', `${address} was refused ${times} because ${because}.`, fixes.remedyOf(kind))
   }

@@ -1,6 +1,7 @@
 // The event catalogue: one definition per event. Log line, human sentence, metric and stored row all come from here.
 import { CLIENT_EVENTS } from './catalogue/clients.ts'
 import { GATE_EVENTS } from './catalogue/gate.ts'
+import { HEARTBEAT_EVENTS } from './catalogue/heartbeats.ts'
 import { SURROUNDING_EVENTS } from './catalogue/surroundings.ts'
 import { TRAFFIC_EVENTS } from './catalogue/traffic.ts'
 import type { Definitions, EventDefinition } from './definition.ts'
@@ -11,6 +12,7 @@ export const CATALOGUE: Definitions<EventName> = {
   ...GATE_EVENTS,
   ...CLIENT_EVENTS,
   ...TRAFFIC_EVENTS,
+  ...HEARTBEAT_EVENTS,
   ...SURROUNDING_EVENTS,
 }
 

@@ -222,6 +222,43 @@ export type EventFields = {
       readonly tls?: TlsVersion
       readonly userAgent?: string | null
     }
+  // Heartbeats over UDP.
+  'heartbeat.refused': ClientFields &
+    Omit<RefusalFields, 'reference'> & {
+      /** Datagrams; the first of a source is reported at once, the others of a minute together. */
+      readonly count: number
+    }
+  'heartbeat.opened': ClientFields
+  /** What a flow did since its last report, about every 20 s and at its end. */
+  'heartbeat.counted': ClientFields & {
+    readonly heartbeats: number
+    readonly replies: number
+    readonly bytesIn: number
+    readonly bytesOut: number
+    /** False: replies were expected, and none came. */
+    readonly answered: boolean
+  }
+  'heartbeat.closed': ClientFields & {
+    readonly heartbeats: number
+    readonly replies: number
+    readonly bytesIn: number
+    readonly bytesOut: number
+    /** Replies that were kept back, because the sender had not sent enough for them. */
+    readonly withheld: number
+    readonly durationMs: number
+    readonly lastHeartbeatMs: number
+    readonly lastReplyMs: number | null
+    readonly ending: 'idle' | 'displaced' | 'refused' | 'failed' | 'reload' | 'shutdown'
+  }
+  'heartbeat.unanswered': {
+    readonly listener: string
+    readonly upstream: string
+    readonly heartbeats: number
+    readonly sinceMs: number
+    /** The machine of the server said that nothing listens there. */
+    readonly portClosed: boolean
+  }
+  'heartbeat.answered': { readonly listener: string; readonly upstream: string }
   // Upstream.
   'upstream.down': { readonly group: string; readonly member: string; readonly problem: string }
   'upstream.up': { readonly group: string; readonly member: string; readonly downMs: number }

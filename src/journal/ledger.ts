@@ -99,6 +99,16 @@ export function createLedger(limits: LedgerLimits = LEDGER_LIMITS): Ledger {
       seeConnection('hello', f.listener, f, null, 'handshake-failed')
       add(f.address, nowMs, 1, 0, 0)
     },
+    'heartbeat.refused': (f, nowMs) => {
+      seeConnection('datagram', f.listener, {}, null, f.reason)
+      sight.class = 'heartbeat'
+      add(f.address, nowMs, f.count, 0, 0)
+    },
+    'heartbeat.counted': (f, nowMs) => {
+      seeConnection('datagram', f.listener, {}, null, f.answered ? 'passed' : 'failed')
+      sight.class = 'heartbeat'
+      add(f.address, nowMs, f.heartbeats, f.bytesIn, f.bytesOut)
+    },
     'connection.closed': (f, nowMs) => {
       if (f.requests > 0) return
       seeConnection('hello', f.listener, f, f.negotiated, 'passed')

@@ -13,6 +13,8 @@ export type GaugeSources = {
   /** Open downstream connections by listener. */
   readonly connectionsOpen?: () => ReadonlyMap<string, number>
   readonly webSocketsOpen?: () => number
+  /** Heartbeat flows by listener. */
+  readonly heartbeatFlows?: () => ReadonlyMap<string, number>
   /** Members of upstream groups and whether they are up. */
   readonly upstreams?: () => readonly {
     readonly group: string
@@ -95,6 +97,10 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const events = counter('portcullis_events_total', 'Events by name', ['event'])
   const errors = counter('portcullis_journal_errors_total', 'Defects met while reporting events', [])
   const bytes = counter('portcullis_bytes_total', 'Bytes of requests that have ended', ['class', 'direction'])
+  const datagrams = counter('portcullis_heartbeats_total', 'Heartbeats (in) and replies (out) over UDP', [
+    'listener',
+    'direction',
+  ])
   const byName = new Map<string, Cells>()
   const counting = new Map<EventName, { readonly event: { value: number }; readonly own: Counting | null }>()
   for (const name of EVENT_NAMES) {
@@ -133,6 +139,13 @@ export function createMetrics(options: MetricsOptions): Metrics {
     if (f.upstreamMs > 0) upstreamTimes.observe({ class: f.class }, f.upstreamMs / 1_000)
   }
 
+  const measureHeartbeats = (f: EventFields['heartbeat.counted']): void => {
+    datagrams.at([f.listener, 'in']).value += f.heartbeats
+    datagrams.at([f.listener, 'out']).value += f.replies
+    bytes.at(['heartbeat', 'in']).value += f.bytesIn
+    bytes.at(['heartbeat', 'out']).value += f.bytesOut
+  }
+
   const gauge = (
     name: string,
     help: string,
@@ -166,6 +179,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
       known.event.value++
       if (known.own !== null) known.own.cells.at(known.own.values(fields as never)).value++
       if (name === 'request.closed') measure(fields as EventFields['request.closed'])
+      else if (name === 'heartbeat.counted') measureHeartbeats(fields as EventFields['heartbeat.counted'])
     },
     countJournalError: () => {
       errors.at([]).value++
@@ -196,6 +210,12 @@ const GAUGES: readonly ((sources: GaugeSources, tools: GaugeTools) => void)[] = 
   },
   ({ webSocketsOpen }, { single }) => {
     if (webSocketsOpen !== undefined) single('portcullis_websockets_open', 'Open WebSockets', webSocketsOpen)
+  },
+  ({ heartbeatFlows }, { gauge }) => {
+    if (heartbeatFlows === undefined) return
+    gauge('portcullis_heartbeat_flows', 'Heartbeat flows open now', ['listener'], () =>
+      [...heartbeatFlows()].map(([listener, value]) => ({ labels: { listener }, value })),
+    )
   },
   ({ upstreams }, { gauge }) => {
     if (upstreams === undefined) return

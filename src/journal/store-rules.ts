@@ -62,7 +62,9 @@ export function createRuleTable(database: DatabaseSync, ledger: Pick<LedgerTable
   const isKnown = (address: string, aroundMs: number): boolean => {
     const hours = new Set<number>()
     for (const row of ledger.ofSource(address, aroundMs - KNOWN_WITHIN_MS)) {
-      const { class: trafficClass, outcome } = row.shape
+      const { class: trafficClass, outcome, phase } = row.shape
+      // Who a datagram comes from can be forged: heartbeats over UDP make nobody a known agent.
+      if (phase === 'datagram') continue
       if (outcome === 'passed' && trafficClass !== null && AGENT_CLASSES.includes(trafficClass))
         hours.add(row.hourMs)
     }

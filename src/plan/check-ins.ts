@@ -78,6 +78,7 @@ export function createCheckIns(startMs: number): CheckIns {
     'websocket.opened': (f, nowMs) => {
       if (AGENT_CLASSES.includes(f.class)) add(minuteOf(nowMs).passed, f.address)
     },
+    // Heartbeats over UDP are not asked: their sources can be forged, and they may pass while every check-in fails.
     'request.refused': (f, nowMs) => refuse(f, nowMs),
     'connection.refused': (f, nowMs) => refuse(f, nowMs),
   }

@@ -1,5 +1,6 @@
 // Asks a policy about recorded traffic: what would become of this source with this shape now? The decisions are those of live traffic.
 import type { LedgerShape } from '../journal/ledger-facts.ts'
+import { heartbeatRefusal } from '../policy/decide-heartbeat.ts'
 import { normaliseTarget } from '../ips/target.ts'
 import { strongestTls, tlsRank, type TlsVersion } from '../net/tls-version.ts'
 import { classPolicy, decideAccess } from '../policy/decide-access.ts'
@@ -33,6 +34,8 @@ export type Judge = {
   readonly snapshot: Snapshot
   readonly overlay: Overlay
   readonly listenerOf: (id: string) => Listener | undefined
+  /** Whether the UDP listener of the ledger is still there, under its id or on one of its ports. */
+  readonly takesHeartbeats: (id: string) => boolean
 }
 
 /**
@@ -51,6 +54,13 @@ export function makeJudge(snapshot: Snapshot, overlay: Overlay, recordedBy: Snap
   return {
     snapshot,
     overlay,
+    takesHeartbeats: id => {
+      const before = recordedBy.heartbeats.find(listener => listener.id === id)
+      const ports = before?.endpoints.map(endpoint => endpoint.port) ?? []
+      return snapshot.heartbeats.some(
+        listener => listener.id === id || listener.endpoints.some(({ port }) => ports.includes(port)),
+      )
+    },
     listenerOf: id => {
       if (!found.has(id)) found.set(id, listenerOf(id))
       return found.get(id)
@@ -76,15 +86,10 @@ export function judgeSource(
 /** Judges one shape of a source. */
 export function judgeShape(judge: Judge, source: JudgedSource, shape: LedgerShape, nowMs: number): Judgement {
   if (source.refusal !== null) return refused(source.refusal, shape.class)
+  if (shape.phase === 'datagram') return judgeHeartbeat(judge, source.standing, shape, nowMs)
   const listener = judge.listenerOf(shape.listener)
   if (listener === undefined) {
-    return {
-      allow: false,
-      class: shape.class,
-      reason: 'listener-gone',
-      saw: `listener ${shape.listener}`,
-      line: judge.snapshot.home.at,
-    }
+    return gone(judge, shape)
   }
   if (shape.phase === 'accept') return { allow: true, class: null }
   const { standing } = source
@@ -143,6 +148,22 @@ function judgeRequest(
   return verdict.allow
     ? { allow: true, class: verdict.class }
     : refused(verdict.refusal, verdict.class ?? shape.class)
+}
+
+function judgeHeartbeat(judge: Judge, standing: Standing, shape: LedgerShape, nowMs: number): Judgement {
+  if (!judge.takesHeartbeats(shape.listener)) return gone(judge, shape)
+  const refusal = heartbeatRefusal(standing, nowMs)
+  return refusal === null ? { allow: true, class: 'heartbeat' } : refused(refusal, 'heartbeat')
+}
+
+function gone(judge: Judge, shape: LedgerShape): Judgement {
+  return {
+    allow: false,
+    class: shape.class,
+    reason: 'listener-gone',
+    saw: `listener ${shape.listener}`,
+    line: judge.snapshot.home.at,
+  }
 }
 
 function refused(refusal: Refusal, trafficClass: TrafficClass | null): Judgement {

@@ -299,6 +299,22 @@ export const REASONS = define({
       'Wait as long as Retry-After says; if the traffic is legitimate, raise the rate of the rule or except the site.',
     status: 429,
   },
+  'flow-limit-source': {
+    phase: 'accept',
+    because: 'the address has too many heartbeat flows open at once',
+    remedy: 'Raise flowsPerSource of the heartbeats listener if so many agents stand behind one address.',
+  },
+  'flow-limit-total': {
+    phase: 'accept',
+    because: 'the heartbeats listener has reached its number of flows',
+    remedy:
+      'Raise flows of the heartbeats listener and the file limit of the service, or find out who sends.',
+  },
+  'datagram-too-large': {
+    phase: 'accept',
+    because: 'the datagram is larger than heartbeats are',
+    remedy: 'Raise datagramSize of the heartbeats listener if the RMM product sends such datagrams.',
+  },
   draining: {
     phase: 'accept',
     because: 'the gate is shutting down',

@@ -147,6 +147,25 @@ export type Listener = {
   readonly at: SourceLine
 }
 
+/** A UDP listener for heartbeats: datagrams of each client go to one server, and its answers back. */
+export type HeartbeatListener = {
+  readonly id: string
+  readonly endpoints: readonly Endpoint[]
+  readonly upstream: Endpoint
+  /** Silence of a client after which its flow ends. */
+  readonly idleMs: number
+  /** Largest payload in either direction. */
+  readonly datagramBytes: number
+  /** Flows at once, in all and of one source (an IPv4 address or the /64 of an IPv6 one). */
+  readonly flows: number
+  readonly flowsPerSource: number
+  /** Bytes that may go back for each byte that came, headers of IP and UDP counted on both sides. */
+  readonly replyRatio: number
+  /** Whether the server answers heartbeats; without it, silence is no fault. */
+  readonly expectsReplies: boolean
+  readonly at: SourceLine
+}
+
 /** What clients of a name see when its upstream group is down. */
 export type WhenDown = 'reset' | 'unavailable'
 
@@ -308,6 +327,7 @@ export type Snapshot = {
   readonly model: Stated<'all-traffic' | 'agent-only' | 'mixed'>
   readonly home: Stated<ReadonlySet<string>>
   readonly listeners: readonly Listener[]
+  readonly heartbeats: readonly HeartbeatListener[]
   readonly names: readonly Name[]
   readonly upstreams: ReadonlyMap<string, UpstreamGroup>
   readonly classes: ReadonlyMap<TrafficClass, ClassPolicy>

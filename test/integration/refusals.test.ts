@@ -141,6 +141,9 @@ const HOW: Readonly<Record<Reason, string | ((gate: WholeGate) => Promise<unknow
     await ask(gate, { path: '/LabTech/Transfer/x?bytes=1' }, { from: '216.160.83.77' })
     response.destroy()
   },
+  'flow-limit-source': 'test/edge/udp/flow-table.test.ts',
+  'flow-limit-total': 'test/edge/udp/flow-table.test.ts',
+  'datagram-too-large': 'test/edge/udp/flow-table.test.ts',
   'rate-limited': 'test/integration/rates.test.ts',
   draining: 'a client that is half-way in when the gate shuts down is told by an alert',
 }

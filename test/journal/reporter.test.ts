@@ -99,7 +99,15 @@ test('every event gives what the catalogue says: line, row and metric', async t 
     rows.map(row => row.name),
     EVENT_NAMES.filter(name => CATALOGUE[name].stored),
   )
-  const silent = ['connection.silent', 'connection.closed', 'request.closed', 'websocket.opened']
+  const silent = [
+    'connection.silent',
+    'connection.closed',
+    'request.closed',
+    'websocket.opened',
+    'heartbeat.opened',
+    'heartbeat.counted',
+    'heartbeat.closed',
+  ]
   t.deepEqual(
     logged.map(line => line['event']),
     EVENT_NAMES.filter(name => !silent.includes(name)),

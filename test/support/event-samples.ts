@@ -41,6 +41,43 @@ const hit = {
 
 /** Fields by event. */
 export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
+  'heartbeat.refused': {
+    ...client,
+    reason: 'country-refused',
+    stage: 'country',
+    saw: 'DE',
+    line: 'policies/portcullis.yaml:12:3',
+    count: 12,
+  },
+  'heartbeat.opened': client,
+  'heartbeat.counted': {
+    ...client,
+    heartbeats: 4,
+    replies: 3,
+    bytesIn: 240,
+    bytesOut: 60,
+    answered: true,
+  },
+  'heartbeat.closed': {
+    ...client,
+    heartbeats: 900,
+    replies: 890,
+    bytesIn: 54_000,
+    bytesOut: 17_800,
+    withheld: 0,
+    durationMs: 4_650_000,
+    lastHeartbeatMs: 1_800_000_000_000,
+    lastReplyMs: null,
+    ending: 'idle',
+  },
+  'heartbeat.unanswered': {
+    listener: 'automate',
+    upstream: '10.0.0.5:75',
+    heartbeats: 120,
+    sinceMs: 1_800_000_000_000,
+    portClosed: true,
+  },
+  'heartbeat.answered': { listener: 'automate', upstream: '10.0.0.5:75' },
   'gate.started': { version: '0.1.0', platform: 'Debian 12, linux x64', maxConnections: 20_000, pid: 4711 },
   'gate.start-failed': { code: 'policy-invalid', problem: 'the policy is not valid', remedy: 'Correct it' },
   'gate.stopped': { uptimeMs: 86_400_000, connectionsCut: 3 },

@@ -199,6 +199,7 @@ export function snapshot(overrides: Partial<Snapshot> = {}): Snapshot {
     loadedMs: 0,
     model: stated('all-traffic'),
     home: stated(new Set(['US']), 2),
+    heartbeats: [],
     listeners: [listener()],
     names: [name()],
     upstreams: new Map([['rmm', upstreamGroup([])]]),

@@ -56,6 +56,7 @@ function show(status: GateStatus, withConnections: boolean, { terminal }: Comman
       ]),
       '  ',
     ),
+    ...heartbeatLines(status, terminal),
     '',
     'Certificates',
     terminal.table(
@@ -109,6 +110,19 @@ function show(status: GateStatus, withConnections: boolean, { terminal }: Comman
       ),
     )
   }
+}
+
+function heartbeatLines({ heartbeats, nowMs }: GateStatus, terminal: Terminal): readonly string[] {
+  if (heartbeats.length === 0) return []
+  const ago = (timeMs: number | null): string => (timeMs === null ? 'never' : formatAgo(timeMs, nowMs))
+  const rows = heartbeats.map(entry => [
+    entry.listener,
+    entry.upstream,
+    entry.silent ? terminal.tone('bad', 'server does not answer') : counted(entry.flows, 'client'),
+    `${entry.heartbeats} in, last ${ago(entry.lastHeartbeatMs)}`,
+    `${entry.replies} replies, last ${ago(entry.lastReplyMs)}`,
+  ])
+  return ['', 'Heartbeats', terminal.table(rows, '  ')]
 }
 
 function stateWord(member: MemberState, terminal: Terminal): string {

@@ -1,0 +1,113 @@
+// Compiles the UDP listeners for heartbeats, and finds what would keep datagrams from passing.
+import type { TrafficClass } from '../policy/classes.ts'
+import type { ClassPolicy, Endpoint, HeartbeatListener } from '../policy/snapshot.ts'
+import { isThisMachine } from './compile-upstreams.ts'
+import type { Reporter } from './context.ts'
+import { endpointText } from './describe.ts'
+import type { Path } from './read.ts'
+import type { WrittenPolicy } from './schema.ts'
+
+/** Compiles the heartbeat listeners. UDP ports are apart from TCP ports, so they collide only with each other. */
+export function compileHeartbeats(
+  written: WrittenPolicy,
+  classes: ReadonlyMap<TrafficClass, ClassPolicy>,
+  report: Reporter,
+): readonly HeartbeatListener[] {
+  const placed: { readonly endpoint: Endpoint; readonly id: string }[] = []
+  const out = Object.entries(written.heartbeats).map(([id, entry]): HeartbeatListener => {
+    const path: Path = ['heartbeats', id]
+    if (Object.hasOwn(written.listeners, id)) {
+      report.error(path, `there is a listener ${id} already`, 'events tell listeners apart by their id')
+    }
+    for (const [index, endpoint] of entry.address.entries()) {
+      const other = placed.find(before => collide(before.endpoint, endpoint))
+      if (other !== undefined) {
+        report.error(
+          [...path, 'address', ...(entry.address.length > 1 ? [index] : [])],
+          `UDP ${endpointText(endpoint)} is taken by heartbeats ${other.id} (${endpointText(other.endpoint)})`,
+          'choose another port',
+        )
+      }
+      placed.push({ endpoint, id })
+    }
+    if (entry.upstream.port === 0 || isAny(entry.upstream.host)) {
+      report.error(
+        [...path, 'upstream'],
+        `${endpointText(entry.upstream)} is no address of a server`,
+        'for example 10.0.0.5:75',
+      )
+    }
+    return {
+      id,
+      endpoints: entry.address,
+      upstream: entry.upstream,
+      idleMs: entry.idle,
+      datagramBytes: entry.datagramSize,
+      flows: entry.flows,
+      flowsPerSource: entry.flowsPerSource,
+      replyRatio: entry.replyRatio,
+      expectsReplies: entry.replies === 'expected',
+      at: report.at(path),
+    }
+  })
+  for (const { id, upstream } of out) {
+    const self = placed.find(({ endpoint }) => isSelf(endpoint, upstream))
+    if (self !== undefined) {
+      report.error(
+        ['heartbeats', id, 'upstream'],
+        `${endpointText(upstream)} is heartbeats ${self.id} of this gate: datagrams would go in a circle`,
+      )
+    }
+  }
+  adviseHeartbeats(out, classes.get('heartbeat'), report)
+  return out
+}
+
+function adviseHeartbeats(
+  listeners: readonly HeartbeatListener[],
+  policy: ClassPolicy | undefined,
+  report: Reporter,
+): void {
+  if (policy === undefined) return
+  for (const { id, idleMs, flows, flowsPerSource } of listeners) {
+    const path: Path = ['heartbeats', id]
+    if (policy.keys.length > 0) {
+      report.warn(path, 'class heartbeat asks for a key, and datagrams carry none: untrusted agents are lost')
+    }
+    if (policy.access.value === 'closed') {
+      report.warn(path, 'class heartbeat is closed: every datagram is refused')
+    }
+    if (policy.minimumTls !== null) {
+      report.warn(path, 'class heartbeat asks for a TLS version, and datagrams are not encrypted: they pass')
+    }
+    if (idleMs < 120_000) {
+      report.warn(
+        [...path, 'idle'],
+        'servers answer a client up to two minutes after it was heard last',
+        'at least 120s (RFC 4787)',
+      )
+    }
+    if (flowsPerSource > flows) {
+      report.warn([...path, 'flowsPerSource'], `one address could take all ${flows} flows`)
+    }
+  }
+}
+
+function collide(a: Endpoint, b: Endpoint): boolean {
+  if (a.port !== b.port || a.port === 0) return false
+  return a.host === b.host || takesAll(a.host, b.host) || takesAll(b.host, a.host)
+}
+
+// The gate opens [::] for both families unless 0.0.0.0 has the port as well.
+function takesAll(any: string, host: string): boolean {
+  return (any === '::' && host !== '0.0.0.0') || (any === '0.0.0.0' && !host.includes(':'))
+}
+
+function isSelf(endpoint: Endpoint, upstream: Endpoint): boolean {
+  if (endpoint.port !== upstream.port || endpoint.port === 0) return false
+  return endpoint.host === upstream.host || (isAny(endpoint.host) && isThisMachine(upstream.host))
+}
+
+function isAny(host: string): boolean {
+  return host === '0.0.0.0' || host === '::'
+}

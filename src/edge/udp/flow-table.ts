@@ -1,0 +1,351 @@
+// The flow table of one heartbeat listener: which datagram passes, which flow it belongs to, what may go back. No sockets, no clock.
+import { sourceKey } from '../../ips/rate/source-key.ts'
+import type { Address } from '../../net/address.ts'
+import type { HeartbeatVerdict } from '../../policy/decide-heartbeat.ts'
+import type { Reason } from '../../policy/reasons.ts'
+import type { HeartbeatListener } from '../../policy/snapshot.ts'
+import type { Standing } from '../../policy/standing.ts'
+import type { Refusal } from '../../policy/verdict.ts'
+
+/** Headers of IPv4 and UDP: with tiny datagrams they are most of what a sender has to pay for. */
+export const HEADER_BYTES = 28
+/** A second datagram so long after the first makes a sender more than a single spoofed packet. */
+export const CONFIRM_MS = 1_000
+/** Time between reports of a flow that goes on. */
+export const COUNT_MS = 20_000
+/** So long a reply may take before its heartbeat counts as unanswered. */
+export const GRACE_MS = 3_000
+/** How long a verdict holds while the policy stays the same: windows and expiries follow the clock. */
+export const JUDGE_MS = 30_000
+/** A server that answers nobody for so long, and so many heartbeats, is reported. */
+export const SILENT_MS = 30_000
+export const SILENT_HEARTBEATS = 5
+
+/** What passed in one direction and the other. */
+export type Passed = {
+  heartbeats: number
+  replies: number
+  bytesIn: number
+  bytesOut: number
+}
+
+/** The datagrams of one address and port, and the upstream socket that belongs to them. */
+export type Flow<Upstream> = {
+  readonly key: string
+  readonly address: Address
+  readonly port: number
+  readonly openedMs: number
+  /** The owner of the sockets puts it here when it opens the flow. */
+  upstream: Upstream | null
+  standing: Standing
+  /** The policy in force when the flow was judged last, and when that was. */
+  judgedBy: object
+  judgedMs: number
+  readonly total: Passed
+  /** Not reported yet. */
+  readonly fresh: Passed & { firstMs: number }
+  countedMs: number
+  lastHeartbeatMs: number
+  lastReplyMs: number | null
+  /** Replies that would have been more than the sender paid for. */
+  withheld: number
+  confirmed: boolean
+}
+
+/** Why a flow ended. */
+export type FlowEnd = 'idle' | 'displaced' | 'refused' | 'failed' | 'reload' | 'shutdown'
+
+/** A flow that is no more: its upstream socket is to be closed. */
+export type EndedFlow<Upstream> = { readonly flow: Flow<Upstream>; readonly end: FlowEnd }
+
+/** What to do with a datagram of a client. */
+export type Received<Upstream> =
+  | { readonly kind: 'forward'; readonly flow: Flow<Upstream> }
+  | {
+      readonly kind: 'open'
+      readonly flow: Flow<Upstream>
+      readonly ended: EndedFlow<Upstream> | null
+    }
+  | {
+      readonly kind: 'refuse'
+      readonly standing: Standing
+      readonly refusal: Refusal
+      readonly ended: EndedFlow<Upstream> | null
+    }
+
+/** Counts of a flow since its last report. */
+export type FlowCount<Upstream> = Passed & {
+  readonly flow: Flow<Upstream>
+  /** False: replies were expected, and none came. */
+  readonly answered: boolean
+}
+
+/** What time has brought. */
+export type Tick<Upstream> = {
+  readonly ended: readonly EndedFlow<Upstream>[]
+  readonly counted: readonly FlowCount<Upstream>[]
+  /** Set at the moment when the server counts as silent. */
+  readonly silent: { readonly sinceMs: number; readonly heartbeats: number } | null
+}
+
+/** What the table needs from outside. */
+export type FlowTableOptions = {
+  readonly settings: HeartbeatListener
+  /** Asks the policy in force. Called before there is any state, and again when the policy has changed. */
+  readonly judge: (address: Address, nowMs: number) => HeartbeatVerdict
+  /** The policy in force, by identity. */
+  readonly policy: () => object
+}
+
+/** The flows of one listener. */
+export class FlowTable<Upstream> {
+  #settings: HeartbeatListener
+  readonly #options: FlowTableOptions
+  readonly #flows = new Map<string, Flow<Upstream>>()
+  readonly #bySource = new Map<string, Set<Flow<Upstream>>>()
+  // In the order of their opening: the first one is the first to give way.
+  readonly #unconfirmed = new Set<Flow<Upstream>>()
+  #unanswered = { sinceMs: 0, heartbeats: 0 }
+  #silent = false
+
+  constructor(options: FlowTableOptions) {
+    this.#options = options
+    this.#settings = options.settings
+  }
+
+  /** Other limits from now on; flows beyond them stay until they end. */
+  reconfigure(settings: HeartbeatListener): void {
+    this.#settings = settings
+  }
+
+  get size(): number {
+    return this.#flows.size
+  }
+
+  flows(): Iterable<Flow<Upstream>> {
+    return this.#flows.values()
+  }
+
+  sources(): number {
+    return this.#bySource.size
+  }
+
+  /** Whether the server is silent, as the last tick found. */
+  get silent(): boolean {
+    return this.#silent
+  }
+
+  /**
+   * Takes a datagram from a client.
+   * @param key unique for listening socket, address and port
+   * @param addressOf called only when the datagram is the first of its flow; undefined: it cannot be read
+   * @param bytes length of the payload
+   * @returns what to do; null: nothing, there is nobody to answer
+   */
+  received(
+    key: string,
+    addressOf: () => Address | undefined,
+    port: number,
+    bytes: number,
+    nowMs: number,
+  ): Received<Upstream> | null {
+    const known = this.#flows.get(key)
+    if (known !== undefined) return this.#again(known, bytes, nowMs)
+    const address = addressOf()
+    if (address === undefined) return null
+    const { standing, refusal } = this.#options.judge(address, nowMs)
+    if (refusal !== null) return { kind: 'refuse', standing, refusal, ended: null }
+    if (bytes > this.#settings.datagramBytes) return this.#tooLarge(standing, bytes)
+    const room = this.#room(address)
+    if (room.refusal !== null) return { kind: 'refuse', standing, refusal: room.refusal, ended: null }
+    const flow: Flow<Upstream> = {
+      key,
+      address,
+      port,
+      openedMs: nowMs,
+      upstream: null,
+      standing,
+      judgedBy: this.#options.policy(),
+      judgedMs: nowMs,
+      total: nothing(),
+      fresh: { ...nothing(), firstMs: nowMs },
+      countedMs: nowMs,
+      lastHeartbeatMs: nowMs,
+      lastReplyMs: null,
+      withheld: 0,
+      confirmed: false,
+    }
+    this.#add(flow)
+    this.#count(flow, bytes, nowMs)
+    return { kind: 'open', flow, ended: room.ended }
+  }
+
+  /**
+   * Takes a datagram from the server.
+   * @returns whether it goes to the client: not when the flow has ended, and not when it is more than the client paid for
+   */
+  replied(flow: Flow<Upstream>, bytes: number, nowMs: number): boolean {
+    if (this.#flows.get(flow.key) !== flow) return false
+    const { total, fresh } = flow
+    const paid = this.#settings.replyRatio * (total.bytesIn + HEADER_BYTES * total.heartbeats)
+    if (total.bytesOut + HEADER_BYTES * total.replies + bytes + HEADER_BYTES > paid) {
+      flow.withheld++
+      return false
+    }
+    for (const counts of [total, fresh]) {
+      counts.replies++
+      counts.bytesOut += bytes
+    }
+    flow.lastReplyMs = nowMs
+    this.#unanswered.heartbeats = 0
+    return true
+  }
+
+  /** The server is heard again after it was silent; true once. */
+  takeRecovery(): boolean {
+    if (!this.#silent || this.#unanswered.heartbeats > 0) return false
+    this.#silent = false
+    return true
+  }
+
+  /** To be called about once a second. */
+  tick(nowMs: number): Tick<Upstream> {
+    const policy = this.#options.policy()
+    const ended: EndedFlow<Upstream>[] = []
+    const counted: FlowCount<Upstream>[] = []
+    for (const flow of this.#flows.values()) {
+      if (nowMs - flow.lastHeartbeatMs >= this.#settings.idleMs) ended.push(this.#end(flow, 'idle'))
+      else if (isStale(flow, policy, nowMs) && this.#judgeAgain(flow, nowMs) !== null)
+        ended.push(this.#end(flow, 'refused'))
+      else if (isDue(flow, nowMs)) counted.push(this.take(flow, nowMs))
+    }
+    const { sinceMs, heartbeats } = this.#unanswered
+    const becomesSilent =
+      this.#settings.expectsReplies &&
+      !this.#silent &&
+      heartbeats >= SILENT_HEARTBEATS &&
+      nowMs - sinceMs >= SILENT_MS
+    if (becomesSilent) this.#silent = true
+    return { ended, counted, silent: becomesSilent ? { sinceMs, heartbeats } : null }
+  }
+
+  /** Takes what a flow has not reported yet. */
+  take(flow: Flow<Upstream>, nowMs: number): FlowCount<Upstream> {
+    const { firstMs, ...passed } = flow.fresh
+    Object.assign(flow.fresh, nothing())
+    flow.countedMs = nowMs
+    const young = passed.heartbeats === 0 || nowMs - firstMs < GRACE_MS
+    return { flow, ...passed, answered: passed.replies > 0 || !this.#settings.expectsReplies || young }
+  }
+
+  /** Ends every flow that fits. */
+  endAll(end: FlowEnd, fits: (flow: Flow<Upstream>) => boolean = () => true): EndedFlow<Upstream>[] {
+    return [...this.#flows.values()].filter(fits).map(flow => this.#end(flow, end))
+  }
+
+  /** Ends one flow; null: it has ended before. */
+  end(flow: Flow<Upstream>, end: FlowEnd): EndedFlow<Upstream> | null {
+    return this.#flows.get(flow.key) === flow ? this.#end(flow, end) : null
+  }
+
+  #again(flow: Flow<Upstream>, bytes: number, nowMs: number): Received<Upstream> {
+    if (isStale(flow, this.#options.policy(), nowMs)) {
+      const refusal = this.#judgeAgain(flow, nowMs)
+      if (refusal !== null) {
+        const { standing } = flow
+        return { kind: 'refuse', standing, refusal, ended: this.#end(flow, 'refused') }
+      }
+    }
+    if (bytes > this.#settings.datagramBytes) return this.#tooLarge(flow.standing, bytes)
+    if (!flow.confirmed && nowMs - flow.openedMs >= CONFIRM_MS) {
+      flow.confirmed = true
+      this.#unconfirmed.delete(flow)
+    }
+    this.#count(flow, bytes, nowMs)
+    return { kind: 'forward', flow }
+  }
+
+  #judgeAgain(flow: Flow<Upstream>, nowMs: number): Refusal | null {
+    const { standing, refusal } = this.#options.judge(flow.address, nowMs)
+    flow.standing = standing
+    flow.judgedBy = this.#options.policy()
+    flow.judgedMs = nowMs
+    return refusal
+  }
+
+  #count(flow: Flow<Upstream>, bytes: number, nowMs: number): void {
+    const { total, fresh } = flow
+    if (fresh.heartbeats === 0) fresh.firstMs = nowMs
+    total.heartbeats++
+    total.bytesIn += bytes
+    fresh.heartbeats++
+    fresh.bytesIn += bytes
+    flow.lastHeartbeatMs = nowMs
+    if (this.#unanswered.heartbeats++ === 0) this.#unanswered.sinceMs = nowMs
+  }
+
+  /** Makes room by ending the oldest flow that has sent only once; flows that have come back never give way. */
+  #room(address: Address): { readonly refusal: Refusal | null; readonly ended: EndedFlow<Upstream> | null } {
+    const { flows, flowsPerSource } = this.#settings
+    const own = this.#bySource.get(sourceKey(address))
+    const ownFull = own !== undefined && own.size >= flowsPerSource
+    if (!ownFull && this.#flows.size < flows) return { refusal: null, ended: null }
+    const oldest = ownFull ? firstUnconfirmed(own) : firstUnconfirmed(this.#unconfirmed)
+    if (oldest !== undefined) return { refusal: null, ended: this.#end(oldest, 'displaced') }
+    const [reason, open, most]: [Reason, number, number] = ownFull
+      ? ['flow-limit-source', own.size, flowsPerSource]
+      : ['flow-limit-total', this.#flows.size, flows]
+    const saw = `${open} of ${most} flows`
+    return { refusal: { reason, stage: 'limits', saw, line: this.#settings.at }, ended: null }
+  }
+
+  #tooLarge(standing: Standing, bytes: number): Received<Upstream> {
+    const saw = `${bytes} bytes, at most ${this.#settings.datagramBytes}`
+    const line = this.#settings.at
+    return {
+      kind: 'refuse',
+      standing,
+      refusal: { reason: 'datagram-too-large', stage: 'limits', saw, line },
+      ended: null,
+    }
+  }
+
+  #add(flow: Flow<Upstream>): void {
+    this.#flows.set(flow.key, flow)
+    this.#unconfirmed.add(flow)
+    const source = sourceKey(flow.address)
+    const own = this.#bySource.get(source)
+    if (own === undefined) this.#bySource.set(source, new Set([flow]))
+    else own.add(flow)
+  }
+
+  #end(flow: Flow<Upstream>, end: FlowEnd): EndedFlow<Upstream> {
+    this.#flows.delete(flow.key)
+    this.#unconfirmed.delete(flow)
+    const source = sourceKey(flow.address)
+    const own = this.#bySource.get(source)
+    own?.delete(flow)
+    if (own?.size === 0) this.#bySource.delete(source)
+    return { flow, end }
+  }
+}
+
+function firstUnconfirmed<Upstream>(flows: Iterable<Flow<Upstream>>): Flow<Upstream> | undefined {
+  for (const flow of flows) if (!flow.confirmed) return flow
+  return undefined
+}
+
+/** Whether the policy has changed since, or so much time has passed that windows and expiries may have. */
+function isStale<Upstream>(flow: Flow<Upstream>, policy: object, nowMs: number): boolean {
+  return flow.judgedBy !== policy || nowMs - flow.judgedMs >= JUDGE_MS
+}
+
+function nothing(): Passed {
+  return { heartbeats: 0, replies: 0, bytesIn: 0, bytesOut: 0 }
+}
+
+// A reply that is still on its way must not make its heartbeat unanswered.
+function isDue<Upstream>({ fresh, countedMs }: Flow<Upstream>, nowMs: number): boolean {
+  if (fresh.heartbeats === 0 || nowMs - countedMs < COUNT_MS) return false
+  return fresh.replies > 0 || nowMs - fresh.firstMs >= GRACE_MS
+}

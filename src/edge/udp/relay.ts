@@ -1,0 +1,105 @@
+// The heartbeat relay: UDP listeners that follow the policy, each with its flow table, and what they report.
+import type { Reporter } from '../../journal/events.ts'
+import type { Address } from '../../net/address.ts'
+import type { GeoFacts } from '../../policy/facts.ts'
+import type { HeartbeatListener, Snapshot } from '../../policy/snapshot.ts'
+import type { CurrentPolicy } from '../connection.ts'
+import { HeartbeatService, type HeartbeatState, type ServiceContext } from './service.ts'
+
+/** What the relay needs from outside. */
+export type HeartbeatRelayOptions = {
+  readonly current: CurrentPolicy
+  readonly lookup: (address: Address) => GeoFacts
+  readonly reporter: Reporter
+  /** Milliseconds since the epoch. */
+  readonly clock: () => number
+}
+
+/** The running relay. */
+export type HeartbeatRelay = {
+  /** Opens, changes and closes listeners; flows that the policy still admits stay, unless their server is another one. */
+  readonly apply: (snapshot: Snapshot) => Promise<void>
+  /** Addresses that listen now. */
+  readonly addresses: () => readonly {
+    readonly listener: string
+    readonly host: string
+    readonly port: number
+  }[]
+  readonly states: () => readonly HeartbeatState[]
+  readonly close: () => Promise<void>
+}
+
+const TICK_MS = 1_000
+const RETRY_MS = 10_000
+
+/** Creates a relay that listens nowhere until `apply`. */
+export function createHeartbeatRelay(options: HeartbeatRelayOptions): HeartbeatRelay {
+  const services = new Map<string, HeartbeatService>()
+  const context: ServiceContext = { ...options, nowMs: options.clock }
+  let wanted: readonly HeartbeatListener[] = []
+  let queue: Promise<unknown> = Promise.resolve()
+  let ticking: NodeJS.Timeout | null = null
+  let triedMs = 0
+
+  const inTurn = (work: () => Promise<void>): Promise<void> => {
+    const done = queue.then(work)
+    queue = done.catch(() => undefined)
+    return done
+  }
+
+  const openAll = async (): Promise<void> => {
+    triedMs = options.clock()
+    const isV4Wanted = (port: number): boolean =>
+      wanted.some(entry => entry.endpoints.some(at => at.host === '0.0.0.0' && at.port === port))
+    for (const service of services.values()) await service.open(isV4Wanted)
+  }
+
+  const tick = (): void => {
+    const nowMs = options.clock()
+    let isIncomplete = false
+    for (const service of services.values()) {
+      service.tick(nowMs)
+      if (!service.isComplete()) isIncomplete = true
+    }
+    if (isIncomplete && nowMs - triedMs >= RETRY_MS) void inTurn(openAll)
+  }
+
+  const startTicking = (): void => {
+    if (services.size > 0) {
+      ticking ??= setInterval(tick, TICK_MS)
+      ticking.unref()
+    } else if (ticking !== null) {
+      clearInterval(ticking)
+      ticking = null
+    }
+  }
+
+  return {
+    apply: snapshot =>
+      inTurn(async () => {
+        wanted = snapshot.heartbeats
+        for (const [id, service] of services) {
+          const settings = wanted.find(entry => entry.id === id)
+          if (settings === undefined) {
+            service.close('reload')
+            services.delete(id)
+          } else service.reconfigure(settings)
+        }
+        for (const settings of wanted) {
+          if (!services.has(settings.id)) services.set(settings.id, new HeartbeatService(context, settings))
+        }
+        startTicking()
+        await openAll()
+      }),
+    addresses: () => [...services.values()].flatMap(service => service.addresses()),
+    states: () => [...services.values()].map(service => service.state()),
+    close: () =>
+      inTurn(async () => {
+        wanted = []
+        for (const service of services.values()) service.close('shutdown')
+        services.clear()
+        startTicking()
+        await Promise.resolve()
+      }),
+  }
+}

@@ -1,0 +1,325 @@
+// One heartbeat listener with its sockets and flows: datagrams go in and out, and events are reported.
+import type { RemoteInfo, Socket } from 'node:dgram'
+import type { ClientFields, EventFields, Reporter } from '../../journal/events.ts'
+import { parseAddress, type Address } from '../../net/address.ts'
+import { decideHeartbeat } from '../../policy/decide-heartbeat.ts'
+import type { GeoFacts } from '../../policy/facts.ts'
+import type { Endpoint, HeartbeatListener } from '../../policy/snapshot.ts'
+import { formatSourceLine } from '../../policy/source-line.ts'
+import type { Standing } from '../../policy/standing.ts'
+import type { Refusal } from '../../policy/verdict.ts'
+import { countryWord } from '../../policy/who.ts'
+import type { CurrentPolicy } from '../connection.ts'
+import { FlowTable, type EndedFlow, type Flow, type FlowCount, type FlowEnd } from './flow-table.ts'
+import { RefusalTally } from './refusal-tally.ts'
+import { openListening, openUpstream, sendBack, type UpstreamSocket } from './sockets.ts'
+import { explainUdpBind } from './bind-failure.ts'
+
+/** What listeners share. */
+export type ServiceContext = {
+  readonly current: CurrentPolicy
+  readonly lookup: (address: Address) => GeoFacts
+  readonly reporter: Reporter
+  readonly nowMs: () => number
+}
+
+/** What a listener does now, for status. Numbers count from its start. */
+export type HeartbeatState = {
+  readonly listener: string
+  readonly upstream: string
+  readonly flows: number
+  readonly sources: number
+  readonly heartbeats: number
+  readonly replies: number
+  readonly lastHeartbeatMs: number | null
+  readonly lastReplyMs: number | null
+  /** The server has not answered anybody for a while. */
+  readonly silent: boolean
+  readonly sites: readonly SiteHeartbeats[]
+}
+
+/** The same by site of the clients, as far as flows have been counted (every 20 s). */
+export type SiteHeartbeats = {
+  readonly site: string | null
+  heartbeats: number
+  replies: number
+  lastHeartbeatMs: number
+  lastReplyMs: number | null
+}
+
+type Bound = { readonly endpoint: Endpoint; readonly socket: Socket; readonly number: number }
+type Upstream = { readonly bound: Bound; readonly socket: UpstreamSocket }
+type RefusedFields = Omit<EventFields['heartbeat.refused'], 'count'>
+
+const PROBLEM_MS = 60_000
+
+/** A heartbeat listener. It opens its addresses in `open`, and again when one was not to be had. */
+export class HeartbeatService {
+  readonly #context: ServiceContext
+  #settings: HeartbeatListener
+  readonly #table: FlowTable<Upstream>
+  readonly #tally = new RefusalTally<RefusedFields>()
+  readonly #bound = new Map<string, Bound>()
+  readonly #failures = new Map<string, string>()
+  readonly #counts = { heartbeats: 0, replies: 0 }
+  #lastHeartbeatMs: number | null = null
+  #lastReplyMs: number | null = null
+  #portClosedMs = -Infinity
+  #problemMs = -Infinity
+  #lastNumber = 0
+  readonly #bySite = new Map<string | null, SiteHeartbeats>()
+
+  constructor(context: ServiceContext, settings: HeartbeatListener) {
+    this.#context = context
+    this.#settings = settings
+    this.#table = new FlowTable({
+      settings,
+      policy: context.current,
+      judge: (address, nowMs) => {
+        const { snapshot, overlay } = context.current()
+        const source = { address, geo: context.lookup(address) }
+        return decideHeartbeat(snapshot, overlay, source, settings.id, nowMs)
+      },
+    })
+  }
+
+  /** Takes other settings. Addresses that are gone are closed; new ones wait for `open`. */
+  reconfigure(settings: HeartbeatListener): void {
+    const isOther = textOf(settings.upstream) !== textOf(this.#settings.upstream)
+    this.#settings = settings
+    this.#table.reconfigure(settings)
+    if (isOther) this.#endAll('reload')
+    const keys = new Set(this.#wanted().map(([key]) => key))
+    for (const [key, bound] of this.#bound) if (!keys.has(key)) this.#shut(key, bound, 'reload')
+    for (const key of this.#failures.keys()) if (!keys.has(key)) this.#failures.delete(key)
+  }
+
+  /** Opens what is not open yet. A failure is reported once; it may be called again at any time. */
+  async open(isV4Wanted: (port: number) => boolean): Promise<void> {
+    for (const [key, endpoint] of this.#wanted()) {
+      if (this.#bound.has(key)) continue
+      const place = { listener: this.#settings.id, host: endpoint.host, port: endpoint.port }
+      try {
+        const ipv6Only = endpoint.host === '::' && endpoint.port !== 0 && isV4Wanted(endpoint.port)
+        const number = ++this.#lastNumber
+        const socket = await openListening(endpoint, ipv6Only, (message, from) => {
+          this.#received(bound, message, from)
+        })
+        const bound: Bound = { endpoint, socket, number }
+        this.#bound.set(key, bound)
+        this.#failures.delete(key)
+        this.#context.reporter.report('listener.opened', { ...place, port: socket.address().port })
+      } catch (error) {
+        const code = (error as NodeJS.ErrnoException).code ?? String(error)
+        if (this.#failures.get(key) === code) continue
+        this.#failures.set(key, code)
+        this.#context.reporter.report('listener.failed', { ...place, ...explainUdpBind(code, endpoint) })
+      }
+    }
+  }
+
+  /** Whether every address listens. */
+  isComplete(): boolean {
+    return this.#bound.size === this.#wanted().length
+  }
+
+  addresses(): readonly { readonly listener: string; readonly host: string; readonly port: number }[] {
+    return [...this.#bound.values()].map(({ endpoint, socket }) => ({
+      listener: this.#settings.id,
+      host: endpoint.host,
+      port: socket.address().port,
+    }))
+  }
+
+  state(): HeartbeatState {
+    return {
+      listener: this.#settings.id,
+      upstream: textOf(this.#settings.upstream),
+      flows: this.#table.size,
+      sources: this.#table.sources(),
+      ...this.#counts,
+      lastHeartbeatMs: this.#lastHeartbeatMs,
+      lastReplyMs: this.#lastReplyMs,
+      silent: this.#table.silent,
+      sites: [...this.#bySite.values()],
+    }
+  }
+
+  /** To be called about once a second. */
+  tick(nowMs: number): void {
+    const { ended, counted, silent } = this.#table.tick(nowMs)
+    for (const count of counted) this.#reportCount(count)
+    for (const entry of ended) this.#ended(entry)
+    if (silent !== null) {
+      this.#context.reporter.report('heartbeat.unanswered', {
+        listener: this.#settings.id,
+        upstream: textOf(this.#settings.upstream),
+        ...silent,
+        portClosed: this.#portClosedMs >= silent.sinceMs,
+      })
+    }
+    this.#reportTally(nowMs, false)
+  }
+
+  /** Closes sockets and flows. */
+  close(end: FlowEnd): void {
+    this.#endAll(end)
+    for (const [key, bound] of this.#bound) this.#shut(key, bound, end)
+    this.#reportTally(this.#context.nowMs(), true)
+  }
+
+  #wanted(): readonly (readonly [string, Endpoint])[] {
+    return this.#settings.endpoints.map((endpoint, index) => [
+      `${endpoint.host} ${endpoint.port}${endpoint.port === 0 ? ` ${index}` : ''}`,
+      endpoint,
+    ])
+  }
+
+  #received(bound: Bound, message: Buffer, from: RemoteInfo): void {
+    // A sender with port 0 cannot be answered: nobody sends so by honest means.
+    if (from.port === 0) return
+    const nowMs = this.#context.nowMs()
+    // A link-local peer carries the interface as a zone, which is no part of its address.
+    const address = (): Address | undefined => parseAddress(from.address.split('%', 1)[0] ?? '')
+    const key = `${bound.number} ${from.port} ${from.address}`
+    const result = this.#table.received(key, address, from.port, message.length, nowMs)
+    if (result === null) return
+    if (result.kind !== 'forward' && result.ended !== null) this.#ended(result.ended)
+    if (result.kind === 'refuse') {
+      const source = address()
+      if (source !== undefined) this.#refused(source, from.port, result.standing, result.refusal)
+      return
+    }
+    const { flow } = result
+    this.#counts.heartbeats++
+    this.#lastHeartbeatMs = nowMs
+    if (result.kind === 'open') {
+      this.#context.reporter.report('heartbeat.opened', this.#client(flow))
+      flow.upstream = { bound, socket: this.#openUpstream(flow, bound, from) }
+    }
+    flow.upstream?.socket.send(message)
+  }
+
+  #openUpstream(flow: Flow<Upstream>, bound: Bound, from: RemoteInfo): UpstreamSocket {
+    return openUpstream(
+      this.#settings.upstream,
+      message => this.#replied(flow, bound, from, message),
+      (code, unusable) => {
+        const nowMs = this.#context.nowMs()
+        if (code === 'ECONNREFUSED') this.#portClosedMs = nowMs
+        else this.#problem(`upstream ${textOf(this.#settings.upstream)}`, code, nowMs)
+        const ended = unusable ? this.#table.end(flow, 'failed') : null
+        if (ended !== null) this.#ended(ended)
+      },
+    )
+  }
+
+  #replied(flow: Flow<Upstream>, bound: Bound, from: RemoteInfo, message: Buffer): void {
+    const nowMs = this.#context.nowMs()
+    if (message.length > this.#settings.datagramBytes || !this.#table.replied(flow, message.length, nowMs))
+      return
+    this.#counts.replies++
+    this.#lastReplyMs = nowMs
+    sendBack(bound.socket, message, from.port, from.address)
+    if (this.#table.takeRecovery()) {
+      const upstream = textOf(this.#settings.upstream)
+      this.#context.reporter.report('heartbeat.answered', { listener: this.#settings.id, upstream })
+    }
+  }
+
+  #refused(address: Address, port: number, standing: Standing, refusal: Refusal): void {
+    const { reason, stage, saw, line } = refusal
+    const fields = (): RefusedFields => ({
+      ...this.#clientOf(address, port, standing),
+      reason,
+      stage,
+      saw,
+      line: formatSourceLine(line),
+    })
+    if (this.#tally.note(`${address.text} ${reason}`, fields))
+      this.#context.reporter.report('heartbeat.refused', { ...fields(), count: 1 })
+  }
+
+  #reportTally(nowMs: number, now: boolean): void {
+    for (const { fields, count } of this.#tally.take(nowMs, now))
+      this.#context.reporter.report('heartbeat.refused', { ...fields, count })
+  }
+
+  #endAll(end: FlowEnd, fits?: (flow: Flow<Upstream>) => boolean): void {
+    for (const entry of this.#table.endAll(end, fits)) this.#ended(entry)
+  }
+
+  #ended({ flow, end }: EndedFlow<Upstream>): void {
+    flow.upstream?.socket.close()
+    const nowMs = this.#context.nowMs()
+    const { fresh, total, withheld, lastHeartbeatMs, lastReplyMs } = flow
+    if (fresh.heartbeats > 0 || fresh.replies > 0) this.#reportCount(this.#table.take(flow, nowMs))
+    this.#context.reporter.report('heartbeat.closed', {
+      ...this.#client(flow),
+      ...total,
+      withheld,
+      durationMs: nowMs - flow.openedMs,
+      lastHeartbeatMs,
+      lastReplyMs,
+      ending: end,
+    })
+  }
+
+  #reportCount({ flow, ...count }: FlowCount<Upstream>): void {
+    const client = this.#client(flow)
+    this.#context.reporter.report('heartbeat.counted', { ...client, ...count })
+    const { lastHeartbeatMs, lastReplyMs } = flow
+    const known = this.#bySite.get(client.site)
+    const { heartbeats, replies } = count
+    if (known === undefined) {
+      this.#bySite.set(client.site, { site: client.site, heartbeats, replies, lastHeartbeatMs, lastReplyMs })
+      return
+    }
+    known.heartbeats += heartbeats
+    known.replies += replies
+    known.lastHeartbeatMs = Math.max(known.lastHeartbeatMs, lastHeartbeatMs)
+    if (lastReplyMs !== null) known.lastReplyMs = Math.max(known.lastReplyMs ?? 0, lastReplyMs)
+  }
+
+  #shut(key: string, bound: Bound, end: FlowEnd): void {
+    this.#endAll(end, flow => flow.upstream?.bound === bound)
+    this.#bound.delete(key)
+    const { host } = bound.endpoint
+    const { port } = bound.socket.address()
+    bound.socket.close()
+    this.#context.reporter.report('listener.closed', {
+      listener: this.#settings.id,
+      host,
+      port,
+      connectionsKept: 0,
+    })
+  }
+
+  #problem(where: string, problem: string, nowMs: number): void {
+    if (nowMs - this.#problemMs < PROBLEM_MS) return
+    this.#problemMs = nowMs
+    this.#context.reporter.report('gate.internal-error', {
+      where: `heartbeats ${this.#settings.id}, ${where}`,
+      problem,
+      stack: '',
+    })
+  }
+
+  #client(flow: Flow<Upstream>): ClientFields {
+    return this.#clientOf(flow.address, flow.port, flow.standing)
+  }
+
+  #clientOf(address: Address, port: number, { site, country }: Standing): ClientFields {
+    return {
+      address: address.text,
+      port,
+      listener: this.#settings.id,
+      site: site?.id ?? null,
+      country: countryWord(country),
+    }
+  }
+}
+
+function textOf({ host, port }: Endpoint): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}

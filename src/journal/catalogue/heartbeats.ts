@@ -1,0 +1,97 @@
+// Events of the heartbeats over UDP: refused datagrams, flows, and servers that do not answer.
+import { REASONS } from '../../policy/reasons.ts'
+import { formatDuration, formatTime, plural, type Definitions } from '../definition.ts'
+import type { ClientFields } from '../events.ts'
+
+type Names =
+  | 'heartbeat.refused'
+  | 'heartbeat.opened'
+  | 'heartbeat.counted'
+  | 'heartbeat.closed'
+  | 'heartbeat.unanswered'
+  | 'heartbeat.answered'
+
+const who = (f: ClientFields): string =>
+  `${f.address}:${f.port} (${f.country}${f.site === null ? '' : `, site ${f.site}`})`
+
+/** Definitions of the events about heartbeats. */
+export const HEARTBEAT_EVENTS: Definitions<Names> = {
+  'heartbeat.refused': {
+    code: 'H01',
+    severity: 'info',
+    when: 'Heartbeat datagrams were refused. The first of a source is reported at once, the others of a minute together; the ledger and the count in the fields have all of them.',
+    sentence: f =>
+      `Refused ${plural(f.count, 'heartbeat')} of ${who(f)} on ${f.listener}: ${REASONS[f.reason].because}${f.saw === '' ? '' : ` (${f.saw})`}; decided by ${f.line}. ${REASONS[f.reason].remedy}`,
+    counter: {
+      name: 'portcullis_heartbeat_refusals_total',
+      help: 'Reports of refused heartbeats; each may stand for many datagrams',
+      labels: ['reason', 'listener', 'country'],
+      values: f => [f.reason, f.listener, f.country],
+    },
+    stored: true,
+    fromClients: true,
+  },
+  'heartbeat.opened': {
+    code: 'H02',
+    severity: 'debug',
+    when: 'The first heartbeat of an address and port was let in.',
+    sentence: f => `Heartbeats of ${who(f)} began on ${f.listener}.`,
+    counter: {
+      name: 'portcullis_heartbeat_flows_opened_total',
+      help: 'Heartbeat flows opened',
+      labels: ['listener'],
+      values: f => [f.listener],
+    },
+    stored: false,
+    fromClients: true,
+  },
+  'heartbeat.counted': {
+    code: 'H03',
+    severity: 'debug',
+    when: 'What a heartbeat flow did since its last report, about every 20 s: the ledger is fed from it.',
+    sentence: f =>
+      `${who(f)} sent ${plural(f.heartbeats, 'heartbeat')} and got ${plural(f.replies, 'reply', 'replies')}.`,
+    counter: null,
+    stored: false,
+    fromClients: true,
+  },
+  'heartbeat.closed': {
+    code: 'H04',
+    severity: 'debug',
+    when: 'A heartbeat flow has ended: the client was silent, or had to give way, or is refused now.',
+    sentence: f =>
+      `Heartbeats of ${who(f)} ended (${f.ending}) after ${formatDuration(f.durationMs)}: ${plural(f.heartbeats, 'heartbeat')}, the last at ${formatTime(f.lastHeartbeatMs)}; ${plural(f.replies, 'reply', 'replies')}${f.lastReplyMs === null ? '' : `, the last at ${formatTime(f.lastReplyMs)}`}; ${f.withheld} kept back.`,
+    counter: {
+      name: 'portcullis_heartbeat_flows_closed_total',
+      help: 'Heartbeat flows that have ended',
+      labels: ['listener', 'ending'],
+      values: f => [f.listener, f.ending],
+    },
+    stored: false,
+    fromClients: true,
+  },
+  'heartbeat.unanswered': {
+    code: 'H05',
+    severity: 'error',
+    when: 'Heartbeats reach the RMM server, and it has answered none of them for 30 s.',
+    sentence: f =>
+      `The RMM server ${f.upstream} behind ${f.listener} has answered none of the last ${plural(f.heartbeats, 'heartbeat')} since ${formatTime(f.sinceMs)}. ${f.portClosed ? 'Its machine says that nothing listens on this UDP port: start the service, or correct upstream in the policy.' : 'Look at the firewall of the RMM server (UDP, from the address of the gate), at its service, and at the port of upstream in the policy.'}`,
+    counter: {
+      name: 'portcullis_heartbeats_unanswered_total',
+      help: 'Times an RMM server stopped answering heartbeats',
+      labels: ['listener'],
+      values: f => [f.listener],
+    },
+    stored: true,
+    fromClients: false,
+  },
+  'heartbeat.answered': {
+    code: 'H06',
+    severity: 'info',
+    when: 'The RMM server answers heartbeats again.',
+    sentence: f => `The RMM server ${f.upstream} behind ${f.listener} answers heartbeats again.`,
+    counter: null,
+    stored: true,
+    fromClients: false,
+  },
+}

@@ -1,0 +1,44 @@
+// The decision about a heartbeat datagram: the accept phase, then whether class heartbeat is open to its source.
+import { classPolicy, decideAccess } from './decide-access.ts'
+import { decideAccept } from './decide-accept.ts'
+import type { HeaderView, SourceFacts } from './facts.ts'
+import type { Overlay, Snapshot } from './snapshot.ts'
+import type { Standing } from './standing.ts'
+import type { Refusal } from './verdict.ts'
+
+/** Who a source of heartbeats is, and why it is refused; null: it is not. */
+export type HeartbeatVerdict = { readonly standing: Standing; readonly refusal: Refusal | null }
+
+/**
+ * Decides whether datagrams of a source may pass. Limits of flows are not asked here: the flow table knows them.
+ * @param listener id of the heartbeat listener
+ */
+export function decideHeartbeat(
+  snapshot: Snapshot,
+  overlay: Overlay,
+  source: SourceFacts,
+  listener: string,
+  nowMs: number,
+): HeartbeatVerdict {
+  const verdict = decideAccept(snapshot, overlay, {
+    source,
+    listener,
+    openFromSource: 0,
+    openTotal: 0,
+    nowMs,
+  })
+  const { standing } = verdict
+  return { standing, refusal: verdict.allow ? heartbeatRefusal(standing, nowMs) : verdict.refusal }
+}
+
+/** Whether class heartbeat is open to a source that is past the accept phase. */
+export function heartbeatRefusal(standing: Standing, nowMs: number): Refusal | null {
+  const policy = classPolicy({ standing }, 'heartbeat')
+  // A datagram has no method, so it is asked about one that the class takes; and it has no place for a key.
+  const [method = 'POST'] = policy.limits.methods ?? []
+  const request = { facts: { method, query: '', headers: NO_HEADERS }, sha256Hex: noDigest }
+  return decideAccess(standing, policy, { class: 'heartbeat', nowMs, tlsVersion: null, request })
+}
+
+const NO_HEADERS: HeaderView = { get: () => undefined, raw: [] }
+const noDigest = (): string => ''
