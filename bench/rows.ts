@@ -170,9 +170,9 @@ export const ROWS: readonly Row[] = [
     },
   },
   inspectedRow('get', 'Console GET with query and cookies'),
-  inspectedRow('xml', 'Agent POST of XML'),
+  inspectedRow('xml', 'POST of 2 KB XML'),
   inspectedRow('json', 'Inventory POST of 5 KB JSON'),
-  inspectedRow('form', 'Agent POST of a form with 5 KB of base64'),
+  inspectedRow('form', 'POST of a form with 5 KB of base64'),
 ]
 
 async function perRequest(load: 'get' | 'post', context: Measuring): Promise<Sample> {

@@ -1,7 +1,7 @@
 // Requests that rules have to look into, each with content that no peer has seen before: console GET, agent XML, inventory JSON, base64 form.
 import { HOST } from '../stage/namespace.ts'
 import { openConnection } from './http-connection.ts'
-import { CHECK_IN_PATH, FORM_TYPE, USER_AGENT } from './work.ts'
+import { FORM_TYPE, USER_AGENT } from './work.ts'
 
 /** What kind of content. */
 export type InspectedKind = 'get' | 'xml' | 'json' | 'form'
@@ -54,15 +54,16 @@ export function inspectedRequest(kind: InspectedKind, seed: number): string {
     case 'get':
       return consoleGet(dice)
     case 'xml':
-      return post(CHECK_IN_PATH, 'text/xml; charset=utf-8', agentXml(dice))
+      return post(INVENTORY_PATH, 'text/xml; charset=utf-8', agentXml(dice))
     case 'json':
       return post(INVENTORY_PATH, 'application/json', inventoryJson(dice))
     case 'form':
-      return post(CHECK_IN_PATH, FORM_TYPE, base64Form(dice))
+      return post(INVENTORY_PATH, FORM_TYPE, base64Form(dice))
   }
 }
 
 const CONSOLE_PATH = '/cwa/api/v1/Computers'
+/** Not an agent's path: the gate holds bodies of agents only where a rule names the path, and ModSecurity judges them all. */
 const INVENTORY_PATH = '/cwa/api/v1/inventory'
 /** Paths that the upstream of the bench must answer with 200. */
 export const INSPECTED_PATHS: readonly string[] = [CONSOLE_PATH, INVENTORY_PATH]

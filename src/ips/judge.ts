@@ -74,6 +74,10 @@ export function makeJudge(
 const NO_HITS: readonly RuleHit[] = []
 const NO_RATES: readonly RateQuestion[] = []
 
+function isRate(rule: CompiledRule): boolean {
+  return rule.rate !== null
+}
+
 class Judge {
   readonly engine: Engine
   readonly helloRules: readonly CompiledRule[]
@@ -85,7 +89,9 @@ class Judge {
   readonly #onHead: Shortlist
   readonly #onBody: Shortlist
   readonly #hasMessageRules: boolean
-  readonly #rateRules: readonly CompiledRule[]
+  readonly #hasRateRules: boolean
+  /** Rules that count and may hold on any path; those tied to paths come from the index. */
+  readonly #anywhereRates: readonly CompiledRule[]
   readonly #rules: readonly CompiledRule[]
   /** Numbers of rules, and of what the head decides of them, in the engine. */
   readonly #numbers = new Map<CompiledRule, { readonly rule: number; readonly onHead: number | null }>()
@@ -115,13 +121,14 @@ class Judge {
     }
     this.engine = new Engine(steps, options)
     this.helloRules = this.#rules.filter(rule => rule.phase === 'hello')
-    this.#rateRules = this.#rules.filter(rule => rule.rate !== null)
+    this.#hasRateRules = this.#rules.some(isRate)
     this.#hasMessageRules = this.#rules.some(rule => rule.phase === 'message')
     this.#bits = bits
     const others = this.#rules.filter(rule => rule.phase !== 'hello')
     const isTied = (rule: CompiledRule): boolean => options.prefilter && rule.condition.onPath !== null
     this.#index = pathIndex(others.filter(isTied))
     this.#anywhere = byPhase(others.filter(rule => !isTied(rule)))
+    this.#anywhereRates = this.#anywhere.head.filter(isRate)
     this.#onHead = new Shortlist(this.engine.plan, this.#anywhere.head.map(this.#numberOf))
     this.#onBody = new Shortlist(this.engine.plan, this.#anywhere.body.map(this.#numberOf))
     this.#isPrefiltered = options.prefilter
@@ -131,7 +138,6 @@ class Judge {
   begin(facts: RequestFacts, scope: RuleScope): Judgement {
     const judgement = new Judgement(facts, scope, this.engine, this.#index)
     this.#last = judgement
-    if (facts.webSocket || announcesBody(facts)) this.#judgements.set(facts, judgement)
     return judgement
   }
 
@@ -172,7 +178,9 @@ class Judge {
     const tied = judgement.candidates[phase]
     const anywhere = this.#anywhere[phase]
     if (!this.#isPrefiltered) return anywhere
-    const picked = shortlist.select(judgement.pass).flatMap(place => anywhere[place] ?? [])
+    const places = shortlist.select(judgement.pass)
+    if (places.length === 0) return tied
+    const picked = places.flatMap(place => anywhere[place] ?? [])
     return [...tied, ...picked].sort((a, b) => this.#numberOf(a) - this.#numberOf(b))
   }
 
@@ -182,7 +190,9 @@ class Judge {
     if (!announcesBody(facts)) return false
     const wants = (rule: CompiledRule): boolean =>
       applies(rule, facts, scope) && this.#readsBody(rule, judgement, scope)
-    return candidates.body.some(wants) || this.#anywhere.body.some(wants)
+    const isWanted = candidates.body.some(wants) || this.#anywhere.body.some(wants)
+    if (isWanted) this.#judgements.set(facts, judgement)
+    return isWanted
   }
 
   body(
@@ -232,14 +242,17 @@ class Judge {
 
   /** Rules that count the request and whose condition holds. */
   rates(judgement: Judgement, scope: RuleScope, phase: 'head' | 'body'): readonly RateQuestion[] {
-    if (this.#rateRules.length === 0) return NO_RATES
-    const { facts, pass, run } = judgement
+    if (!this.#hasRateRules) return NO_RATES
+    const { facts, pass, run, candidates } = judgement
     const questions: RateQuestion[] = []
-    for (const rule of this.#rateRules) {
+    for (const rule of candidates.head.some(isRate)
+      ? [...candidates.head, ...this.#anywhereRates]
+      : this.#anywhereRates) {
+      if (rule.rate === null) continue
       // Without a body, rules that would read it count what the head shows.
       if ((rule.phase === 'body' && announcesBody(facts) ? 'body' : 'head') !== phase) continue
       const mode = modeIn(rule.document, scope)
-      if (rule.rate === null || mode === 'off' || !applies(rule, facts, scope)) continue
+      if (mode === 'off' || !applies(rule, facts, scope)) continue
       const firing = this.engine.ask(this.#numberOf(rule), pass)
       if (firing === null) continue
       const { user } = rule.rate
@@ -265,7 +278,9 @@ class Judge {
   }
 
   messagesWanted(judgement: Judgement, scope: RuleScope): number {
-    return Math.max(0, ...this.messageRules(judgement, scope).map(rule => rule.messages))
+    const wanted = Math.max(0, ...this.messageRules(judgement, scope).map(rule => rule.messages))
+    if (wanted > 0) this.#judgements.set(judgement.facts, judgement)
+    return wanted
   }
 
   /** Asks rules whose place is known to fit, one after the other. */
