@@ -39,9 +39,12 @@ export function keptReports(): KeptReports {
     },
     until(name, fits = () => true) {
       return new Promise(resolve => {
+        // The watch keeps no process alive, and a test that waits for it may have nothing else to do.
+        const alive = setInterval(() => undefined, 60_000)
         const check = (): void => {
           const found = of(name).find(fits)
           if (found === undefined) return
+          clearInterval(alive)
           waiting.delete(check)
           resolve(found)
         }
