@@ -37,6 +37,8 @@ export function createRulePromotion(
       nowMs,
     )
     const enforcing = new Set<string>()
+    /** Rules that were watched long enough, by their days. */
+    const due = new Map<number, string[]>()
     for (const { ruleId, sinceMs, promotedMs } of watched) {
       const wanted = days.get(ruleId) ?? Infinity
       if (promotedMs !== null) {
@@ -44,15 +46,21 @@ export function createRulePromotion(
         continue
       }
       if (nowMs - sinceMs < wanted * DAY_MS) continue
-      await store.flush()
-      const [effect] = await store.call('ruleEffects', [ruleId], nowMs - wanted * DAY_MS)
-      if (effect === undefined || effect.incomplete || effect.knownAgents > 0) {
-        holdBack({ rule: ruleId, days: wanted, knownAgents: effect?.knownAgents ?? 0 }, nowMs)
-        continue
+      due.set(wanted, [...(due.get(wanted) ?? []), ruleId])
+    }
+    if (due.size > 0) await store.flush()
+    // One question for all rules of a span: each reads every detection of that time.
+    for (const [wanted, ruleIds] of due) {
+      for (const effect of await store.call('ruleEffects', ruleIds, nowMs - wanted * DAY_MS)) {
+        const { ruleId, knownAgents } = effect
+        if (effect.incomplete || knownAgents > 0) {
+          holdBack({ rule: ruleId, days: wanted, knownAgents }, nowMs)
+          continue
+        }
+        await store.call('promoteRule', ruleId, nowMs)
+        enforcing.add(ruleId)
+        reporter.report('rule.promoted', { rule: ruleId, days: wanted, strangers: effect.sourceCount })
       }
-      await store.call('promoteRule', ruleId, nowMs)
-      enforcing.add(ruleId)
-      reporter.report('rule.promoted', { rule: ruleId, days: wanted, strangers: effect.sourceCount })
     }
     const isSame = enforcing.size === promoted.size && [...enforcing].every(id => promoted.has(id))
     promoted = enforcing

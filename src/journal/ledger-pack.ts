@@ -39,30 +39,51 @@ export function packDay(entries: readonly PackedEntry[]): Uint8Array {
   return Uint8Array.from(bytes)
 }
 
-/** Unpacks a day; what is cut off or of an unknown format yields the entries before it. */
-export function unpackDay(bytes: Uint8Array): PackedEntry[] {
-  const entries: PackedEntry[] = []
-  if (bytes[0] !== FORMAT) return entries
-  let at = 1
-  const pull = (): number => {
+/** Reads the numbers of a packed day, after its format. */
+class Reader {
+  readonly #bytes: Uint8Array
+  #at = 1
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at >= this.#bytes.length
+  }
+
+  /** The next number; not a number when it is cut off. */
+  pull(): number {
     let value = 0
-    for (let scale = 1; at < bytes.length; scale *= 128) {
-      const byte = bytes[at++] ?? 0
+    for (let scale = 1; this.#at < this.#bytes.length; scale *= 128) {
+      const byte = this.#bytes[this.#at++] ?? 0
       value += (byte & 127) * scale
       if (byte < 128) return value
     }
     return Number.NaN
   }
-  while (at < bytes.length) {
-    const shape = pull()
-    const hours = pull()
+
+  /** Goes past a number that nobody asks for. */
+  skip(): void {
+    while (!this.isAtEnd && (this.#bytes[this.#at++] ?? 0) >= 128);
+  }
+}
+
+/** Unpacks a day; what is cut off or of an unknown format yields the entries before it. */
+export function unpackDay(bytes: Uint8Array): PackedEntry[] {
+  const entries: PackedEntry[] = []
+  if (bytes[0] !== FORMAT) return entries
+  const reader = new Reader(bytes)
+  while (!reader.isAtEnd) {
+    const shape = reader.pull()
+    const hours = reader.pull()
     for (let index = 0; index < hours; index++) {
-      const hour = pull()
-      const count = pull()
-      const bytesIn = pull()
-      const bytesOut = pull()
-      const first = pull()
-      const span = pull()
+      const hour = reader.pull()
+      const count = reader.pull()
+      const bytesIn = reader.pull()
+      const bytesOut = reader.pull()
+      const first = reader.pull()
+      const span = reader.pull()
       if (Number.isNaN(span)) return entries
       entries.push({ shape, hour, count, bytesIn, bytesOut, first, last: first + span })
     }
@@ -83,30 +104,18 @@ export type PackedShape = {
 export function unpackShapes(bytes: Uint8Array): PackedShape[] {
   const shapes: PackedShape[] = []
   if (bytes[0] !== FORMAT) return shapes
-  let at = 1
-  const pull = (): number => {
-    let value = 0
-    for (let scale = 1; at < bytes.length; scale *= 128) {
-      const byte = bytes[at++] ?? 0
-      value += (byte & 127) * scale
-      if (byte < 128) return value
-    }
-    return Number.NaN
-  }
-  const skip = (): void => {
-    while (at < bytes.length && (bytes[at++] ?? 0) >= 128);
-  }
-  while (at < bytes.length) {
-    const shape = pull()
-    const hours = pull()
+  const reader = new Reader(bytes)
+  while (!reader.isAtEnd) {
+    const shape = reader.pull()
+    const hours = reader.pull()
     let count = 0
     let last = 0
     for (let index = 0; index < hours; index++) {
-      const hour = pull()
-      count += pull()
-      skip()
-      skip()
-      last = Math.max(last, hour * 3_600 + pull() + pull())
+      const hour = reader.pull()
+      count += reader.pull()
+      reader.skip()
+      reader.skip()
+      last = Math.max(last, hour * 3_600 + reader.pull() + reader.pull())
     }
     if (Number.isNaN(last)) return shapes
     shapes.push({ shape, hours, count, last })

@@ -98,11 +98,6 @@ export function holds(set: CharSet, unit: number): boolean {
   return set.some(([first, last]) => unit >= first && unit <= last)
 }
 
-/** Whether two sets share a code unit. */
-export function overlap(a: CharSet, b: CharSet): boolean {
-  return a.some(([first, last]) => b.some(([from, to]) => from <= last && first <= to))
-}
-
 /** Whether every code unit of `inner` is in `outer`. */
 export function within(inner: CharSet, outer: CharSet): boolean {
   const wide = normalise(outer)

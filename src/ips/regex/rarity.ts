@@ -1,5 +1,5 @@
 // How often characters occur in what passes the gate: prose, JSON, XML, base64 and hexadecimal text, roughly.
-import type { CharSet, Sequence } from './requirement.ts'
+import type { CharSet } from './requirement.ts'
 
 const BYTES = 256
 /** For all units above a byte together. */
@@ -47,9 +47,4 @@ export function setFrequency(set: CharSet): number {
 /** The share of characters that are the given byte. */
 export function byteFrequency(byte: number): number {
   return FREQUENCIES[byte] ?? 0
-}
-
-/** How likely the sequence stands at a place of a text, from 0 to 1. */
-export function sequenceFrequency(sequence: Sequence): number {
-  return sequence.reduce((product, set) => product * setFrequency(set), 1)
 }
