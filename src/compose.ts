@@ -20,17 +20,14 @@ import { createUpstreams } from './forward/upstreams.ts'
 import { createForwarder } from './forward/wire-forwarder.ts'
 import { bundledDatabases } from './geo/bundled.ts'
 import { createCountryLookup } from './geo/lookup.ts'
-import { createLedger } from './journal/ledger.ts'
 import type { LineSink } from './journal/line-sink.ts'
-import { createMetrics } from './journal/metrics.ts'
 import { createReferences } from './journal/reference.ts'
-import { createReporter, type JournalReporter } from './journal/reporter.ts'
-import { openStore } from './journal/store.ts'
-import { storeFile } from './journal/store-file.ts'
+import type { JournalReporter } from './journal/reporter.ts'
 import { buildOverlay } from './journal/store-overlay.ts'
 import { PortcullisError } from './policy/error.ts'
 import type { Snapshot } from './policy/snapshot.ts'
 import { overlayActions } from './overlay-actions.ts'
+import { createJournalParts } from './journal-parts.ts'
 import { createPolicyGuard, type PolicyGuard } from './policy-guard.ts'
 import { createPolicyHistory } from './policy-history.ts'
 import { adminFailure, loadedFields, messageOf } from './own-events.ts'
@@ -104,42 +101,15 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   let guard: PolicyGuard | null = null
   let promotedRules: ReadonlySet<string> = new Set()
   // The journal comes first: everything after it reports.
-  const metrics = createMetrics({ clock })
-  const ledger = createLedger()
-  const store = await openStore({
-    file: storeFile(stateDir),
-    retention: first.snapshot.journal,
+  const journal = await createJournalParts({
+    stateDir,
+    policy: first.snapshot.journal,
     clock,
-    ledger,
-    onExpired: entries => {
-      for (const { kind, range } of entries) {
-        if (kind === 'ban')
-          reporter.report('ban.removed', { range, owner: 'the clock', why: 'its time is over' })
-        else reporter.report('allow.removed', { range, owner: 'the clock', why: 'its time is over' })
-      }
-      void refreshOverlay()
-    },
+    standardLines: options.standardLines,
+    onEntriesEnded: () => void refreshOverlay(),
+    onRecorded: (name, fields, nowMs) => guard?.record(name, fields, nowMs),
   })
-  const reporter = createReporter({
-    journalPolicy: first.snapshot.journal,
-    logDestination: options.standardLines,
-    metrics,
-    store,
-    ledger: {
-      ...ledger,
-      record: (name, fields, nowMs) => {
-        ledger.record(name, fields, nowMs)
-        guard?.record(name, fields, nowMs)
-      },
-    },
-    clock,
-  })
-  const internalError = (where: string, cause: unknown): void =>
-    reporter.report('gate.internal-error', {
-      where,
-      problem: cause instanceof Error ? cause.message : String(cause),
-      stack: cause instanceof Error ? (cause.stack ?? '') : '',
-    })
+  const { metrics, ledger, store, reporter, internalError } = journal
   const refreshOverlay = async (): Promise<void> => {
     try {
       const overlay = buildOverlay(await store.call('overlayEntries'), promotedRules)
