@@ -99,37 +99,40 @@ export function table(
   rows: readonly (readonly Content[])[],
   options: { readonly id?: string } = {},
 ): Html {
-  const classes = columns.map(column =>
-    [column.numeric === true && 'num', column.long === true && 'long', column.short === true && 'short']
-      .filter(Boolean)
-      .join(' '),
-  )
-  return html`<div class="scroll"><table>
-<caption class="unseen">${caption}</caption>
-<thead><tr>${columns.map((column, index) => html`<th scope="col" class="${classes[index]}">${column.head}</th>`)}</tr></thead>
-<tbody${options.id === undefined ? '' : html` id="${options.id}"`}>${rows.map(row => tableRow(columns, row))}</tbody>
-</table></div>`
+  const heads = columns.map(column => html`<th scope="col" class="${classOf(column)}">${column.head}</th>`)
+  const body = rows.map(row => tableRow(columns, row))
+  const id = options.id === undefined ? '' : html`id="${options.id}"`
+  return html`<div class="scroll">
+    <table>
+      <caption class="unseen">
+        ${caption}
+      </caption>
+      <thead>
+        <tr>
+          ${heads}
+        </tr>
+      </thead>
+      <tbody ${id}>
+        ${body}
+      </tbody>
+    </table>
+  </div>`
 }
 
 /** One row of such a table. */
 export function tableRow(columns: readonly Column[], row: readonly Content[]): Html {
+  const cells = columns.map(
+    (column, index) => html`<td data-head="${column.head}" class="${classOf(column)}">${row[index]}</td>`,
+  )
   return html`<tr>
-    ${columns.map(
-      (column, index) =>
-        html`<td
-          data-head="${column.head}"
-          class="${[
-            column.numeric === true && 'num',
-            column.long === true && 'long',
-            column.short === true && 'short',
-          ]
-            .filter(Boolean)
-            .join(' ')}"
-        >
-          ${row[index]}
-        </td>`,
-    )}
-  </tr> `
+    ${cells}
+  </tr>`
+}
+
+function classOf({ numeric, long, short }: Column): string {
+  return [numeric === true ? 'num' : '', long === true ? 'long' : '', short === true ? 'short' : '']
+    .filter(word => word !== '')
+    .join(' ')
 }
 
 /** A part of a page with its heading. */
