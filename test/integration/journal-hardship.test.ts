@@ -103,9 +103,6 @@ fullDisk(
         code: 'ENOSPC',
       } as never)
       let number = 1
-      const dropped = gate.lines.next('journal.dropped')
-      let warned = false
-      void dropped.then(() => (warned = true))
       // SQLite may have some room left in its own files: refusals go on until it has none, and all are answered.
       while (gate.lines.of('journal.dropped').length === 0) {
         if (number < 200) await refuse(gate, number++)
