@@ -218,7 +218,7 @@ function refused<W extends 'unknown' | 'held' | 'busy'>(
   return { ok: false, why, retryAfterMs }
 }
 
-/** Compares with every key, so that the time says neither which one it was nor whether it was any. */
+/** Compares with every key, so that the time says neither which key it was nor whether there was one. */
 function findHash(keys: readonly StoredKey[], hash: Buffer): StoredKey | undefined {
   let found: StoredKey | undefined
   for (const key of keys) if (timingSafeEqual(key.hash, hash)) found = key
