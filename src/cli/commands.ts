@@ -11,6 +11,8 @@ import { generateCommand } from './commands/generate.ts'
 import { allowCommand, banCommand, denyCommand, unbanCommand } from './commands/overlay.ts'
 import { geoCommand } from './commands/geo.ts'
 import { diffCommand, historyCommand, rollbackCommand } from './commands/history.ts'
+import { keysCommand } from './commands/keys.ts'
+import { operatorsCommand } from './commands/operators.ts'
 import { planCommand } from './commands/plan.ts'
 import { reloadCommand } from './commands/reload.ts'
 import { rulesCommand } from './commands/rules.ts'
@@ -40,6 +42,8 @@ export const COMMANDS: readonly Command[] = [
   rollbackCommand,
   templateCommand,
   reloadCommand,
+  keysCommand,
+  operatorsCommand,
   certCommand,
   rulesCommand,
   geoCommand,
