@@ -1,6 +1,7 @@
 // What the gate puts together of connectors: attaching, the registry of clients, and the answers below the gate's own prefix.
 import { randomUUID } from 'node:crypto'
 import type { Access } from './access/access.ts'
+import type { CurrentPolicy } from './edge/connection.ts'
 import type { OwnReply, OwnRequest, OwnService, OwnSwitch } from './edge/http/own-service.ts'
 import type { Reporter } from './journal/events.ts'
 import { createAttach, type AttachLimits } from './tunnel/attach.ts'
@@ -14,7 +15,7 @@ export type TunnelPartsOptions = {
   readonly reporter: Reporter
   /** Milliseconds since the epoch. */
   readonly clock: () => number
-  readonly limits: () => AttachLimits
+  readonly current: CurrentPolicy
   readonly udp: AttachUdp | null
   /** Answers below `operator/`; null: nothing is there. */
   readonly operator: OwnService | null
@@ -27,13 +28,16 @@ export type TunnelParts = {
   readonly close: () => void
 }
 
+const LIMITS: AttachLimits = { connections: 20_000, connectionsPerSource: 2_000 }
+
 /** Where connectors attach. */
 const CONNECTOR_PATH = `${TUNNEL_PREFIX}connector`
 const OPERATOR_PREFIX = `${TUNNEL_PREFIX}operator/`
 
 /** Puts the parts together. */
 export function createTunnelParts(options: TunnelPartsOptions): TunnelParts {
-  const { access, reporter, clock, limits, operator, udp } = options
+  const { access, reporter, clock, operator, udp } = options
+  const limits = (): AttachLimits => LIMITS
   const registry = createRegistry({ reporter, clock, newId: randomUUID })
   const monotonicMs = (): number => performance.now()
   const attach = createAttach({ access, registry, reporter, limits, udp, monotonicMs })

@@ -47,10 +47,7 @@ export type AttachAnswer =
   | {
       readonly protocol: string
       readonly headers: readonly string[]
-      readonly take: (
-        socket: Duplex,
-        early: Buffer,
-      ) => { readonly state: string; readonly drain: () => void }
+      readonly take: (socket: Duplex, early: Buffer) => { readonly state: string; readonly drain: () => void }
     }
 
 /** Upgrades whose key is being checked, in all and of one address: hashing a key is slow on purpose. */
@@ -86,7 +83,11 @@ export function createAttach(
     if (protocol !== H2_PROTOCOL && (protocol !== UDP_PROTOCOL || options.udp === null))
       return refused(400, 'protocol-unknown', `The gate does not speak ${protocol}.`, UPDATE)
     const key = readKey(headers)
-    const named = { client: claimedName(headers), realAddress: claimedAddress(headers), publicAddress: source }
+    const named = {
+      client: claimedName(headers),
+      realAddress: claimedAddress(headers),
+      publicAddress: source,
+    }
     const { connections, connectionsPerSource } = limits()
     if (registry.connections() >= connections || registry.connections(source) >= connectionsPerSource)
       return refused(503, 'attachments-limit', 'Too many connectors are attached.', RAISE, 30)
@@ -95,8 +96,10 @@ export function createAttach(
     if (!check.ok) {
       if (check.why !== 'busy') reporter.report('client.key-refused', named)
       const seconds = check.retryAfterMs === null ? undefined : check.retryAfterMs / 1_000
-      if (check.why === 'busy') return refused(503, 'key-check-busy', 'Too many keys are being checked.', LATER, seconds)
-      if (check.why === 'held') return refused(429, 'key-held', 'Too many wrong keys came from this address.', KEY, seconds)
+      if (check.why === 'busy')
+        return refused(503, 'key-check-busy', 'Too many keys are being checked.', LATER, seconds)
+      if (check.why === 'held')
+        return refused(429, 'key-held', 'Too many wrong keys came from this address.', KEY, seconds)
       return refused(401, 'key-refused', 'The gateway key is not among those of this gate.', KEY)
     }
     const identity = readIdentity(headers)
@@ -106,7 +109,13 @@ export function createAttach(
     const place = registry.apply({ identity, key: name, maxClients, from: client })
     if ('full' in place) {
       reporter.report('client.capacity-exceeded', { ...named, max: place.full })
-      return refused(403, 'capacity-exceeded', `The gateway key has ${place.full} clients already.`, RAISE, 60)
+      return refused(
+        403,
+        'capacity-exceeded',
+        `The gateway key has ${place.full} clients already.`,
+        RAISE,
+        60,
+      )
     }
     return protocol === H2_PROTOCOL ? switchToH2(place, options) : switchToUdp(place, options)
   }

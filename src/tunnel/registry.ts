@@ -92,7 +92,7 @@ export function createRegistry(options: RegistryOptions): Registry {
   }
 
   const detach = (entry: Entry, why: string): void => {
-    for (const link of [...entry.links]) link.detach(why)
+    for (const link of entry.links) link.detach(why)
   }
 
   const retire = (entry: Entry): void => {

@@ -75,7 +75,6 @@ export type TunnelGateOptions = {
   readonly udp?: AttachUdp
   readonly operator?: OwnService
   readonly snapshot?: Partial<Snapshot>
-  readonly limits?: { readonly connections: number; readonly connectionsPerSource: number }
 }
 
 /** The key that the usual gate knows, and its name. */
@@ -115,7 +114,7 @@ export async function startTunnelGate(
     access,
     reporter: harness.events.reporter,
     clock: Date.now,
-    limits: () => options.limits ?? { connections: 1_000, connectionsPerSource: 1_000 },
+    current: () => harness.policy,
     udp: options.udp ?? null,
     operator: options.operator ?? null,
   })

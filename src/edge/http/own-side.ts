@@ -96,7 +96,12 @@ export class OwnSide implements Side {
     if (refused) run.record.reference = services.newReference()
     const body = ascii(JSON.stringify(refused ? { ...json, reference: run.record.reference } : json))
     run.close ||= conn.closesNext() || head.connectionUpgrade
-    const headers = ['Date', new Date(services.clock.nowMs()).toUTCString(), 'Content-Type', 'application/json']
+    const headers = [
+      'Date',
+      new Date(services.clock.nowMs()).toUTCString(),
+      'Content-Type',
+      'application/json',
+    ]
     headers.push('Cache-Control', 'no-store', 'X-Content-Type-Options', 'nosniff')
     if (run.record.reference !== null) headers.push('Portcullis-Reference', run.record.reference)
     if (retryAfterSeconds !== undefined) headers.push('Retry-After', String(Math.ceil(retryAfterSeconds)))

@@ -72,7 +72,12 @@ export async function dialGate(
   }
   signal.addEventListener('abort', stop, { once: true })
   try {
-    const raw = await open(proxy ?? { host: gate.address ?? gate.host, port: gate.port }, proxy === null ? 'network' : 'proxy', opened, signal)
+    const raw = await open(
+      proxy ?? { host: gate.address ?? gate.host, port: gate.port },
+      proxy === null ? 'network' : 'proxy',
+      opened,
+      signal,
+    )
     if (proxy !== null) await passProxy(raw, proxy, gate, signal)
     const socket = await secure(raw, gate, opened, signal)
     const early = await upgrade(socket, gate, protocol, headers, signal)
@@ -99,7 +104,9 @@ function open(
     opened.push(socket)
     const failed = (error: Error): void => {
       const where = `${kind === 'proxy' ? 'the proxy ' : ''}${to.host}:${to.port}`
-      reject(failure(kind, `${kind}-unreachable`, `${where} cannot be reached: ${error.message}`, REACH[kind]))
+      reject(
+        failure(kind, `${kind}-unreachable`, `${where} cannot be reached: ${error.message}`, REACH[kind]),
+      )
     }
     const closed = (): void => failed(new Error(signal.aborted ? 'no answer in time' : 'closed'))
     socket.once('error', failed).once('close', closed)
@@ -127,21 +134,20 @@ async function passProxy(
   await written(socket, `${lines.join('\r\n')}\r\n\r\n`)
   const head = await readHead(socket, signal)
   const where = `the proxy ${proxy.host}:${proxy.port}`
-  if (head === null)
-    throw failure('proxy', 'proxy-broken', `${where} did not answer in HTTP`, REACH.proxy)
+  if (head === null) throw failure('proxy', 'proxy-broken', `${where} did not answer in HTTP`, REACH.proxy)
   if (head.status === 407)
-    throw failure('proxy', 'proxy-login', `${where} wants other credentials`, 'Correct user and password of proxy.')
+    throw failure(
+      'proxy',
+      'proxy-login',
+      `${where} wants other credentials`,
+      'Correct user and password of proxy.',
+    )
   if (head.status < 200 || head.status > 299)
     throw failure('proxy', 'proxy-refused', `${where} refused ${target}: status ${head.status}`, ALLOW)
   if (head.rest.length > 0) socket.unshift(head.rest)
 }
 
-function secure(
-  raw: Socket,
-  gate: GateAddress,
-  opened: Socket[],
-  signal: AbortSignal,
-): Promise<TLSSocket> {
+function secure(raw: Socket, gate: GateAddress, opened: Socket[], signal: AbortSignal): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const pinned = gate.pinsSha256.length > 0
     const socket = connectTls({
@@ -251,7 +257,8 @@ function trust(gate: GateAddress, error: Error): DialError {
   // The words of OpenSSL without its file names and numbers.
   const words = 'reason' in error && typeof error.reason === 'string' ? error.reason : error.message
   if (/unrecognized name|access denied/.test(words)) {
-    const remedy = 'Correct the host in gates: it must be a name that the gate serves; ask there with portcullis explain.'
+    const remedy =
+      'Correct the host in gates: it must be a name that the gate serves; ask there with portcullis explain.'
     return failure('trust', 'gate-alert', `${where} refused the TLS handshake: ${words}`, remedy)
   }
   const remedy =
