@@ -1,6 +1,7 @@
 // The composition root: makes every part, hands each what it needs, and keeps them in step with the policy.
 import { hash, randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
+import { accessRoutes } from './admin/access-routes.ts'
 import { openAdminServer, type AdminServer } from './admin/server.ts'
 import { ensureAdminToken } from './admin/token.ts'
 import { adminRoutes } from './admin/routes.ts'
@@ -30,6 +31,7 @@ import { overlayActions } from './overlay-actions.ts'
 import { createJournalParts } from './journal-parts.ts'
 import { createPolicyGuard, type PolicyGuard } from './policy-guard.ts'
 import { createPolicyHistory } from './policy-history.ts'
+import { openAccess } from './gateway-parts.ts'
 import { adminFailure, loadedFields, messageOf } from './own-events.ts'
 import { createRulePromotion } from './rule-promotion.ts'
 import { startExpiryWarnings } from './expiry-warnings.ts'
@@ -120,6 +122,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       internalError('overlay', cause)
     }
   }
+  const access = openAccess(stateDir, clock, reporter)
   const promotion = createRulePromotion(
     () => inForce.snapshot,
     store,
@@ -237,7 +240,8 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       guard?.watch(options.guard, version, previous)
     else if (snapshot.id !== old.id) guard?.release()
     await lookAtRules()
-    if (trigger !== 'file') await Promise.all([certificates.reload(), countries.reload(), refreshOverlay()])
+    if (trigger !== 'file')
+      await Promise.all([certificates.reload(), countries.reload(), access.reload(), refreshOverlay()])
     const closed = options.closeRefused === true ? gate.cutRefused() : 0
     return { ok: true, id: snapshot.id, version: version?.number ?? null, changes, warnings, closed }
   }
@@ -265,6 +269,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     ...overlayActions(store, reporter, refreshOverlay),
     flush: () => store.flush(),
   })
+  const allRoutes = { ...routes, ...accessRoutes(access) }
 
   let admin: AdminServer | null = null
   let leftAdmin: Promise<unknown> = Promise.resolve()
@@ -272,7 +277,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     openAdminServer(snapshot.admin.endpoint, {
       token: ensureAdminToken(stateDir),
       metrics: () => metrics.render(),
-      routes,
+      routes: allRoutes,
       onInternalError: internalError,
     })
   const moveAdmin = async (snapshot: Snapshot): Promise<void> => {
