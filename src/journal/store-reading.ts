@@ -100,7 +100,7 @@ export function openStoreReading(options: StoreReadingOptions): StoreReading {
         waiting.set(question.id, { resolve, reject, timer })
       })
       asked.ref()
-      asked.postMessage(question)
+      asked.postMessage(question, [])
       return answer as Promise<never>
     },
     close: async () => {
