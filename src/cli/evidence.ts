@@ -3,6 +3,7 @@ import { inspectCertificates } from './certificate-report.ts'
 import type { CertificateState, GateStatus } from '../admin/status.ts'
 import { summariseActivity, type Activity } from '../diagnose/activity.ts'
 import type { Evidence } from '../diagnose/finding.ts'
+import type { HeartbeatListenerFacts } from '../diagnose/heartbeats.ts'
 import type { DatabaseState } from '../geo/country-lookup.ts'
 import type { StoreReader } from '../journal/store-core.ts'
 import type { StoredEvent } from '../journal/store-events.ts'
@@ -65,6 +66,9 @@ export async function gather(
         handshakeProblem: handshakeProblemOf(events),
         upstreamsDown: status === undefined ? null : down,
         certificateProblem: certificateProblem(certificates, snapshot, nowMs),
+        ...(status === undefined
+          ? {}
+          : { heartbeatListeners: heartbeatFacts(status, explanation.standing.site?.id ?? null) }),
         publicHost: snapshot.names[0]?.host ?? null,
         commandOptions: commandOptions(args),
         nowMs,
@@ -73,6 +77,17 @@ export async function gather(
   } finally {
     store?.close()
   }
+}
+
+function heartbeatFacts({ heartbeats }: GateStatus, site: string | null): readonly HeartbeatListenerFacts[] {
+  return heartbeats.map(({ listener, upstream, connector, sites }) => ({
+    listener,
+    upstream,
+    connectorTrouble: connector?.trouble ?? null,
+    awaySinceMs: connector === null || connector.trouble === null ? null : connector.sinceMs,
+    portClosed: connector?.portClosed ?? false,
+    site: sites.find(entry => entry.site === site) ?? null,
+  }))
 }
 
 function newestEvents(store: StoreReader, address: Address, sinceMs: number): readonly StoredEvent[] {

@@ -1,4 +1,5 @@
 // Words for compiled policy values, shared by the effective policy and by the sentences about changes.
+import { connectorUrlText } from '../policy/connector-url.ts'
 import type {
   AllowEntry,
   ClassLimits,
@@ -32,6 +33,11 @@ function clock(minute: number): string {
 /** `address:port`. */
 export function endpointText({ host, port }: Endpoint): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** Where heartbeats go: `address:port` or `connector://name/service`. */
+export function heartbeatUpstreamText(upstream: HeartbeatListener['upstream']): string {
+  return 'connector' in upstream ? connectorUrlText(upstream) : endpointText(upstream)
 }
 
 /** Limits of a heartbeat listener by the keys that policies use, in policy syntax. */

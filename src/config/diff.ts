@@ -7,6 +7,7 @@ import {
   endpointText,
   entryText,
   heartbeatText,
+  heartbeatUpstreamText,
   limitsText,
   originText,
 } from './describe.ts'
@@ -176,7 +177,7 @@ function heartbeats(snapshot: Snapshot): Facts {
       entry.id,
       {
         address: entry.endpoints.map(endpointText).join(', '),
-        upstream: endpointText(entry.upstream),
+        upstream: heartbeatUpstreamText(entry.upstream),
         ...heartbeatText(entry),
       },
     ]),

@@ -4,6 +4,7 @@ import { formatSourceLine } from '../policy/source-line.ts'
 import { countryWord } from '../policy/who.ts'
 import { banSentence, fixContext, problem, type Diagnosis, type Evidence } from './finding.ts'
 import * as fixes from './fixes.ts'
+import { connectorTrouble } from './heartbeats.ts'
 import { explainOutcome, standingTrouble } from './trouble.ts'
 
 /** Walks the tree. What the policy says now comes first, then what the source met, newest first. */
@@ -12,6 +13,7 @@ export function diagnose(evidence: Evidence): Diagnosis {
     refusedNow(evidence) ??
     brokenAround(evidence) ??
     metTrouble(evidence) ??
+    connectorTrouble(evidence) ??
     unansweredHeartbeats(evidence) ??
     quiet(evidence) ??
     healthy(evidence)

@@ -228,12 +228,14 @@ export function heartbeats(
   snapshot: Snapshot,
   listeners: readonly string[],
 ): Fix {
-  const known = snapshot.heartbeats.filter(entry => listeners.includes(entry.id))
-  const [{ upstream } = { upstream: { host: 'the RMM server', port: 75 } }] = known
+  const known = snapshot.heartbeats.flatMap(({ id, upstream, at }) =>
+    listeners.includes(id) && !('connector' in upstream) ? [{ upstream, at }] : [],
+  )
+  const port = known[0]?.upstream.port ?? 'of the service'
   return steps(
     `bin/portcullis status${commandOptions} shows whether the server answers others. If it does, look at this agent: its replies are lost on the way back to it.`,
-    `If it answers nobody: on the RMM server, \`netstat -ano -p UDP\` must show port ${upstream.port}; start the service that owns it.`,
-    `Its firewall must let in UDP port ${upstream.port} from the address of the gate, and let the answers out.`,
+    `If it answers nobody: on the RMM server, \`netstat -ano -p UDP\` must show port ${port}; start the service that owns it.`,
+    `Its firewall must let in UDP port ${port} from the address of the gate${known.length === 0 ? ' or of the connector' : ''}, and let the answers out.`,
     ...known.map(
       entry =>
         `Is ${entry.upstream.host} UDP port ${entry.upstream.port} right? It is set at ${formatSourceLine(entry.at)}. For a server that never answers, set replies: none there.`,

@@ -3,6 +3,7 @@ import { ACCESS_EVENTS } from './catalogue/access.ts'
 import { CLIENT_EVENTS } from './catalogue/clients.ts'
 import { GATE_EVENTS } from './catalogue/gate.ts'
 import { HEARTBEAT_EVENTS } from './catalogue/heartbeats.ts'
+import { HEARTBEAT_TUNNEL_EVENTS } from './catalogue/heartbeat-tunnels.ts'
 import { SURROUNDING_EVENTS } from './catalogue/surroundings.ts'
 import { TRAFFIC_EVENTS } from './catalogue/traffic.ts'
 import type { Definitions, EventDefinition } from './definition.ts'
@@ -15,6 +16,7 @@ export const CATALOGUE: Definitions<EventName> = {
   ...ACCESS_EVENTS,
   ...TRAFFIC_EVENTS,
   ...HEARTBEAT_EVENTS,
+  ...HEARTBEAT_TUNNEL_EVENTS,
   ...SURROUNDING_EVENTS,
 }
 

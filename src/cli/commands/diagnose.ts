@@ -95,6 +95,7 @@ function showJson(gathered: Gathered, { terminal }: CommandContext): number {
     activity,
     refusals: refusals.slice(0, 20),
     upstreams: status?.upstreams ?? null,
+    heartbeats: evidence.heartbeatListeners ?? null,
     certificates,
   })
   return diagnosis.healthy ? 0 : 1
@@ -146,6 +147,7 @@ function activityLines({ activity, refusals, evidence }: Gathered, terminal: Ter
   }
   const offered = activity.offered.map(({ versions, count }) => `${versions.join(', ')} (${count})`)
   const lines = [terminal.table(rows, '  ')]
+  lines.push(...heartbeatLines(evidence, terminal))
   if (offered.length > 0) lines.push(terminal.wrap(`TLS offered: ${offered.join('; ')}`, '  ', '  '))
   if (refusals.length > 0) lines.push('', terminal.tone('strong', 'Newest refusals'))
   for (const event of distinctRefusals(refusals).slice(0, MAX_REFUSALS))
@@ -154,6 +156,19 @@ function activityLines({ activity, refusals, evidence }: Gathered, terminal: Ter
 }
 
 const MAX_REFUSALS = 5
+
+/** What is lost between the site and the gate, where its senders keep a rhythm. */
+function heartbeatLines(
+  { activity, heartbeatListeners = [] }: Gathered['evidence'],
+  terminal: Terminal,
+): readonly string[] {
+  return heartbeatListeners.flatMap(({ listener, site }) => {
+    if (site?.lossPercent === undefined || site.lossPercent === null) return []
+    if (activity?.heartbeats?.listeners.includes(listener) !== true) return []
+    const lost = `${site.lossPercent} % of the heartbeats of ${site.site ?? 'addresses without a site'} on ${listener} seem to be lost on their way to the gate`
+    return [`  ${site.lossPercent >= 5 ? terminal.tone('warn', lost) : terminal.tone('dim', lost)}`]
+  })
+}
 
 /** The newest refusal of each kind: the same device is refused the same way every few seconds. */
 function distinctRefusals(refusals: readonly StoredEvent[]): readonly StoredEvent[] {

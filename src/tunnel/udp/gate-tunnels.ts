@@ -1,7 +1,7 @@
 // The gate's side of all UDP tunnels: which connector is there, the flows towards its services, and what waits while it is away.
 import type { Address } from '../../net/address.ts'
+import type { Client } from '../client.ts'
 import type { AttachUdp } from '../udp-attach.ts'
-import type { BindEnd } from './bind-connection.ts'
 import { GOODBYE } from './capsules.ts'
 import { GateConnection } from './gate-connection.ts'
 import { GateFlow, type FlowHandlers } from './gate-flow.ts'
@@ -34,12 +34,6 @@ export type UdpContext = {
   readonly close: () => void
 }
 
-/** What is reported of connections. */
-export type UdpTunnelReports = {
-  readonly onAttached: (connector: string, connections: number) => void
-  readonly onEnded: (connector: string, connections: number, end: BindEnd) => void
-}
-
 /** All UDP tunnels. */
 export type UdpTunnels = {
   /** Takes over a connection that `connect-udp` has joined. */
@@ -66,6 +60,8 @@ type Connector = {
   connections: GateConnection[]
   /** Id of the attached client that the connections belong to. */
   clientId: string | null
+  /** Name of the gateway key of that client. */
+  key: string | null
   offered: ReadonlySet<string>
   sinceMs: number
   readonly flows: Map<string, GateFlow>
@@ -82,11 +78,7 @@ type Connector = {
  * @param wallMs milliseconds since the epoch, for what people read
  * @param nowMs a clock that never goes back
  */
-export function createUdpTunnels(
-  reports: UdpTunnelReports,
-  wallMs: () => number,
-  nowMs: () => number,
-): UdpTunnels {
+export function createUdpTunnels(wallMs: () => number, nowMs: () => number): UdpTunnels {
   const connectors = new Map<string, Connector>()
   const of = (name: string): Connector => {
     const known = connectors.get(name)
@@ -95,6 +87,7 @@ export function createUdpTunnels(
       name,
       connections: [],
       clientId: null,
+      key: null,
       offered: new Set(),
       sinceMs: wallMs(),
       flows: new Map(),
@@ -115,17 +108,11 @@ export function createUdpTunnels(
   }
 
   return {
-    attach: ({ client, socket, early, leave }) => {
+    attach: ({ client, socket, early }) => {
       const connector = of(client.name)
-      if (connector.clientId !== client.id) {
-        // A connector that has come back takes over at once; what it left behind is dead or soon will be (trap 32).
-        for (const old of connector.connections)
-          old.bind.end(GOODBYE.done, 'the connector has attached again')
-        connector.clientId = client.id
-      }
-      connector.offered = new Set(
-        client.services.filter(({ kind }) => kind === 'udp').map(({ name }) => name),
-      )
+      // A name belongs to the key that holds it: who has another key cannot take its datagrams.
+      const isTaken = connector.key !== null && connector.key !== client.key && readyOf(connector) > 0
+      if (!isTaken) welcome(connector, client)
       if ('setNoDelay' in socket && typeof socket.setNoDelay === 'function') socket.setNoDelay(true)
       const taken = new Set(connector.connections.map(({ slot }) => slot))
       let slot = 0
@@ -136,18 +123,15 @@ export function createUdpTunnels(
           onReady: () => {
             const ready = readyOf(connector)
             if (ready === 1) connector.sinceMs = wallMs()
-            reports.onAttached(connector.name, ready)
             settleAll(connector)
             sendWaiting(connector, nowMs())
           },
-          onEnd: (ended, end) => {
+          onEnd: ended => {
             keepCounts(connector, ended)
             connector.connections = connector.connections.filter(entry => entry !== ended)
             const ready = readyOf(connector)
             if (ready === 0 && ended.hasBeenReady) connector.sinceMs = wallMs()
             settleAll(connector)
-            reports.onEnded(connector.name, ready, end)
-            leave()
             if (!connector.isNamed && connector.connections.length === 0) connectors.delete(connector.name)
           },
           find: ({ address, port }) => {
@@ -162,7 +146,8 @@ export function createUdpTunnels(
         nowMs,
       )
       connector.connections.push(connection)
-      if (connector.connections.length > MAX_CONNECTIONS)
+      if (isTaken) connection.bind.end(GOODBYE.service, `${client.name} is attached with another gateway key`)
+      else if (connector.connections.length > MAX_CONNECTIONS)
         connection.bind.end(GOODBYE.excess, `more than ${MAX_CONNECTIONS} connections of one connector`)
       return { detach: why => connection.bind.end(GOODBYE.done, why) }
     },
@@ -213,6 +198,17 @@ export function createUdpTunnels(
         for (const { bind } of [...connections]) bind.end(GOODBYE.done, why)
     },
   }
+}
+
+// A connector that has come back takes over at once; what it left behind is dead or soon will be (trap 32).
+function welcome(connector: Connector, client: Client): void {
+  if (connector.clientId !== client.id) {
+    for (const { bind } of [...connector.connections])
+      bind.end(GOODBYE.done, 'the connector has attached again')
+    connector.clientId = client.id
+    connector.key = client.key
+  }
+  connector.offered = new Set(client.services.filter(({ kind }) => kind === 'udp').map(({ name }) => name))
 }
 
 function readyOf({ connections }: Connector): number {

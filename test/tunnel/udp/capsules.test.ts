@@ -1,6 +1,6 @@
 // The capsule codec: round trips however the stream is cut, limits, and everything that no honest peer sends.
 import test from 'ava'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { addressFromBytes, type Address } from '../../../src/net/address.ts'
 import {
   CapsuleError,
