@@ -4,7 +4,16 @@ import { DEFAULT_THRESHOLD } from '../ips/compile.ts'
 import { classLine } from './schema-profile.ts'
 import { classMap } from './schema-classes.ts'
 import { heartbeatListener } from './schema-heartbeats.ts'
-import { admin, directories, gateLimits, journal, listener, name, upstream } from './schema-gate.ts'
+import {
+  admin,
+  dashboard,
+  directories,
+  gateLimits,
+  journal,
+  listener,
+  name,
+  upstream,
+} from './schema-gate.ts'
 import {
   cidr,
   countries,
@@ -221,6 +230,7 @@ export const policyFile = strict({
   limits: gateLimits.prefault({}),
   journal: journal.prefault({}),
   admin: admin.prefault({}),
+  dashboard: dashboard.optional(),
   directories: directories.prefault({}),
 }).describe('Policy of a Portcullis gate.')
 

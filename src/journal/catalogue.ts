@@ -1,5 +1,6 @@
 // The event catalogue: one definition per event. Log line, human sentence, metric and stored row all come from here.
 import { CLIENT_EVENTS } from './catalogue/clients.ts'
+import { DASHBOARD_EVENTS } from './catalogue/dashboard.ts'
 import { GATE_EVENTS } from './catalogue/gate.ts'
 import { HEARTBEAT_EVENTS } from './catalogue/heartbeats.ts'
 import { SURROUNDING_EVENTS } from './catalogue/surroundings.ts'
@@ -14,6 +15,7 @@ export const CATALOGUE: Definitions<EventName> = {
   ...TRAFFIC_EVENTS,
   ...HEARTBEAT_EVENTS,
   ...SURROUNDING_EVENTS,
+  ...DASHBOARD_EVENTS,
 }
 
 /** All event names, in the order of the documents. */

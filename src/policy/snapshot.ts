@@ -318,6 +318,16 @@ export type JournalPolicy = {
   readonly maxStoreBytes: number
 }
 
+/** The dashboard's own address. */
+export type DashboardPolicy = {
+  readonly endpoint: Endpoint
+  /** Host names that it answers to, beside addresses and `localhost`; lower case. */
+  readonly names: readonly string[]
+  /** Files of certificate chain and key (PEM), absolute; null: found by name in certs/, or made for development. */
+  readonly certificate: { readonly certFile: string; readonly keyFile: string } | null
+  readonly at: SourceLine
+}
+
 /** The compiled policy. Everything in it is frozen in spirit: nobody writes to it after config/compile.ts returns it. */
 export type Snapshot = {
   /** Digest of all policy files: equal policies have equal ids. */
@@ -342,6 +352,8 @@ export type Snapshot = {
   readonly journal: JournalPolicy
   readonly rules: RuleSet
   readonly admin: { readonly endpoint: Endpoint; readonly at: SourceLine }
+  /** Null: there is no dashboard. */
+  readonly dashboard: DashboardPolicy | null
   /** Absolute directories. */
   readonly directories: {
     readonly policy: string
