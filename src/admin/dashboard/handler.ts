@@ -27,7 +27,7 @@ export type DashboardParts = {
   readonly version: string
   readonly assets: Assets
   /** Host names beside addresses and `localhost`, lower case. */
-  readonly names: ReadonlySet<string>
+  readonly names: () => ReadonlySet<string>
   readonly onInternalError: (where: string, cause: unknown) => void
   readonly sessionLimits?: SessionLimits
 }
@@ -274,7 +274,7 @@ export function createDashboardHandler(parts: DashboardParts): DashboardHandler 
     const { method = '' } = request
     const url = urlOf(request)
     if (url === undefined) return sendText(response, 400, TEXT, 'the target is not a path\n')
-    if (!isOwnHost(request.headers.host, parts.names)) {
+    if (!isOwnHost(request.headers.host, parts.names())) {
       return sendText(
         response,
         421,

@@ -11,7 +11,7 @@ export type CertificatePair = { readonly cert: string; readonly key: string }
 
 /** What the server needs beside its address. */
 export type DashboardServerOptions = {
-  readonly handler: DashboardHandler
+  readonly handler: Pick<DashboardHandler, 'answer'>
   /** The certificate for a host name or address. @param host null: the client named none, or one that is not served */
   readonly certificate: (host: string | null) => Promise<CertificatePair>
   readonly onInternalError: (where: string, cause: unknown) => void
@@ -21,6 +21,8 @@ export type DashboardServerOptions = {
 export type DashboardServer = {
   /** As bound. */
   readonly endpoint: Endpoint
+  /** Reads certificates again; connections that are open keep theirs. */
+  readonly renewCertificates: () => Promise<void>
   readonly close: () => Promise<void>
 }
 
@@ -98,21 +100,24 @@ export async function openDashboardServer(
   server.maxHeadersCount = 100
   limitAddresses(server)
   await listen(server, endpoint)
-  const renewal = setInterval(() => {
+  const renewCertificates = async (): Promise<void> => {
     contexts.clear()
-    options.certificate(null).then(
-      pair => server.setSecureContext({ ...pair, minVersion: 'TLSv1.2' }),
-      (cause: unknown) => options.onInternalError('dashboard', cause),
-    )
-  }, CONTEXT_MS)
+    try {
+      server.setSecureContext({ ...(await options.certificate(null)), minVersion: 'TLSv1.2' })
+    } catch (cause) {
+      // The certificate before stays in use.
+      options.onInternalError('dashboard', cause)
+    }
+  }
+  const renewal = setInterval(() => void renewCertificates(), CONTEXT_MS)
   renewal.unref()
   const bound = server.address() as AddressInfo
   return {
     endpoint: { host: endpoint.host, port: bound.port },
+    renewCertificates,
     close: () =>
       new Promise(resolve => {
         clearInterval(renewal)
-        options.handler.close()
         const late = setTimeout(() => server.closeAllConnections(), CLOSE_MS)
         server.close(() => {
           clearTimeout(late)
