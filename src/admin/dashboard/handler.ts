@@ -282,6 +282,11 @@ export function createDashboardHandler(parts: DashboardParts): DashboardHandler 
         'The dashboard does not answer to this name. Use its address, or list the name under dashboard.names in the policy.\n',
       )
     }
+    if (request.headers['transfer-encoding'] !== undefined) {
+      // No browser sends a form without its length.
+      response.shouldKeepAlive = false
+      return sendText(response, 411, TEXT, 'a length is needed\n')
+    }
     if (method !== 'GET' && method !== 'HEAD' && method !== 'POST')
       return sendText(response, 405, TEXT, 'only GET, HEAD and POST\n', { allow: 'GET, HEAD, POST' })
     if (method !== 'POST' && url.pathname.startsWith(ASSET_PREFIX)) return sendAsset(url, assets, response)
