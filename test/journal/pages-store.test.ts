@@ -272,8 +272,9 @@ test('sums do not depend on how often the tally is drained', t => {
         { maxLength: 40 },
       ),
       steps => {
-        const cores = [openStoreCore(':memory:'), openStoreCore(':memory:')]
-        const read = cores.map((core, index) => {
+        const folder = mkdtempSync(join(tmpdir(), 'portcullis-pages-'))
+        const read = [0, 1].map(index => {
+          const core = openStoreCore(join(folder, `${index}.db`))
           const tally = createTrafficTally()
           for (const { name, site, country, hour, drain } of steps) {
             tally.record(
@@ -288,6 +289,7 @@ test('sums do not depend on how often the tally is drained', t => {
           core.close()
           return all
         })
+        rmSync(folder, { recursive: true, force: true })
         t.deepEqual(read[0], read[1])
       },
     ),
