@@ -60,6 +60,24 @@ const MIGRATIONS: readonly string[] = [
   `CREATE TABLE rule_watch (
     rule TEXT PRIMARY KEY, digest TEXT NOT NULL, since INTEGER NOT NULL, promoted INTEGER
   ) STRICT, WITHOUT ROWID;`,
+  `CREATE TABLE overlay_next (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL CHECK (kind IN ('ban', 'allow', 'opening')),
+    range TEXT NOT NULL,
+    classes TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER,
+    UNIQUE (kind, range, classes)
+  ) STRICT;
+  INSERT INTO overlay_next SELECT * FROM overlay;
+  DROP TABLE overlay;
+  ALTER TABLE overlay_next RENAME TO overlay;
+  CREATE TABLE latency (
+    hour INTEGER NOT NULL, class TEXT NOT NULL, part TEXT NOT NULL, buckets TEXT NOT NULL,
+    PRIMARY KEY (hour, class, part)
+  ) STRICT, WITHOUT ROWID;`,
 ]
 
 /** What became of a damaged file. */
