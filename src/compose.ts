@@ -1,6 +1,7 @@
 // The composition root: makes every part, hands each what it needs, and keeps them in step with the policy.
 import { hash, randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
+import { accessRoutes } from './admin/access-routes.ts'
 import { openAdminServer, type AdminServer } from './admin/server.ts'
 import { ensureAdminToken } from './admin/token.ts'
 import { adminRoutes } from './admin/routes.ts'
@@ -30,10 +31,12 @@ import { overlayActions } from './overlay-actions.ts'
 import { createJournalParts } from './journal-parts.ts'
 import { createPolicyGuard, type PolicyGuard } from './policy-guard.ts'
 import { createPolicyHistory } from './policy-history.ts'
+import { openAccess } from './gateway-parts.ts'
 import { adminFailure, loadedFields, messageOf } from './own-events.ts'
 import { createRulePromotion } from './rule-promotion.ts'
 import { startExpiryWarnings } from './expiry-warnings.ts'
 import { connectionGauges, gateStatus } from './status.ts'
+import { createTunnelParts } from './tunnel-parts.ts'
 
 /** What the gate is started with. */
 export type StartOptions = {
@@ -120,6 +123,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       internalError('overlay', cause)
     }
   }
+  const access = openAccess(stateDir, clock, reporter)
   const promotion = createRulePromotion(
     () => inForce.snapshot,
     store,
@@ -164,6 +168,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     development: createDevAuthority(first.snapshot.directories.certs, clock),
   })
   await certificates.apply(first.snapshot)
+  const tunnel = createTunnelParts({ access, reporter, clock, current, operator: null, udp: null })
   const newReference = createReferences(bytes => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>))
   const handler = createHttpHandler({
     current,
@@ -173,6 +178,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     lookup: countries.lookup,
     newReference,
     sha256Hex: text => hash('sha256', text),
+    own: tunnel.own,
     clock: {
       nowMs: clock,
       monotonicMs: () => performance.now(),
@@ -237,7 +243,8 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       guard?.watch(options.guard, version, previous)
     else if (snapshot.id !== old.id) guard?.release()
     await lookAtRules()
-    if (trigger !== 'file') await Promise.all([certificates.reload(), countries.reload(), refreshOverlay()])
+    if (trigger !== 'file')
+      await Promise.all([certificates.reload(), countries.reload(), access.reload(), refreshOverlay()])
     const closed = options.closeRefused === true ? gate.cutRefused() : 0
     return { ok: true, id: snapshot.id, version: version?.number ?? null, changes, warnings, closed }
   }
@@ -265,6 +272,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     ...overlayActions(store, reporter, refreshOverlay),
     flush: () => store.flush(),
   })
+  const allRoutes = { ...routes, ...accessRoutes(access) }
 
   let admin: AdminServer | null = null
   let leftAdmin: Promise<unknown> = Promise.resolve()
@@ -272,7 +280,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     openAdminServer(snapshot.admin.endpoint, {
       token: ensureAdminToken(stateDir),
       metrics: () => metrics.render(),
-      routes,
+      routes: allRoutes,
       onInternalError: internalError,
     })
   const moveAdmin = async (snapshot: Snapshot): Promise<void> => {
@@ -294,6 +302,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     promotion.stop()
     watcher?.close()
     await Promise.all([leftAdmin, admin?.close()])
+    tunnel.close()
     await gate.close()
     await heartbeats.close()
     upstreams.close()

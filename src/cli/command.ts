@@ -2,6 +2,7 @@
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
 import { PortcullisError } from '../policy/error.ts'
 import { suggest } from '../config/spelling.ts'
+import type { InputStream } from './secrets.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Everything of the process that a command may use; tests pass their own. */
@@ -18,6 +19,8 @@ export type CommandContext = {
   /** Whether standard output is a terminal. */
   readonly isTerminal: boolean
   readonly execArgv: readonly string[]
+  /** Standard input; absent: there is none. */
+  readonly input?: InputStream
   readonly memory: () => { readonly rssBytes: number; readonly heapBytes: number }
   /** Calls back on SIGINT/SIGTERM (`stop`) and SIGHUP (`reload`). Returns the remover. */
   readonly onSignal: (listener: (signal: 'stop' | 'reload') => void) => () => void

@@ -11,12 +11,15 @@ import { generateCommand } from './commands/generate.ts'
 import { allowCommand, banCommand, denyCommand, unbanCommand } from './commands/overlay.ts'
 import { geoCommand } from './commands/geo.ts'
 import { diffCommand, historyCommand, rollbackCommand } from './commands/history.ts'
+import { keysCommand } from './commands/keys.ts'
+import { operatorsCommand } from './commands/operators.ts'
 import { planCommand } from './commands/plan.ts'
 import { reloadCommand } from './commands/reload.ts'
 import { rulesCommand } from './commands/rules.ts'
 import { runCommand } from './commands/run.ts'
 import { sitesCommand } from './commands/sites.ts'
 import { statusCommand } from './commands/status.ts'
+import { templateCommand } from './commands/template.ts'
 
 /** All commands. */
 export const COMMANDS: readonly Command[] = [
@@ -37,7 +40,10 @@ export const COMMANDS: readonly Command[] = [
   historyCommand,
   diffCommand,
   rollbackCommand,
+  templateCommand,
   reloadCommand,
+  keysCommand,
+  operatorsCommand,
   certCommand,
   rulesCommand,
   geoCommand,

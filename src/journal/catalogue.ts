@@ -1,4 +1,5 @@
 // The event catalogue: one definition per event. Log line, human sentence, metric and stored row all come from here.
+import { ACCESS_EVENTS } from './catalogue/access.ts'
 import { CLIENT_EVENTS } from './catalogue/clients.ts'
 import { GATE_EVENTS } from './catalogue/gate.ts'
 import { HEARTBEAT_EVENTS } from './catalogue/heartbeats.ts'
@@ -11,6 +12,7 @@ import type { EventFields, EventName, Severity } from './events.ts'
 export const CATALOGUE: Definitions<EventName> = {
   ...GATE_EVENTS,
   ...CLIENT_EVENTS,
+  ...ACCESS_EVENTS,
   ...TRAFFIC_EVENTS,
   ...HEARTBEAT_EVENTS,
   ...SURROUNDING_EVENTS,

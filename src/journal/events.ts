@@ -50,6 +50,9 @@ export type RefusalFields = {
   readonly line: string
 }
 
+/** Where an operator logs in. */
+export type OperatorWay = 'gateway' | 'dashboard'
+
 /** Fields by event name. Names are stable: logs, metrics, stored rows and documents use them. */
 export type EventFields = {
   // The gate itself (N-E1 to N-E9).
@@ -93,7 +96,33 @@ export type EventFields = {
     readonly who: string
   }
   'policy.rejected': { readonly problems: readonly string[]; readonly keptId: string }
-  'keys.reloaded': { readonly keys: number }
+  'keys.reloaded': {
+    readonly keys: number
+    /** Names of keys; a key that got another value is in both. */
+    readonly added?: readonly string[]
+    readonly removed?: readonly string[]
+  }
+  'operators.reloaded': {
+    readonly operators: number
+    /** New, or with another password, role or scope. */
+    readonly changed: readonly string[]
+    readonly removed: readonly string[]
+  }
+  /** The file of keys and operators cannot be used. */
+  'access.rejected': {
+    readonly file: string
+    readonly problem: string
+    /** Whether keys and operators of before stay in force; false: nobody can attach or log in. */
+    readonly kept: boolean
+  }
+  'operator.logged-in': { readonly operator: string; readonly address: string; readonly via: OperatorWay }
+  'operator.login-refused': {
+    /** As it was given; perhaps nobody's name. */
+    readonly operator: string
+    readonly address: string
+    readonly via: OperatorWay
+    readonly why: 'unknown' | 'held' | 'busy'
+  }
   // Clients of the gateway (N-E10 to N-E18); reported by the tunnel and by WebSocket agents.
   'client.connected': ClientFields & { readonly client: string }
   'client.disconnected': ClientFields & { readonly client: string; readonly durationMs: number }

@@ -11,6 +11,7 @@ import type { ExecutionContext } from 'ava'
 import { parse, stringify } from 'yaml'
 import { runCommandLine } from '../../src/cli/command-line.ts'
 import type { CommandContext } from '../../src/cli/command.ts'
+import type { InputStream } from '../../src/cli/secrets.ts'
 import { Terminal } from '../../src/cli/terminal.ts'
 import { startPortcullis, type Portcullis } from '../../src/compose.ts'
 import type { TlsVersion } from '../../src/net/tls-version.ts'
@@ -35,6 +36,7 @@ export type CliOptions = {
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string>>
   readonly root?: string
+  readonly input?: InputStream
 }
 
 /** What a client got: a status, or the code of the error that ended it. */
@@ -150,6 +152,7 @@ export function startBench(t: ExecutionContext, more = '', upstream = 'http://12
       user: 'tester',
       isTerminal: false,
       execArgv: [],
+      ...(options.input === undefined ? {} : { input: options.input }),
       memory: () => ({ rssBytes: 1, heapBytes: 1 }),
       onSignal: () => () => undefined,
     }

@@ -1,0 +1,109 @@
+// What one operator may see. Every page asks through here, so that limits to sites and keys are enforced in one place.
+import type { Operator } from '../../access/access.ts'
+import type { EventQuery, StoredEvent } from '../../journal/store-events.ts'
+import type { GateStatus } from '../status.ts'
+
+/** Where the data of pages comes from, whole and unlimited. */
+export type ViewSources = {
+  readonly status: () => GateStatus
+  readonly findEvents: (query: EventQuery) => Promise<readonly StoredEvent[]>
+  readonly eventsByReference: (reference: string) => Promise<readonly StoredEvent[]>
+}
+
+/** The data of the gate as far as one operator may see it. */
+export type View = {
+  readonly operator: Operator
+  /** Whether the operator is limited to sites or keys. */
+  readonly isLimited: boolean
+  /** Whether data of this site may be shown. @param site null: what belongs to no site */
+  readonly sees: (site: string | null) => boolean
+  /** Whether clients of this gateway key may be shown. */
+  readonly reaches: (key: string) => boolean
+  readonly status: () => GateStatus
+  /** Newest first. */
+  readonly findEvents: (query: EventQuery) => Promise<readonly StoredEvent[]>
+  readonly eventsByReference: (reference: string) => Promise<readonly StoredEvent[]>
+}
+
+/** The view of an operator. */
+export function viewOf(operator: Operator, sources: ViewSources): View {
+  const sites = operator.sites === null ? null : new Set(operator.sites)
+  const keys = operator.keys === null ? null : new Set(operator.keys)
+  const sees: View['sees'] = site => sites === null || (site !== null && sites.has(site))
+  const reaches: View['reaches'] = key => keys === null || keys.has(key)
+  const isLimited = sites !== null || keys !== null
+  return {
+    operator,
+    isLimited,
+    sees,
+    reaches,
+    status: () => {
+      const status = sources.status()
+      return isLimited ? limitedStatus(status, sees) : status
+    },
+    findEvents: async query => {
+      if (sites === null) return sources.findEvents(query)
+      if (query.site !== undefined) return sees(query.site) ? sources.findEvents(query) : []
+      // One question per site: each has its index, and the newest of all of them are among the newest of each.
+      const found: StoredEvent[] = []
+      for (const site of sites) {
+        found.push(...(await sources.findEvents({ ...query, site })))
+        found.sort((a, b) => b.timeMs - a.timeMs || b.id - a.id)
+        found.length = Math.min(found.length, query.limit)
+      }
+      return found
+    },
+    eventsByReference: async reference =>
+      (await sources.eventsByReference(reference)).filter(event => sees(event.site)),
+  }
+}
+
+/** The status without what belongs to other sites, and without what only whoever runs the gate may read. */
+function limitedStatus(status: GateStatus, sees: View['sees']): GateStatus {
+  const connections = status.connections.filter(entry => sees(entry.site))
+  return {
+    ...status,
+    pid: 0,
+    policy: { ...status.policy, id: '', directory: '', sites: 0, warnings: [], rejected: null },
+    listeners: [],
+    open: {
+      ...status.open,
+      connections: connections.length,
+      webSockets: connections.filter(entry => entry.state.startsWith('websocket')).length,
+    },
+    connections,
+    upstreams: status.upstreams.map(member => ({
+      ...member,
+      origin: '',
+      lastProblem: null,
+      openRequests: 0,
+    })),
+    heartbeats: status.heartbeats.map(entry => {
+      const sites = entry.sites.filter(({ site }) => sees(site))
+      return {
+        ...entry,
+        upstream: '',
+        flows: 0,
+        sources: 0,
+        heartbeats: sum(sites.map(({ heartbeats }) => heartbeats)),
+        replies: sum(sites.map(({ replies }) => replies)),
+        lastHeartbeatMs: newest(sites.map(({ lastHeartbeatMs }) => lastHeartbeatMs)),
+        lastReplyMs: newest(sites.map(({ lastReplyMs }) => lastReplyMs)),
+        sites,
+      }
+    }),
+    certificates: [],
+    memory: { rssBytes: 0, heapBytes: 0 },
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
+}
+
+function newest(times: readonly (number | null)[]): number | null {
+  return times.reduce<number | null>(
+    (latest, time) => (time === null ? latest : Math.max(latest ?? 0, time)),
+    null,
+  )
+}
