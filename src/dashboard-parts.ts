@@ -13,6 +13,8 @@ import type { CurrentPolicy } from './edge/connection.ts'
 import type { DevAuthority } from './edge/dev-authority.ts'
 import type { Reporter } from './journal/events.ts'
 import type { Store } from './journal/store.ts'
+import { storeFile } from './journal/store-file.ts'
+import { openStoreReading, type StoreReading } from './journal/store-reading.ts'
 import { messageOf } from './own-events.ts'
 import type { DashboardPolicy, Endpoint, Snapshot } from './policy/snapshot.ts'
 import type { PolicyGuard } from './policy-guard.ts'
@@ -20,10 +22,9 @@ import type { PolicyGuard } from './policy-guard.ts'
 /** What the dashboard is put together from. */
 export type DashboardOptions = {
   readonly access: Access
-  readonly actions: Pick<AdminActions, 'status' | 'addEntry' | 'removeEntries' | 'entries'>
-  readonly guard: () => ReturnType<PolicyGuard['state']>
+  readonly actions: Omit<AdminActions, 'guard'> & { readonly guard: PolicyGuard['state'] }
   readonly current: CurrentPolicy
-  readonly store: Pick<Store, 'call' | 'state'>
+  readonly store: Pick<Store, 'state'>
   readonly reporter: Reporter
   readonly clock: () => number
   readonly version: string
@@ -42,16 +43,17 @@ export type Dashboard = {
 
 /** Puts the dashboard together; it opens with `apply`. */
 export function createDashboard(options: DashboardOptions): Dashboard {
-  const { reporter, clock, store, current } = options
+  const { reporter, clock, current } = options
+  const reading = openStoreReading({ file: storeFile(current().snapshot.directories.state) })
   const policy = (): DashboardPolicy | null => current().snapshot.dashboard
   const handler = createDashboardHandler({
     access: options.access,
     sources: {
       status: options.actions.status,
-      findEvents: query => store.call('findEvents', query),
-      eventsByReference: reference => store.call('eventsByReference', reference),
+      findEvents: query => reading.ask('findEvents', query),
+      eventsByReference: reference => reading.ask('eventsByReference', reference),
     },
-    routes: dashboardRoutes(options),
+    routes: dashboardRoutes(options, reading),
     reporter,
     clock,
     version: options.version,
@@ -107,22 +109,22 @@ export function createDashboard(options: DashboardOptions): Dashboard {
       await moving
       handler.close()
       await server?.close()
+      await reading.close()
     },
   }
 }
 
 /** Every page. What a page shows and does comes from here; the command line calls the same. */
-function dashboardRoutes(options: DashboardOptions): readonly PageRoute[] {
-  const { store } = options
+function dashboardRoutes(options: DashboardOptions, reading: StoreReading): readonly PageRoute[] {
   return [
     overviewRoute({
       facts: () => gateFacts(options),
-      countsByReason: sinceMs => store.call('countsByReason', sinceMs),
+      countsByReason: sinceMs => reading.ask('countsByReason', sinceMs),
     }),
   ]
 }
 
-function gateFacts({ actions, current, store, guard }: DashboardOptions): GateFacts {
+function gateFacts({ actions, current, store }: DashboardOptions): GateFacts {
   const { snapshot } = current()
   const listeners = [...snapshot.listeners, ...snapshot.heartbeats].flatMap(({ id, endpoints }) =>
     endpoints.map(endpoint => ({ listener: id, ...endpoint })),
@@ -133,7 +135,7 @@ function gateFacts({ actions, current, store, guard }: DashboardOptions): GateFa
     listeners,
     names: snapshot.names.map(({ host }) => host),
     journal: { usable, droppedRows, usedBytes },
-    guard: guard(),
+    guard: actions.guard(),
   }
 }
 

@@ -77,6 +77,15 @@ export type DatabaseStatus = {
 /** A policy file that was not taken. */
 export type RejectedPolicy = { readonly atMs: number; readonly problems: readonly string[] }
 
+/** A class that is open to a site or range for a while. */
+export type OpeningStatus = {
+  readonly range: string
+  readonly classes: readonly string[]
+  readonly reason: string
+  readonly owner: string
+  readonly expiresMs: number
+}
+
 /** Everything that `portcullis status` shows. */
 export type GateStatus = {
   readonly version: string
@@ -101,6 +110,8 @@ export type GateStatus = {
   readonly connections: readonly ConnectionState[]
   readonly upstreams: readonly MemberState[]
   readonly heartbeats: readonly HeartbeatStatus[]
+  /** Classes opened for a while; `range` is `site:<id>` or a range. */
+  readonly openings: readonly OpeningStatus[]
   readonly certificates: readonly CertificateState[]
   readonly databases: readonly DatabaseStatus[]
   readonly memory: { readonly rssBytes: number; readonly heapBytes: number }

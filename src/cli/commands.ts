@@ -5,6 +5,7 @@ import { certCommand } from './commands/cert.ts'
 import { checkCommand } from './commands/check.ts'
 import { demoCommand } from './commands/demo.ts'
 import { diagnoseCommand } from './commands/diagnose.ts'
+import { enrollCommand } from './commands/enroll.ts'
 import { eventsCommand } from './commands/events.ts'
 import { explainCommand } from './commands/explain.ts'
 import { generateCommand } from './commands/generate.ts'
@@ -35,6 +36,7 @@ export const COMMANDS: readonly Command[] = [
   denyCommand,
   banCommand,
   unbanCommand,
+  enrollCommand,
   planCommand,
   applyCommand,
   historyCommand,

@@ -4,6 +4,7 @@ import { CLIENT_EVENTS } from './catalogue/clients.ts'
 import { DASHBOARD_EVENTS } from './catalogue/dashboard.ts'
 import { GATE_EVENTS } from './catalogue/gate.ts'
 import { HEARTBEAT_EVENTS } from './catalogue/heartbeats.ts'
+import { DEPLOYMENT_EVENTS } from './catalogue/deployment.ts'
 import { SURROUNDING_EVENTS } from './catalogue/surroundings.ts'
 import { TRAFFIC_EVENTS } from './catalogue/traffic.ts'
 import type { Definitions, EventDefinition } from './definition.ts'
@@ -18,6 +19,7 @@ export const CATALOGUE: Definitions<EventName> = {
   ...HEARTBEAT_EVENTS,
   ...SURROUNDING_EVENTS,
   ...DASHBOARD_EVENTS,
+  ...DEPLOYMENT_EVENTS,
 }
 
 /** All event names, in the order of the documents. */

@@ -4,6 +4,7 @@ import type { TlsVersion } from '../net/tls-version.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { Reason } from '../policy/reasons.ts'
 import type { Stage } from '../policy/verdict.ts'
+import type { DashboardEventFields } from './events-dashboard.ts'
 
 /** How loud an event is. */
 export type Severity = 'debug' | 'info' | 'warning' | 'error'
@@ -54,7 +55,7 @@ export type RefusalFields = {
 export type OperatorWay = 'gateway' | 'dashboard'
 
 /** Fields by event name. Names are stable: logs, metrics, stored rows and documents use them. */
-export type EventFields = {
+export type EventFields = DashboardEventFields & {
   // The gate itself (N-E1 to N-E9).
   'gate.started': {
     readonly version: string
@@ -340,42 +341,20 @@ export type EventFields = {
     readonly expiresMs: number | null
   }
   'allow.removed': { readonly range: string; readonly owner: string; readonly why: string }
+  /** A class was opened to a site (`site:<id>`) or a range for a while. */
+  'opening.made': {
+    readonly range: string
+    readonly classes: readonly string[]
+    readonly reason: string
+    readonly owner: string
+    readonly expiresMs: number
+  }
+  'opening.ended': { readonly range: string; readonly owner: string; readonly why: string }
   'exception.expiring': {
     readonly what: string
     readonly line: string
     readonly expiresMs: number
     readonly daysLeft: number
-  }
-  // The dashboard: its audit log.
-  'dashboard.login': { readonly operator: string; readonly address: string; readonly handle: string }
-  'dashboard.login-refused': {
-    /** Null: there is no operator of that name; what was typed might be a password. */
-    readonly operator: string | null
-    readonly address: string
-    readonly why: 'wrong' | 'held' | 'busy'
-  }
-  'dashboard.session-ended': {
-    readonly operator: string
-    readonly address: string
-    readonly handle: string
-    readonly why: string
-    readonly durationMs: number
-  }
-  'dashboard.changed': {
-    readonly operator: string
-    readonly address: string
-    readonly action: string
-    /** What it was done to; empty: nothing in particular. */
-    readonly target: string
-    /** `refused`: the form was not right, nothing has changed. `failed`: a bug; see the error before it. */
-    readonly outcome: 'done' | 'refused' | 'failed'
-  }
-  'dashboard.refused': {
-    readonly operator: string
-    readonly address: string
-    /** `GET /audit`. */
-    readonly what: string
-    readonly why: 'role' | 'reach' | 'site' | 'token' | 'origin'
   }
   // The journal about itself.
   'journal.dropped': { readonly rows: number; readonly why: string }

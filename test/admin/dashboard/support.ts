@@ -287,6 +287,7 @@ export function testStatus(nowMs: number, more: Partial<GateStatus> = {}): GateS
     upstreams: [],
     heartbeats: [],
     certificates: [],
+    openings: [],
     databases: [],
     memory: { rssBytes: 1, heapBytes: 1 },
     ...more,
