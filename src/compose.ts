@@ -36,6 +36,7 @@ import { adminFailure, loadedFields, messageOf } from './own-events.ts'
 import { createRulePromotion } from './rule-promotion.ts'
 import { startExpiryWarnings } from './expiry-warnings.ts'
 import { connectionGauges, gateStatus } from './status.ts'
+import { createTunnelParts } from './tunnel-parts.ts'
 
 /** What the gate is started with. */
 export type StartOptions = {
@@ -167,6 +168,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     development: createDevAuthority(first.snapshot.directories.certs, clock),
   })
   await certificates.apply(first.snapshot)
+  const tunnel = createTunnelParts({ access, reporter, clock, current, operator: null, udp: null })
   const newReference = createReferences(bytes => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>))
   const handler = createHttpHandler({
     current,
@@ -176,6 +178,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     lookup: countries.lookup,
     newReference,
     sha256Hex: text => hash('sha256', text),
+    own: tunnel.own,
     clock: {
       nowMs: clock,
       monotonicMs: () => performance.now(),
@@ -299,6 +302,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     promotion.stop()
     watcher?.close()
     await Promise.all([leftAdmin, admin?.close()])
+    tunnel.close()
     await gate.close()
     await heartbeats.close()
     upstreams.close()

@@ -19,6 +19,7 @@ import { rulesCommand } from './commands/rules.ts'
 import { runCommand } from './commands/run.ts'
 import { sitesCommand } from './commands/sites.ts'
 import { statusCommand } from './commands/status.ts'
+import { templateCommand } from './commands/template.ts'
 
 /** All commands. */
 export const COMMANDS: readonly Command[] = [
@@ -39,6 +40,7 @@ export const COMMANDS: readonly Command[] = [
   historyCommand,
   diffCommand,
   rollbackCommand,
+  templateCommand,
   reloadCommand,
   keysCommand,
   operatorsCommand,

@@ -169,6 +169,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     },
     rules,
     admin: { endpoint: written.admin.address, at: report.at(['admin', 'address']) },
+    deployment: { direct: written.deployment.direct ?? null, egress: written.deployment.egress },
     directories,
   }
   if (findings.problems.length === 0) {

@@ -62,6 +62,14 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
       value(`${part}.${key}${late}`, String(a[key]), String(b[key]))
     }
   }
+  value('deployment.direct', directText(before), directText(after))
+  out.push(
+    ...setChanges(
+      'deployment.egress',
+      before.deployment.egress.map(({ text }) => text),
+      after.deployment.egress.map(({ text }) => text),
+    ),
+  )
   value('admin address', endpointText(before.admin.endpoint), endpointText(after.admin.endpoint))
   if (out.length === 0 && before.id !== after.id) {
     out.push('only comments, or the inside of rules, exceptions or corrections')
@@ -71,6 +79,10 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
 
 /** What lies in these is open for as long as the gate runs. */
 const OPEN_DIRECTORIES: ReadonlySet<string> = new Set(['geoip', 'state'])
+
+function directText({ deployment: { direct } }: Snapshot): string {
+  return direct === null ? 'none' : endpointText(direct)
+}
 
 function lines(name: Name): readonly string[] {
   return name.profile.rules.map(rule => {
@@ -221,6 +233,7 @@ function sites(snapshot: Snapshot): Facts {
             ? ''
             : `${site.tlsException.minimum} until ${formatLastDay(site.tlsException.expiresMs)}`,
         'connections per source': site.connectionsPerSource === null ? '' : String(site.connectionsPerSource),
+        agents: site.agents === null ? '' : String(site.agents),
       },
     ]),
   )

@@ -207,6 +207,7 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
       trusted: site.trusted,
       tlsException: site.tlsException,
       connectionsPerSource: site.connectionsPerSource,
+      agents: site.agents,
       classes: classes(site.classes),
       line: formatSourceLine(site.at),
     })),
@@ -228,6 +229,10 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
       title: rule.title,
       line: formatSourceLine(rule.at),
     })),
+    deployment: {
+      direct: snapshot.deployment.direct === null ? null : endpointText(snapshot.deployment.direct),
+      egress: snapshot.deployment.egress.map(address => address.text),
+    },
     limits: snapshot.limits,
     journal: snapshot.journal,
     admin: endpointText(snapshot.admin.endpoint),

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { DEFAULT_THRESHOLD } from '../ips/compile.ts'
 import { classLine } from './schema-profile.ts'
 import { classMap } from './schema-classes.ts'
+import { deployment } from './schema-deployment.ts'
 import { heartbeatListener } from './schema-heartbeats.ts'
 import { admin, directories, gateLimits, journal, listener, name, upstream } from './schema-gate.ts'
 import {
@@ -62,6 +63,13 @@ const site = strict({
     .max(1_000_000)
     .optional()
     .describe('Connections of one address of this site open at once; left out: the general limit.'),
+  agents: z
+    .number()
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .optional()
+    .describe('Agents that the RMM knows at this site; the cut-over compares with it.'),
 }).describe('A customer location, known by its public addresses.')
 
 const entry = strict({
@@ -221,6 +229,7 @@ export const policyFile = strict({
   limits: gateLimits.prefault({}),
   journal: journal.prefault({}),
   admin: admin.prefault({}),
+  deployment: deployment.prefault({}),
   directories: directories.prefault({}),
 }).describe('Policy of a Portcullis gate.')
 

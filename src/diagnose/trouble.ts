@@ -126,6 +126,7 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'message-unread':
     case 'message-too-slow':
     case 'datagram-too-large':
+    case 'tls-version-own':
     case 'draining':
       return problem('protocol', `${address} was refused ${times} because ${because}.`, fixes.remedyOf(kind))
   }

@@ -125,7 +125,8 @@ function maskOf(offered: readonly TlsVersion[] | undefined): number {
   return mask
 }
 
-function isFailure(ending: Ending, status: number, webSocket: boolean): boolean {
+/** Whether traffic that was let through came to a bad end: cut short, or answered with a server error. */
+export function isFailure(ending: Ending, status: number, webSocket: boolean): boolean {
   if (status >= 500) return true
   if (webSocket) return ending.startsWith('upstream-') || ending === 'internal-error'
   return ending !== 'complete'

@@ -1,4 +1,5 @@
 // The compiled policy: an immutable value that every decision reads. config/compile.ts is its only maker.
+import type { Address } from '../net/address.ts'
 import type { Cidr, CidrTrie } from '../net/cidr.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
@@ -116,6 +117,8 @@ export type Site = {
   readonly tlsException: TlsException | null
   /** Connections at once from one of its addresses; null: the general limit. */
   readonly connectionsPerSource: number | null
+  /** Agents that the RMM knows there; null: not stated. Decisions never read it. */
+  readonly agents: number | null
   readonly at: SourceLine
 }
 
@@ -318,6 +321,14 @@ export type JournalPolicy = {
   readonly maxStoreBytes: number
 }
 
+/** The way around the gate, and the gate as the RMM server sees it. */
+export type Deployment = {
+  /** Old, direct address of the RMM server; null: not stated. */
+  readonly direct: Endpoint | null
+  /** Addresses from which the gate reaches the RMM server; empty: not stated. */
+  readonly egress: readonly Address[]
+}
+
 /** The compiled policy. Everything in it is frozen in spirit: nobody writes to it after config/compile.ts returns it. */
 export type Snapshot = {
   /** Digest of all policy files: equal policies have equal ids. */
@@ -342,6 +353,8 @@ export type Snapshot = {
   readonly journal: JournalPolicy
   readonly rules: RuleSet
   readonly admin: { readonly endpoint: Endpoint; readonly at: SourceLine }
+  /** What the assistants for trial and cut-over need; decisions never read it. */
+  readonly deployment: Deployment
   /** Absolute directories. */
   readonly directories: {
     readonly policy: string
