@@ -32,6 +32,8 @@ export type StatusFacts = StatusParts & {
   readonly version: string
   readonly pid: number
   readonly memory: () => GateStatus['memory']
+  readonly clients: GateStatus['clients']
+  readonly sessions: GateStatus['sessions']
 }
 
 const MAX_LISTED = 2_000
@@ -91,6 +93,8 @@ export function gateStatus(facts: StatusFacts): GateStatus {
         openRequests,
       })),
     heartbeats: facts.heartbeats.states(),
+    clients: facts.clients,
+    sessions: facts.sessions,
     certificates: certificateStates(facts.certificates),
     databases: facts.countries
       .databases()

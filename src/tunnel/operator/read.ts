@@ -57,7 +57,8 @@ export function loginBody(question: LoginQuestion): string {
 }
 
 function secretOf(value: unknown): string | undefined {
-  if (typeof value !== 'string' || value.length > MAX_ENCODED || !/^[A-Za-z0-9_-]*$/.test(value)) return undefined
+  if (typeof value !== 'string' || value.length > MAX_ENCODED || !/^[A-Za-z0-9_-]*$/.test(value))
+    return undefined
   return Buffer.from(value, 'base64url').toString('utf8')
 }
 

@@ -123,7 +123,10 @@ export function createOperatorService(options: OperatorServiceOptions): Operator
     const own = clients.list().filter(client => isSeenBy(client, grant))
     return {
       status: 200,
-      json: { clients: own.slice(0, MAX_LISTED).map(shownClient), more: Math.max(0, own.length - MAX_LISTED) },
+      json: {
+        clients: own.slice(0, MAX_LISTED).map(shownClient),
+        more: Math.max(0, own.length - MAX_LISTED),
+      },
     }
   }
 

@@ -66,7 +66,7 @@ export function createSessions(reporter: Reporter, clock: () => number, newId: (
       }
     },
     end: (which, why) => {
-      for (const { session, link } of [...entries.values()]) if (which(session)) link.end(why)
+      for (const { session, link } of entries.values()) if (which(session)) link.end(why)
     },
   }
 }
