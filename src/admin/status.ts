@@ -105,6 +105,15 @@ export type SessionState = {
   readonly bytesOut: number
 }
 
+/** A class that is open to a site or range for a while. */
+export type OpeningStatus = {
+  readonly range: string
+  readonly classes: readonly string[]
+  readonly reason: string
+  readonly owner: string
+  readonly expiresMs: number
+}
+
 /** Everything that `portcullis status` shows. */
 export type GateStatus = {
   readonly version: string
@@ -131,6 +140,8 @@ export type GateStatus = {
   readonly heartbeats: readonly HeartbeatStatus[]
   readonly clients: readonly ClientState[]
   readonly sessions: readonly SessionState[]
+  /** Classes opened for a while; `range` is `site:<id>` or a range. */
+  readonly openings: readonly OpeningStatus[]
   readonly certificates: readonly CertificateState[]
   readonly databases: readonly DatabaseStatus[]
   readonly memory: { readonly rssBytes: number; readonly heapBytes: number }

@@ -7,6 +7,7 @@ import { clientsCommand, sessionsCommand } from './commands/clients.ts'
 import { connectCommand } from './commands/connect.ts'
 import { demoCommand } from './commands/demo.ts'
 import { diagnoseCommand } from './commands/diagnose.ts'
+import { enrollCommand } from './commands/enroll.ts'
 import { eventsCommand } from './commands/events.ts'
 import { explainCommand } from './commands/explain.ts'
 import { generateCommand } from './commands/generate.ts'
@@ -37,6 +38,7 @@ export const COMMANDS: readonly Command[] = [
   denyCommand,
   banCommand,
   unbanCommand,
+  enrollCommand,
   planCommand,
   applyCommand,
   historyCommand,

@@ -340,6 +340,15 @@ export type EventFields = {
     readonly expiresMs: number | null
   }
   'allow.removed': { readonly range: string; readonly owner: string; readonly why: string }
+  /** A class was opened to a site (`site:<id>`) or a range for a while. */
+  'opening.made': {
+    readonly range: string
+    readonly classes: readonly string[]
+    readonly reason: string
+    readonly owner: string
+    readonly expiresMs: number
+  }
+  'opening.ended': { readonly range: string; readonly owner: string; readonly why: string }
   'exception.expiring': {
     readonly what: string
     readonly line: string

@@ -4,6 +4,7 @@ import type { Cidr, CidrTrie } from '../net/cidr.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
 import type { TrafficClass } from './classes.ts'
+import type { Openings } from './openings.ts'
 import type { SourceLine } from './source-line.ts'
 
 /** A value together with the line that states it. */
@@ -41,6 +42,8 @@ export type Overlay = {
   readonly ban: CidrTrie<BanEntry>
   /** Rules that enforce by themselves by now; absent: none. */
   readonly promotedRules?: ReadonlySet<string>
+  /** Classes opened to sites and ranges for a while; absent: none. */
+  readonly openings?: Openings
 }
 
 /** A legacy TLS exception of a site. */

@@ -273,6 +273,14 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     owner: 'bob',
     expiresMs: 1_900_000_000_000,
   },
+  'opening.made': {
+    range: 'site:acme-berlin',
+    classes: ['enroll'],
+    reason: 'roll-out, ticket 4711',
+    owner: 'alice',
+    expiresMs: Date.UTC(2026, 10, 21, 12),
+  },
+  'opening.ended': { range: 'site:acme-berlin', owner: 'alice', why: 'its time is over' },
   'allow.removed': { range: '198.51.100.9/32', owner: 'bob', why: 'removed by bob' },
   'exception.expiring': {
     what: 'legacy TLS of site acme-berlin',
