@@ -32,12 +32,11 @@ import { createDashboard, type Dashboard } from './dashboard-parts.ts'
 import { createJournalParts } from './journal-parts.ts'
 import { createPolicyGuard, type PolicyGuard } from './policy-guard.ts'
 import { createPolicyHistory } from './policy-history.ts'
-import { openAccess } from './gateway-parts.ts'
+import { createGatewayParts, openAccess } from './gateway-parts.ts'
 import { adminFailure, loadedFields, messageOf } from './own-events.ts'
 import { createRulePromotion } from './rule-promotion.ts'
 import { startExpiryWarnings } from './expiry-warnings.ts'
 import { connectionGauges, gateStatus } from './status.ts'
-import { createTunnelParts } from './tunnel-parts.ts'
 
 /** What the gate is started with. */
 export type StartOptions = {
@@ -167,7 +166,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   const development = createDevAuthority(first.snapshot.directories.certs, clock)
   const certificates = createCertificates({ reporter, nowMs: clock, development })
   await certificates.apply(first.snapshot)
-  const tunnel = createTunnelParts({ access, reporter, clock, current, operator: null, udp: null })
+  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: null })
   const newReference = createReferences(bytes => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>))
   const handler = createHttpHandler({
     current,
@@ -257,6 +256,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     status: () =>
       gateStatus({
         ...parts,
+        ...tunnel.status(),
         current,
         clock,
         startedMs,
