@@ -5,6 +5,7 @@ import type {
   ClassLimits,
   ClassPolicy,
   Countries,
+  DashboardPolicy,
   Endpoint,
   HeartbeatListener,
   UpstreamMember,
@@ -38,6 +39,17 @@ export function endpointText({ host, port }: Endpoint): string {
 /** Where heartbeats go: `address:port` or `connector://name/service`. */
 export function heartbeatUpstreamText(upstream: HeartbeatListener['upstream']): string {
   return 'connector' in upstream ? connectorUrlText(upstream) : endpointText(upstream)
+}
+
+/** `127.0.0.1:9443, names gate.example.com, certificate /etc/...`, or `none`. */
+export function dashboardText(dashboard: DashboardPolicy | null): string {
+  if (dashboard === null) return 'none'
+  const { endpoint, names, certificate } = dashboard
+  return [
+    endpointText(endpoint),
+    ...(names.length === 0 ? [] : [`names ${names.join(', ')}`]),
+    ...(certificate === null ? [] : [`certificate ${certificate.certFile}`]),
+  ].join(', ')
 }
 
 /** Limits of a heartbeat listener by the keys that policies use, in policy syntax. */

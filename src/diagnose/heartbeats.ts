@@ -1,5 +1,6 @@
 // Findings about heartbeats over UDP that go through a connector: when it is away, nothing else matters. Pure.
 import { problem, type Diagnosis, type Evidence } from './finding.ts'
+import { makeFix, onGate } from './fix.ts'
 
 /** What the running gate says of one heartbeats listener. */
 export type HeartbeatListenerFacts = {
@@ -36,13 +37,10 @@ export function connectorTrouble(evidence: Evidence): Diagnosis | null {
     return problem(
       'heartbeats-unanswered',
       `Heartbeats of ${address} get no reply, because the connector ${name} is attached and does not offer ${service}.${closed}`,
-      {
-        steps: [
-          `On the RMM server, name the service ${service} (UDP) in the file of the connector; it is taken up when the connector starts again.`,
-          `Or correct upstream of heartbeats ${listener} in the policy.`,
-        ],
-        yaml: null,
-      },
+      makeFix([
+        `On the RMM server, name the service ${service} (UDP) in the file of the connector; it is taken up when the connector starts again.`,
+        `Or correct upstream of heartbeats ${listener} in the policy.`,
+      ]),
     )
   }
   const since =
@@ -52,13 +50,13 @@ export function connectorTrouble(evidence: Evidence): Diagnosis | null {
   return problem(
     'heartbeats-unanswered',
     `Heartbeats of ${address} get no reply, because the connector ${name} behind ${listener} has not been attached${since}.${closed}`,
-    {
-      steps: [
-        'On the RMM server, look whether bin/connector runs, and what its log says last.',
-        'It needs a way out to the gate: TCP to the port of the gate, directly or through its proxy, and nothing else.',
-        `bin/portcullis status${evidence.commandOptions} shows when it is back; the heartbeats go on by themselves.`,
-      ],
-      yaml: null,
-    },
+    makeFix([
+      'On the RMM server, look whether bin/connector runs, and what its log says last.',
+      'It needs a way out to the gate: TCP to the port of the gate, directly or through its proxy, and nothing else.',
+      onGate(`bin/portcullis status${evidence.commandOptions}`, 'See when it is back: '),
+    ]),
+    awaySinceMs === null || awaySinceMs === 0
+      ? []
+      : [{ atMs: awaySinceMs, text: 'the connector was there last' }],
   )
 }

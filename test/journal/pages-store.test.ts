@@ -272,8 +272,9 @@ test('sums do not depend on how often the tally is drained', t => {
         { maxLength: 40 },
       ),
       steps => {
-        const cores = [openStoreCore(':memory:'), openStoreCore(':memory:')]
-        const read = cores.map((core, index) => {
+        const folder = mkdtempSync(join(tmpdir(), 'portcullis-pages-'))
+        const read = [0, 1].map(index => {
+          const core = openStoreCore(join(folder, `${index}.db`))
           const tally = createTrafficTally()
           for (const { name, site, country, hour, drain } of steps) {
             tally.record(
@@ -288,6 +289,7 @@ test('sums do not depend on how often the tally is drained', t => {
           core.close()
           return all
         })
+        rmSync(folder, { recursive: true, force: true })
         t.deepEqual(read[0], read[1])
       },
     ),
@@ -313,7 +315,7 @@ test('a store of the version before gets the ways to its events; its sums begin 
   core.close()
   const raw = new DatabaseSync(file)
   raw.exec(
-    `DROP TABLE traffic_hour; DROP TABLE site_seen; DROP TABLE rule_hour; DROP TABLE rule_event; DROP INDEX event_country;
+    `DROP TABLE latency; DROP TABLE traffic_hour; DROP TABLE site_seen; DROP TABLE rule_hour; DROP TABLE rule_event; DROP INDEX event_country;
      ALTER TABLE event DROP COLUMN country; INSERT INTO event (time, name, severity, reason, fields) VALUES (1, 'x', 1, 'rule', 'no json');
      PRAGMA user_version = 2`,
   )
@@ -400,7 +402,7 @@ test('a store that an older gate wrote can still be read by commands', t => {
   openStoreCore(file).close()
   const raw = new DatabaseSync(file)
   raw.exec(
-    `DROP TABLE traffic_hour; DROP TABLE site_seen; DROP TABLE rule_hour; DROP TABLE rule_event; DROP INDEX event_country;
+    `DROP TABLE latency; DROP TABLE traffic_hour; DROP TABLE site_seen; DROP TABLE rule_hour; DROP TABLE rule_event; DROP INDEX event_country;
      ALTER TABLE event DROP COLUMN country; PRAGMA user_version = 2`,
   )
   raw.close()

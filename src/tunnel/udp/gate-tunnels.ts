@@ -195,7 +195,7 @@ export function createUdpTunnels(wallMs: () => number, nowMs: () => number): Udp
     },
     close: why => {
       for (const { connections } of connectors.values())
-        for (const { bind } of [...connections]) bind.end(GOODBYE.done, why)
+        for (const { bind } of connections) bind.end(GOODBYE.done, why)
     },
   }
 }
@@ -203,8 +203,7 @@ export function createUdpTunnels(wallMs: () => number, nowMs: () => number): Udp
 // A connector that has come back takes over at once; what it left behind is dead or soon will be (trap 32).
 function welcome(connector: Connector, client: Client): void {
   if (connector.clientId !== client.id) {
-    for (const { bind } of [...connector.connections])
-      bind.end(GOODBYE.done, 'the connector has attached again')
+    for (const { bind } of connector.connections) bind.end(GOODBYE.done, 'the connector has attached again')
     connector.clientId = client.id
     connector.key = client.key
   }
