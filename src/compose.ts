@@ -154,13 +154,17 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     reporter,
     clock,
   })
-  const forwarder = createForwarder()
+  const tunnel = createTunnelParts({ access, reporter, clock, current, operator: null, udp: null })
+  const { through } = tunnel
+  const forwarder = createForwarder({ through })
   const upstreams = createUpstreams({
     reporter,
     clock,
     random: Math.random,
     openRequests: member => forwarder.open(member),
+    through,
   })
+  tunnel.follow(upstreams)
   upstreams.apply(first.snapshot)
   const certificates = createCertificates({
     reporter,
@@ -168,7 +172,6 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     development: createDevAuthority(first.snapshot.directories.certs, clock),
   })
   await certificates.apply(first.snapshot)
-  const tunnel = createTunnelParts({ access, reporter, clock, current, operator: null, udp: null })
   const newReference = createReferences(bytes => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>))
   const handler = createHttpHandler({
     current,

@@ -148,7 +148,8 @@ export function checkEndpoints(
   }
   add({ endpoint: admin, what: 'the admin address', path: ['admin', 'address'] })
   for (const group of upstreams.values()) {
-    for (const { id, origin } of group.members) {
+    for (const { id, origin, via } of group.members) {
+      if (via !== undefined) continue
       const host = origin.host === 'localhost' ? '127.0.0.1' : origin.host
       const self = placed.find(
         ({ endpoint }) =>

@@ -1,4 +1,5 @@
 // Words for compiled policy values, shared by the effective policy and by the sentences about changes.
+import { connectorUrlText } from '../policy/connector-url.ts'
 import type {
   AllowEntry,
   ClassLimits,
@@ -46,8 +47,9 @@ export function heartbeatText(entry: HeartbeatListener): Readonly<Record<string,
   }
 }
 
-/** `https://host:port`. */
-export function originText({ origin }: UpstreamMember): string {
+/** `https://host:port`, or `connector://name/service`. */
+export function originText({ origin, via }: UpstreamMember): string {
+  if (via !== undefined) return connectorUrlText({ ...via, tls: origin.protocol === 'https' })
   return `${origin.protocol}://${endpointText(origin)}`
 }
 

@@ -194,7 +194,29 @@ export type UpstreamMember = {
     readonly port: number
   }
   readonly tls: UpstreamTls | null
+  /** The client that carries connections to it; absent: the gate connects itself. */
+  readonly via?: ConnectorVia
   readonly at: SourceLine
+}
+
+/** A service of an attached client, as policies name it. */
+export type ConnectorVia = {
+  /** Name in the policy. */
+  readonly connector: string
+  /** Name that the client gives itself, and name of the gateway key that it must have attached with. */
+  readonly client: string
+  readonly key: string
+  readonly service: string
+}
+
+/** Connectors that upstreams may go through, and how many connections may attach. */
+export type GatewayPolicy = {
+  readonly connectors: ReadonlyMap<
+    string,
+    { readonly name: string; readonly client: string; readonly key: string; readonly at: SourceLine }
+  >
+  readonly attachments: number
+  readonly attachmentsPerSource: number
 }
 
 /** How the certificate of an https upstream is verified. Verification cannot be switched off, only pinned. */
@@ -341,6 +363,7 @@ export type Snapshot = {
   readonly heartbeats: readonly HeartbeatListener[]
   readonly names: readonly Name[]
   readonly upstreams: ReadonlyMap<string, UpstreamGroup>
+  readonly gateway: GatewayPolicy
   readonly classes: ReadonlyMap<TrafficClass, ClassPolicy>
   readonly sites: readonly Site[]
   readonly siteByAddress: CidrTrie<Site>

@@ -130,10 +130,11 @@ function switchToH2(place: Place, { monotonicMs }: AttachOptions): AttachAnswer 
       const session = openGateSession(socket, {
         nowMs: monotonicMs,
         ready: () => joined.ready(session),
-        closed: why => joined.leave(why),
+        fading: () => joined.fade(),
+        closed: () => joined.leave(),
       })
-      const joined = place.join({ detach: session.end, finish: session.finish })
-      return { state: 'connector', drain: session.finish }
+      const joined = place.join({ detach: session.end })
+      return { state: 'connector', drain: () => session.finish(SHUTDOWN) }
     },
   }
 }
@@ -146,18 +147,20 @@ function switchToUdp(place: Place, { udp }: AttachOptions): AttachAnswer {
       if (udp === null) throw new Error('UDP connections are not carried')
       const leave = (): void => {
         socket.off('close', leave)
-        joined.leave('')
+        joined.leave()
         socket.destroy()
       }
       socket.on('close', leave)
       const detach = (why: string): void => attached.detach(why)
-      const joined = place.join({ detach, finish: () => detach('the gate shuts down') })
+      const joined = place.join({ detach })
       const attached = udp({ client: place.client, socket, early, leave })
       joined.ready(null)
-      return { state: 'connector udp', drain: () => detach('the gate shuts down') }
+      return { state: 'connector udp', drain: () => detach(SHUTDOWN) }
     },
   }
 }
+
+const SHUTDOWN = 'the gate shuts down'
 
 const UNKNOWN = { ok: false, why: 'unknown', retryAfterMs: null } as const
 

@@ -55,7 +55,7 @@ const CONNECTOR_PATH = `${OWN_PREFIX}connector`
 
 /**
  * Dials and upgrades.
- * @param headers flat list of the headers that say who attaches
+ * @param headers flat list of the headers that say who attaches, from the address of this end
  * @param signal ends it; the caller sets the time limit
  * @throws DialError
  */
@@ -63,7 +63,7 @@ export async function dialGate(
   gate: GateAddress,
   proxy: ProxyAddress | null,
   protocol: string,
-  headers: readonly string[],
+  headers: (localAddress: string) => readonly string[],
   signal: AbortSignal,
 ): Promise<Dialled> {
   const opened: Socket[] = []
@@ -78,9 +78,10 @@ export async function dialGate(
       opened,
       signal,
     )
+    const localAddress = raw.localAddress ?? ''
     if (proxy !== null) await passProxy(raw, proxy, gate, signal)
     const socket = await secure(raw, gate, opened, signal)
-    const early = await upgrade(socket, gate, protocol, headers, signal)
+    const early = await upgrade(socket, gate, protocol, headers(localAddress), signal)
     return { socket, early }
   } catch (error) {
     stop()
