@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { Client } from 'undici'
 import { PortcullisError } from '../policy/error.ts'
 import type { HealthProbe, UpstreamMember } from '../policy/snapshot.ts'
-import { originText } from './upstream-error.ts'
+import { originUrl } from './upstream-error.ts'
 import { NO_CONNECTORS, openUpstreamSocket, type OpenThrough } from './upstream-socket.ts'
 
 const MAX_BODY_BYTES = 4096
@@ -21,7 +21,7 @@ export async function probe(
   signal: AbortSignal,
   through: OpenThrough = NO_CONNECTORS,
 ): Promise<string | null | undefined> {
-  const client = new Client(originText(member), {
+  const client = new Client(originUrl(member), {
     allowH2: false,
     maxHeaderSize: 65_536,
     connect: (_options, callback) => {

@@ -18,6 +18,11 @@ export function isMemberFailure(error: PortcullisError): boolean {
 export function originText(member: UpstreamMember): string {
   if (member.via !== undefined)
     return connectorUrlText({ ...member.via, tls: member.origin.protocol === 'https' })
+  return originUrl(member)
+}
+
+/** The same as a URL that HTTP knows; behind a connector its host is the name of the connector. */
+export function originUrl(member: UpstreamMember): string {
   const { protocol, host, port } = member.origin
   return `${protocol}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }

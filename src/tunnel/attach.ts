@@ -165,7 +165,7 @@ const SHUTDOWN = 'the gate shuts down'
 const UNKNOWN = { ok: false, why: 'unknown', retryAfterMs: null } as const
 
 const KEY =
-  'Give the connector one of the gateway keys of this gate: `portcullis key list` names them, `portcullis key add` makes one.'
+  'Give the connector one of the gateway keys of this gate: `portcullis keys list` names them, `portcullis keys add` makes one.'
 const UPDATE = 'Connector and gate must be of versions that go together; update the older one.'
 const RAISE = 'Raise the limit at the gate, or detach clients that are no longer used.'
 const LATER = 'Try again a little later.'
