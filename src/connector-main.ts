@@ -131,7 +131,9 @@ function sayGood(result: Extract<ConnectorResult, { ok: true }>, label: string, 
   return 0
 }
 
-function trustOf(gate: { readonly pinsSha256: readonly string[]; readonly caPem: string | null } | undefined): string {
+function trustOf(
+  gate: { readonly pinsSha256: readonly string[]; readonly caPem: string | null } | undefined,
+): string {
   if (gate === undefined) return ''
   if (gate.pinsSha256.length > 0) return ', trusted by pin'
   return gate.caPem === null ? ', trusted by the public authorities' : ', trusted by its own authority'

@@ -39,7 +39,8 @@ export function resolveConnector(
   report: Reporter,
 ): ConnectorVia | null {
   const entry = gateway.connectors.get(url.connector)
-  if (entry !== undefined) return { connector: url.connector, client: entry.client, key: entry.key, service: url.service }
+  if (entry !== undefined)
+    return { connector: url.connector, client: entry.client, key: entry.key, service: url.service }
   report.error(
     path,
     `${connectorUrlText(url)} names a connector that gateway.connectors does not have`,

@@ -2,7 +2,13 @@
 import { X509Certificate } from 'node:crypto'
 import { parseAddress } from '../net/address.ts'
 import { resolveConnector } from './compile-gateway.ts'
-import type { GatewayPolicy, HealthProbe, UpstreamGroup, UpstreamMember, UpstreamTls } from '../policy/snapshot.ts'
+import type {
+  GatewayPolicy,
+  HealthProbe,
+  UpstreamGroup,
+  UpstreamMember,
+  UpstreamTls,
+} from '../policy/snapshot.ts'
 import { compileProbe } from './compile-profile.ts'
 import type { Reporter } from './context.ts'
 import { originText } from './describe.ts'
@@ -58,11 +64,7 @@ export function compileUpstreams(
       ]
     })
     const [first, second] = members
-    if (
-      first !== undefined &&
-      second !== undefined &&
-      originText(first) === originText(second)
-    ) {
+    if (first !== undefined && second !== undefined && originText(first) === originText(second)) {
       report.error([...path, 'secondary'], 'the secondary is the same server as the primary')
     }
     out.set(id, {

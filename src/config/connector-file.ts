@@ -182,7 +182,11 @@ class Files {
 
   literal(host: string, path: Path): void {
     if (parseAddress(host) === undefined)
-      this.#report.error(path, `${JSON.stringify(host)} is a name; UDP needs an address`, 'for example 127.0.0.1:75')
+      this.#report.error(
+        path,
+        `${JSON.stringify(host)} is a name; UDP needs an address`,
+        'for example 127.0.0.1:75',
+      )
   }
 }
 

@@ -42,7 +42,11 @@ const gateUrl = z
   .transform((text, context) => {
     const url = URL.canParse(text) ? new URL(text) : null
     const good =
-      url?.protocol === 'https:' && url.pathname === '/' && url.search === '' && url.hash === '' && url.username === ''
+      url?.protocol === 'https:' &&
+      url.pathname === '/' &&
+      url.search === '' &&
+      url.hash === '' &&
+      url.username === ''
     if (url !== null && good)
       return {
         host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
@@ -68,10 +72,15 @@ const gate = strict({
 const proxy = strict({
   url: z
     .string()
-    .regex(/^http:\/\/[^/@?#]+\/?$/, `not the address of a proxy${HINT}for example http://proxy.example.com:3128`)
+    .regex(
+      /^http:\/\/[^/@?#]+\/?$/,
+      `not the address of a proxy${HINT}for example http://proxy.example.com:3128`,
+    )
     .describe('HTTP proxy that passes CONNECT on.'),
   user: z.string().min(1).max(200).optional().describe('User name for the proxy.'),
-  passwordFile: file.optional().describe('File that holds the password for the proxy, readable by its owner only.'),
+  passwordFile: file
+    .optional()
+    .describe('File that holds the password for the proxy, readable by its owner only.'),
 }).describe('Proxy to the gates; left out: none.')
 
 const udpOptions = {
@@ -92,7 +101,9 @@ const service = z
       tls: hostPort('Where the service listens; the connector itself speaks TLS to it.'),
       serverName: plainHost.optional().describe('Name that its certificate must carry; left out: its host.'),
       ca: file.optional().describe('Private authority (PEM) that signed its certificate.'),
-      pin: oneOrMany(pin).optional().describe('Pins of its public key; they stand instead of chain and name.'),
+      pin: oneOrMany(pin)
+        .optional()
+        .describe('Pins of its public key; they stand instead of chain and name.'),
     }),
     strict({ udp: hostPort('Literal address and UDP port of the service.'), ...udpOptions }),
   ])
@@ -107,9 +118,14 @@ export const connectorFile = strict({
     .describe('Name of this connector at the gate.'),
   key: z
     .union([
-      strict({ file: file.describe('File that holds the gateway key, readable by its owner only (mode 600).') }),
       strict({
-        env: z.string().regex(/^[A-Z_][A-Z0-9_]{0,60}$/, 'not the name of a variable').describe('Variable that holds the gateway key.'),
+        file: file.describe('File that holds the gateway key, readable by its owner only (mode 600).'),
+      }),
+      strict({
+        env: z
+          .string()
+          .regex(/^[A-Z_][A-Z0-9_]{0,60}$/, 'not the name of a variable')
+          .describe('Variable that holds the gateway key.'),
       }),
     ])
     .describe('Where the gateway key is. It is never written here and never given on the command line.'),

@@ -8,7 +8,10 @@ const count = (min: number, max: number) => z.number().int().min(min).max(max)
 const connector = strict({
   key: z
     .string()
-    .regex(/^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/, `not the name of a key${HINT}portcullis keys list shows them`)
+    .regex(
+      /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/,
+      `not the name of a key${HINT}portcullis keys list shows them`,
+    )
     .describe(
       'Name of the gateway key (not the key itself). Only a connector that attached with this key counts: the holder of another key cannot take its place.',
     ),

@@ -98,7 +98,11 @@ test('only the entry points and cli/ touch process, only journal/store* touches 
   const wrong: string[] = []
   for (const { path, text } of sources) {
     const code = text.replaceAll(/^\s*(?:\/\/|\*|\/\*).*$/gm, '')
-    if (!ENTRY_POINTS.includes(path) && topOf(path) !== 'cli' && /\bprocess\s*\.\s*\w|from 'node:process'/.test(code)) {
+    if (
+      !ENTRY_POINTS.includes(path) &&
+      topOf(path) !== 'cli' &&
+      /\bprocess\s*\.\s*\w|from 'node:process'/.test(code)
+    ) {
       wrong.push(`src/${path} touches process`)
     }
     if (!path.startsWith('journal/store') && code.includes('node:sqlite'))

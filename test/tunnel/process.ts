@@ -37,17 +37,19 @@ export function connectorDirectory(
   return join(directory, 'connector.yaml')
 }
 
-/** Starts it; `prefix` is a command that runs it somewhere else. */
-export function startConnectorProcess(file: string, prefix: readonly string[] = []): ConnectorProcess {
-  const [program = '', ...args] = [
-    ...prefix,
+/** Starts it. */
+export function startConnectorProcess(file: string): ConnectorProcess {
+  const [program, ...args]: [string, ...string[]] = [
     join(ROOT, 'bin/connector'),
     'run',
     '--config',
     file,
     '--json',
   ]
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'] } })
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env['PATH'] },
+  })
   const lines: ConnectorLine[] = []
   const waiting = new Set<() => void>()
   let complaints = ''

@@ -175,7 +175,13 @@ export function startConnector(settings: ConnectorSettings, options: ConnectorOp
           const meant = line.state.phase.is === 'finishing'
           report({ event: meant ? 'gate.left' : 'gate.lost', gate: place, why })
         }
-        const afterMs = !said ? null : why === REPLACED ? REPLACED_MS : why === KEY_REMOVED ? REFUSED_MS : null
+        const afterMs = !said
+          ? null
+          : why === REPLACED
+            ? REPLACED_MS
+            : why === KEY_REMOVED
+              ? REFUSED_MS
+              : null
         take(line, { kind: isReady ? 'lost' : 'failed', afterMs })
         note(line, false)
       },

@@ -25,16 +25,15 @@ export type ConnectorEvent =
 
 /** How loud an event is. */
 export function levelOf({ event }: ConnectorEvent): 'info' | 'warning' {
-  switch (event) {
-    case 'gate.lost':
-    case 'gate.unreachable':
-    case 'service.unreachable':
-    case 'services.silent':
-      return 'warning'
-    default:
-      return 'info'
-  }
+  return TROUBLE.has(event) ? 'warning' : 'info'
 }
+
+const TROUBLE: ReadonlySet<ConnectorEvent['event']> = new Set([
+  'gate.lost',
+  'gate.unreachable',
+  'service.unreachable',
+  'services.silent',
+])
 
 /** The event as a sentence. */
 export function sentenceOf(entry: ConnectorEvent): string {

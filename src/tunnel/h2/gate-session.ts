@@ -29,7 +29,7 @@ export type GateSessionOwner = {
   /** The connector has answered: it can be used. */
   readonly ready: () => void
   /** It takes no new streams; what runs on it goes on. */
-  readonly fading: () => void
+  readonly fading?: () => void
   /** It is over. Called once, also when `ready` never was. */
   readonly closed: (why: string) => void
 }
@@ -57,7 +57,7 @@ export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSe
   })
   session.on('goaway', (_code: number, _last: number, data?: Buffer) => {
     if (data !== undefined && data.length > 0) why = printable(data)
-    owner.fading()
+    owner.fading?.()
   })
   session.on('error', (error: Error) => {
     why = error.message
@@ -77,7 +77,7 @@ export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSe
         throw unreachable(service, `${MAX_STREAMS} connections are open through it`)
       const stream = session.request({ ':method': 'CONNECT', ':authority': service }, { endStream: false })
       streams.add(stream)
-  stream.once('close', () => streams.delete(stream))
+      stream.once('close', () => streams.delete(stream))
       return tunnelStream(stream, service)
     },
     streams: () => streams.size,
