@@ -1,6 +1,6 @@
 // Compiles the gateway section, and resolves connector:// addresses: the one place where they become a client and its key.
 import { connectorUrlText, type ConnectorUrl } from '../policy/connector-url.ts'
-import type { ConnectorVia, GatewayPolicy } from '../policy/snapshot.ts'
+import type { ConnectorVia, GatewayPolicy } from '../policy/gateway-policy.ts'
 import type { Reporter } from './context.ts'
 import type { Path } from './read.ts'
 import type { WrittenPolicy } from './schema.ts'

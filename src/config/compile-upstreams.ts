@@ -2,13 +2,8 @@
 import { X509Certificate } from 'node:crypto'
 import { parseAddress } from '../net/address.ts'
 import { resolveConnector } from './compile-gateway.ts'
-import type {
-  GatewayPolicy,
-  HealthProbe,
-  UpstreamGroup,
-  UpstreamMember,
-  UpstreamTls,
-} from '../policy/snapshot.ts'
+import type { GatewayPolicy } from '../policy/gateway-policy.ts'
+import type { HealthProbe, UpstreamGroup, UpstreamMember, UpstreamTls } from '../policy/snapshot.ts'
 import { compileProbe } from './compile-profile.ts'
 import type { Reporter } from './context.ts'
 import { originText } from './describe.ts'

@@ -55,7 +55,7 @@ type WrittenOrigin = {
   readonly connector?: ConnectorUrl
 }
 
-/** Host and port only show in the Host header of a rewritten request: the name of the connector is as good as any. */
+/** Host and port only show in the Host header of a rewritten request: the name of the connector serves for both. */
 function readConnector(text: string): WrittenOrigin | string {
   const url = parseConnectorUrl(text)
   if (typeof url === 'string') return `${url}${HINT}for example connector://rmm/https`

@@ -11,7 +11,8 @@ import {
 } from 'node:tls'
 import type { PortcullisError } from '../policy/error.ts'
 import { Duplex } from 'node:stream'
-import type { ConnectorVia, UpstreamMember } from '../policy/snapshot.ts'
+import type { ConnectorVia } from '../policy/gateway-policy.ts'
+import type { UpstreamMember } from '../policy/snapshot.ts'
 import { busy, unreachable, untrusted } from './upstream-error.ts'
 
 /**

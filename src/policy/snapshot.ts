@@ -2,6 +2,7 @@
 import type { Address } from '../net/address.ts'
 import type { Cidr, CidrTrie } from '../net/cidr.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
+import type { ConnectorVia, GatewayPolicy } from './gateway-policy.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
 import type { TrafficClass } from './classes.ts'
 import type { Openings } from './openings.ts'
@@ -200,26 +201,6 @@ export type UpstreamMember = {
   /** The client that carries connections to it; absent: the gate connects itself. */
   readonly via?: ConnectorVia
   readonly at: SourceLine
-}
-
-/** A service of an attached client, as policies name it. */
-export type ConnectorVia = {
-  /** Name in the policy. */
-  readonly connector: string
-  /** Name that the client gives itself, and name of the gateway key that it must have attached with. */
-  readonly client: string
-  readonly key: string
-  readonly service: string
-}
-
-/** Connectors that upstreams may go through, and how many connections may attach. */
-export type GatewayPolicy = {
-  readonly connectors: ReadonlyMap<
-    string,
-    { readonly name: string; readonly client: string; readonly key: string; readonly at: SourceLine }
-  >
-  readonly attachments: number
-  readonly attachmentsPerSource: number
 }
 
 /** How the certificate of an https upstream is verified. Verification cannot be switched off, only pinned. */
