@@ -1,6 +1,8 @@
 // Compiles the UDP listeners for heartbeats, and finds what would keep datagrams from passing.
 import type { TrafficClass } from '../policy/classes.ts'
 import type { ClassPolicy, Endpoint, HeartbeatListener } from '../policy/snapshot.ts'
+import type { GatewayPolicy } from '../policy/gateway-policy.ts'
+import { resolveConnector } from './compile-gateway.ts'
 import { isThisMachine } from './compile-upstreams.ts'
 import type { Reporter } from './context.ts'
 import { endpointText } from './describe.ts'
@@ -11,10 +13,11 @@ import type { WrittenPolicy } from './schema.ts'
 export function compileHeartbeats(
   written: WrittenPolicy,
   classes: ReadonlyMap<TrafficClass, ClassPolicy>,
+  gateway: GatewayPolicy,
   report: Reporter,
 ): readonly HeartbeatListener[] {
   const placed: { readonly endpoint: Endpoint; readonly id: string }[] = []
-  const out = Object.entries(written.heartbeats).map(([id, entry]): HeartbeatListener => {
+  const out = Object.entries(written.heartbeats).flatMap(([id, entry]): readonly HeartbeatListener[] => {
     const path: Path = ['heartbeats', id]
     if (Object.hasOwn(written.listeners, id)) {
       report.error(path, `there is a listener ${id} already`, 'events tell listeners apart by their id')
@@ -37,18 +40,25 @@ export function compileHeartbeats(
         'for example 10.0.0.5:75',
       )
     }
-    return {
-      id,
-      endpoints: entry.address,
-      upstream: entry.upstream,
-      idleMs: entry.idle,
-      datagramBytes: entry.datagramSize,
-      flows: entry.flows,
-      flowsPerSource: entry.flowsPerSource,
-      replyRatio: entry.replyRatio,
-      expectsReplies: entry.replies === 'expected',
-      at: report.at(path),
-    }
+    const upstream =
+      'connector' in entry.upstream
+        ? resolveConnector(entry.upstream, gateway, [...path, 'upstream'], report)
+        : entry.upstream
+    if (upstream === null) return []
+    return [
+      {
+        id,
+        endpoints: entry.address,
+        upstream,
+        idleMs: entry.idle,
+        datagramBytes: entry.datagramSize,
+        flows: entry.flows,
+        flowsPerSource: entry.flowsPerSource,
+        replyRatio: entry.replyRatio,
+        expectsReplies: entry.replies === 'expected',
+        at: report.at(path),
+      },
+    ]
   })
   for (const { id, upstream } of out) {
     if ('connector' in upstream) continue

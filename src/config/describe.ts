@@ -38,7 +38,7 @@ export function endpointText({ host, port }: Endpoint): string {
 
 /** Where heartbeats go: `address:port` or `connector://name/service`. */
 export function heartbeatUpstreamText(upstream: HeartbeatListener['upstream']): string {
-  return 'connector' in upstream ? connectorUrlText(upstream) : endpointText(upstream)
+  return 'connector' in upstream ? connectorUrlText({ ...upstream, tls: false }) : endpointText(upstream)
 }
 
 /** `127.0.0.1:9443, names gate.example.com, certificate /etc/...`, or `none`. */
@@ -64,8 +64,9 @@ export function heartbeatText(entry: HeartbeatListener): Readonly<Record<string,
   }
 }
 
-/** `https://host:port`. */
-export function originText({ origin }: UpstreamMember): string {
+/** `https://host:port`, or `connector://name/service`. */
+export function originText({ origin, via }: UpstreamMember): string {
+  if (via !== undefined) return connectorUrlText({ ...via, tls: origin.protocol === 'https' })
   return `${origin.protocol}://${endpointText(origin)}`
 }
 

@@ -1,8 +1,8 @@
 // The compiled policy: an immutable value that every decision reads. config/compile.ts is its only maker.
-import type { ConnectorUrl } from './connector-url.ts'
 import type { Address } from '../net/address.ts'
 import type { Cidr, CidrTrie } from '../net/cidr.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
+import type { ConnectorVia, GatewayPolicy } from './gateway-policy.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
 import type { TrafficClass } from './classes.ts'
 import type { Openings } from './openings.ts'
@@ -159,7 +159,7 @@ export type HeartbeatListener = {
   readonly id: string
   readonly endpoints: readonly Endpoint[]
   /** An address of the RMM server, or a UDP service of a connector that dials in. */
-  readonly upstream: Endpoint | ConnectorUrl
+  readonly upstream: Endpoint | ConnectorVia
   /** Silence of a client after which its flow ends. */
   readonly idleMs: number
   /** Largest payload in either direction. */
@@ -199,6 +199,8 @@ export type UpstreamMember = {
     readonly port: number
   }
   readonly tls: UpstreamTls | null
+  /** The client that carries connections to it; absent: the gate connects itself. */
+  readonly via?: ConnectorVia
   readonly at: SourceLine
 }
 
@@ -356,6 +358,7 @@ export type Snapshot = {
   readonly heartbeats: readonly HeartbeatListener[]
   readonly names: readonly Name[]
   readonly upstreams: ReadonlyMap<string, UpstreamGroup>
+  readonly gateway: GatewayPolicy
   readonly classes: ReadonlyMap<TrafficClass, ClassPolicy>
   readonly sites: readonly Site[]
   readonly siteByAddress: CidrTrie<Site>

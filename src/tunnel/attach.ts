@@ -130,10 +130,11 @@ function switchToH2(place: Place, { monotonicMs }: AttachOptions): AttachAnswer 
       const session = openGateSession(socket, {
         nowMs: monotonicMs,
         ready: () => joined.ready(session),
-        closed: why => joined.leave(why),
+        fading: () => joined.fade(),
+        closed: () => joined.leave(),
       })
-      const joined = place.join({ detach: session.end, finish: session.finish })
-      return { state: 'connector', drain: session.finish }
+      const joined = place.join({ detach: session.end })
+      return { state: 'connector', drain: () => session.finish(SHUTDOWN) }
     },
   }
 }
@@ -146,23 +147,25 @@ function switchToUdp(place: Place, { udp }: AttachOptions): AttachAnswer {
       if (udp === null) throw new Error('UDP connections are not carried')
       const leave = (): void => {
         socket.off('close', leave)
-        joined.leave('')
+        joined.leave()
         socket.destroy()
       }
       socket.on('close', leave)
       const detach = (why: string): void => attached.detach(why)
-      const joined = place.join({ detach, finish: () => detach('the gate shuts down') })
+      const joined = place.join({ detach })
       const attached = udp({ client: place.client, socket, early, leave })
       joined.ready(null)
-      return { state: 'connector udp', drain: () => detach('the gate shuts down') }
+      return { state: 'connector udp', drain: () => detach(SHUTDOWN) }
     },
   }
 }
 
+const SHUTDOWN = 'the gate shuts down'
+
 const UNKNOWN = { ok: false, why: 'unknown', retryAfterMs: null } as const
 
 const KEY =
-  'Give the connector one of the gateway keys of this gate: `portcullis key list` names them, `portcullis key add` makes one.'
+  'Give the connector one of the gateway keys of this gate: `portcullis keys list` names them, `portcullis keys add` makes one.'
 const UPDATE = 'Connector and gate must be of versions that go together; update the older one.'
 const RAISE = 'Raise the limit at the gate, or detach clients that are no longer used.'
 const LATER = 'Try again a little later.'

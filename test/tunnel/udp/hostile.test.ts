@@ -19,9 +19,7 @@ import { createConnectorUdp } from '../../../src/tunnel/udp/connector-udp.ts'
 import { MAX_QUEUED_BYTES } from '../../../src/tunnel/udp/outbox.ts'
 import { varintLength, writeVarint } from '../../../src/tunnel/udp/varint.ts'
 import { until } from '../../support/whole-gate.ts'
-import { echoServer, udpPeer, world } from './harness.ts'
-
-const TARGET = { connector: 'rmm', service: 'heartbeat' }
+import { echoServer, TARGET, udpPeer, world } from './harness.ts'
 
 function capsule(type: number, value: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(varintLength(type) + varintLength(value.length) + value.length)
