@@ -6,6 +6,7 @@ import { checkCommand } from './commands/check.ts'
 import { demoCommand } from './commands/demo.ts'
 import { diagnoseCommand } from './commands/diagnose.ts'
 import { eventsCommand } from './commands/events.ts'
+import { exceptionsCommand } from './commands/exceptions.ts'
 import { explainCommand } from './commands/explain.ts'
 import { generateCommand } from './commands/generate.ts'
 import { allowCommand, banCommand, denyCommand, unbanCommand } from './commands/overlay.ts'
@@ -35,6 +36,7 @@ export const COMMANDS: readonly Command[] = [
   denyCommand,
   banCommand,
   unbanCommand,
+  exceptionsCommand,
   planCommand,
   applyCommand,
   historyCommand,
