@@ -25,8 +25,8 @@ export function diagnose(evidence: Evidence): Diagnosis {
     brokenAround(evidence) ??
     metTrouble(evidence) ??
     foreignPages(evidence) ??
-    elsewhere(evidence) ??
     unansweredHeartbeats(evidence) ??
+    elsewhere(evidence) ??
     quiet(evidence) ??
     slow(evidence) ??
     healthy(evidence)

@@ -228,7 +228,19 @@ export function bodies(
     kind === 'body-too-large'
       ? 'If real traffic is that large, raise the limit for this site:'
       : 'If real traffic looks like that, let it pass for this site; rules then see only a part of it, and each such body is recorded:'
-  return makeFix([what], siteYaml(context, ['classes:', ...lines]))
+  const yaml = siteYaml(context, ['classes:', ...lines])
+  if (kind !== 'body-coding') return makeFix([what], yaml)
+  // What cannot be unpacked is also a hit of the gate's own rule.
+  const expires = exceptionEnd(context.nowMs)
+  const rule = exceptionItem(
+    { address: context.address, path: '' },
+    { ruleId: 'body-unreadable', field: '' },
+    { reason: 'why this is legitimate', owner: 'your name', expires },
+  )
+  return makeFix(['Best let the client send the body plain or as gzip.', what], {
+    yaml: `${yaml}rules:\n  exceptions:\n${rule}`,
+    expires,
+  })
 }
 
 /** A load balancer that nobody has listed. */
