@@ -44,29 +44,15 @@ export function narrowestException(snapshot: Snapshot, thing: RefusedThing, want
   const { reason } = thing
   if (reason === null || reason === 'rule' || reason === 'rate-limited')
     return exceptRules(snapshot, thing, wanted)
-  switch (reason) {
-    case 'country-refused':
-    case 'country-unknown':
-    case 'network-refused':
-    case 'geo-unavailable':
-      return allowEntry(thing, wanted, wanted.classes ?? openAgentClasses(snapshot))
-    case 'class-closed':
-    case 'class-source':
-    case 'class-country':
-    case 'class-key':
-    case 'class-window':
-      if (thing.class === null) break
-      return allowEntry(thing, wanted, [thing.class])
-    case 'tls-version-too-low':
-      return oldTls(thing, wanted)
-    case 'banned':
-      return refused(
-        'exception-of-ban',
-        `${thing.address} was banned on purpose; an exception would hide that`,
-        `Lift the ban: portcullis unban ${thing.address}`,
-      )
-    default:
-      break
+  if (AT_THE_DOOR.has(reason)) return allowEntry(thing, wanted, wanted.classes ?? openAgentClasses(snapshot))
+  if (BY_CLASS.has(reason) && thing.class !== null) return allowEntry(thing, wanted, [thing.class])
+  if (reason === 'tls-version-too-low') return oldTls(thing, wanted)
+  if (reason === 'banned') {
+    return refused(
+      'exception-of-ban',
+      `${thing.address} was banned on purpose; an exception would hide that`,
+      `Lift the ban: portcullis unban ${thing.address}`,
+    )
   }
   return refused(
     'no-exception',
@@ -74,6 +60,22 @@ export function narrowestException(snapshot: Snapshot, thing: RefusedThing, want
     REASONS[reason].remedy,
   )
 }
+
+/** Refused for where it comes from, before anything was asked. */
+const AT_THE_DOOR: ReadonlySet<Reason> = new Set<Reason>([
+  'country-refused',
+  'country-unknown',
+  'network-refused',
+  'geo-unavailable',
+])
+/** Refused a class that an allow which names it opens. */
+const BY_CLASS: ReadonlySet<Reason> = new Set<Reason>([
+  'class-closed',
+  'class-source',
+  'class-country',
+  'class-key',
+  'class-window',
+])
 
 function refused(code: string, problem: string, remedy: string): ExceptionResult {
   return { ok: false, code, problem, remedy }

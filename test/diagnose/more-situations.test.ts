@@ -48,8 +48,18 @@ async function sendDirectly(bench: RunningBench, bytes: string | null): Promise<
 async function openssl(bench: RunningBench, ...args: readonly string[]): Promise<boolean> {
   const child = spawn('openssl', [
     's_client',
-    ...['-connect', `127.0.0.1:${bench.port}`, '-bind', `${HERE}:0`, '-servername', HOST],
-    ...['-CAfile', bench.authorityFile, '-verify_return_error', '-quiet', '-no_ign_eof', ...args],
+    '-connect',
+    `127.0.0.1:${bench.port}`,
+    '-bind',
+    `${HERE}:0`,
+    '-servername',
+    HOST,
+    '-CAfile',
+    bench.authorityFile,
+    '-verify_return_error',
+    '-quiet',
+    '-no_ign_eof',
+    ...args,
   ])
   let out = ''
   child.stdout.on('data', chunk => (out += String(chunk)))
@@ -389,27 +399,30 @@ for (const {
   })
 }
 
-test.serial('heartbeats come through the gate, check-ins do not: the agent uses the direct address', async t => {
-  const bench = await startRunningBench(t, LOOPBACK)
-  bench.mergePolicy(
-    `heartbeats: { automate: { address: '127.0.0.1:0', upstream: '127.0.0.1:${bench.practice.udpPort}' } }`,
-  )
-  t.is((await bench.cli(['reload'])).code, 0)
-  const socket = createSocket('udp4')
-  t.teardown(() => socket.close())
-  socket.bind(0, '127.0.0.1')
-  await once(socket, 'listening')
-  const state = () => bench.portcullis.heartbeats.states()[0]
-  socket.send('PRACTICE HEARTBEAT', bench.portcullis.heartbeats.addresses()[0]?.port ?? 0, '127.0.0.1')
-  await until(() => state()?.replies === 1)
-  bench.advance(24_000)
-  await until(() => state()?.sites[0]?.heartbeats === 1)
-  const found = await diagnose(bench, '127.0.0.1')
-  t.is(found.cause, 'direct-address', found.sentence)
-  t.regex(
-    found.fix?.steps.join('\n') ?? '',
-    /https:\/\/rmm\.example\.test\|https:\/\/<direct address>.*Get-NetTCPConnection/s,
-  )
-  t.true(await through(bench, AGENT, '127.0.0.1'))
-  t.true((await diagnose(bench, '127.0.0.1')).healthy)
-})
+test.serial(
+  'heartbeats come through the gate, check-ins do not: the agent uses the direct address',
+  async t => {
+    const bench = await startRunningBench(t, LOOPBACK)
+    bench.mergePolicy(
+      `heartbeats: { automate: { address: '127.0.0.1:0', upstream: '127.0.0.1:${bench.practice.udpPort}' } }`,
+    )
+    t.is((await bench.cli(['reload'])).code, 0)
+    const socket = createSocket('udp4')
+    t.teardown(() => socket.close())
+    socket.bind(0, '127.0.0.1')
+    await once(socket, 'listening')
+    const state = () => bench.portcullis.heartbeats.states()[0]
+    socket.send('PRACTICE HEARTBEAT', bench.portcullis.heartbeats.addresses()[0]?.port ?? 0, '127.0.0.1')
+    await until(() => state()?.replies === 1)
+    bench.advance(24_000)
+    await until(() => state()?.sites[0]?.heartbeats === 1)
+    const found = await diagnose(bench, '127.0.0.1')
+    t.is(found.cause, 'direct-address', found.sentence)
+    t.regex(
+      found.fix?.steps.join('\n') ?? '',
+      /https:\/\/rmm\.example\.test\|https:\/\/<direct address>.*Get-NetTCPConnection/s,
+    )
+    t.true(await through(bench, AGENT, '127.0.0.1'))
+    t.true((await diagnose(bench, '127.0.0.1')).healthy)
+  },
+)

@@ -82,16 +82,19 @@ async function curl(bench: RunningBench, host: string, ...args: readonly string[
   return code
 }
 
-test.serial('a client that does not trust the certificate breaks the handshake off; with the authority it gets in', async t => {
-  const bench = await startRunningBench(t, 'geo: { loopback: allow }')
-  t.is(await curl(bench, HOST), CURL_NOT_TRUSTED)
-  const found = await diagnose(bench, DIRECT)
-  t.is(found.cause, 'handshake')
-  t.regex(found.sentence, /breaks off the TLS handshake once: it does not trust the certificate/)
-  bench.advance(1_000)
-  t.is(await curl(bench, HOST, '--cacert', bench.authorityFile), 0)
-  t.is((await diagnose(bench, DIRECT)).cause, 'healthy')
-})
+test.serial(
+  'a client that does not trust the certificate breaks the handshake off; with the authority it gets in',
+  async t => {
+    const bench = await startRunningBench(t, 'geo: { loopback: allow }')
+    t.is(await curl(bench, HOST), CURL_NOT_TRUSTED)
+    const found = await diagnose(bench, DIRECT)
+    t.is(found.cause, 'handshake')
+    t.regex(found.sentence, /breaks off the TLS handshake once: it does not trust the certificate/)
+    bench.advance(1_000)
+    t.is(await curl(bench, HOST, '--cacert', bench.authorityFile), 0)
+    t.is((await diagnose(bench, DIRECT)).cause, 'healthy')
+  },
+)
 
 test.serial('a client that names no host: the printed YAML says which one it means', async t => {
   const bench = await startRunningBench(t, 'geo: { loopback: allow }')
