@@ -167,33 +167,30 @@ function worstFirst(a: TrialRefusal, b: TrialRefusal): number {
   )
 }
 
+const FAMILY: Partial<Readonly<Record<LedgerOutcome, Family | null>>> = {
+  passed: null,
+  failed: null,
+  silent: null,
+  'handshake-failed': 'tls',
+  'tls-version-too-low': 'tls',
+  'tls-version-class': 'tls',
+  rule: 'rules',
+  'country-refused': 'country',
+  'country-unknown': 'country',
+  'network-refused': 'country',
+  'geo-unavailable': 'country',
+  'class-country': 'country',
+  'class-closed': 'access',
+  'class-source': 'access',
+  'class-key': 'access',
+  'class-window': 'access',
+  banned: 'access',
+}
+
 /** The family of an outcome; null: it is no refusal (a port test, say). */
 export function familyOf(outcome: LedgerOutcome): Family | null {
-  switch (outcome) {
-    case 'passed':
-    case 'failed':
-    case 'silent':
-      return null
-    case 'handshake-failed':
-    case 'tls-version-too-low':
-    case 'tls-version-class':
-      return 'tls'
-    case 'rule':
-      return 'rules'
-    case 'country-refused':
-    case 'country-unknown':
-    case 'network-refused':
-    case 'geo-unavailable':
-    case 'class-country':
-      return 'country'
-    case 'class-closed':
-    case 'class-source':
-    case 'class-key':
-    case 'class-window':
-    case 'banned':
-      return 'access'
-    default:
-      // A ledger of another version may know other words.
-      return Object.hasOwn(REASONS, outcome) ? 'other' : null
-  }
+  const family = FAMILY[outcome]
+  if (family !== undefined) return family
+  // A ledger of another version may know other words.
+  return Object.hasOwn(REASONS, outcome) ? 'other' : null
 }

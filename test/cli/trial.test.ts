@@ -75,8 +75,14 @@ test('P11: the product probe is measured on both ways in turn, and never without
   const bench = await startRunningBench(t, POLICY)
   const port = bench.portcullis.gate.addresses().find(entry => entry.listener === 'plain')?.port ?? 0
   const ways = [
-    ...['--direct', bench.practice.url, '--gate', `https://${HOST}:${port}`],
-    ...['--gate-address', '127.0.0.1', '--ca', bench.authorityFile],
+    '--direct',
+    bench.practice.url,
+    '--gate',
+    `https://${HOST}:${port}`,
+    '--gate-address',
+    '127.0.0.1',
+    '--ca',
+    bench.authorityFile,
   ]
   const { value } = await bench.json(['trial', 'report', ...ways, '--count', '3'])
   t.like(value['comparison'], { gate: { answered: 3, errors: {} }, direct: { answered: 3, errors: {} } })
