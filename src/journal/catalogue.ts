@@ -1,6 +1,7 @@
 // The event catalogue: one definition per event. Log line, human sentence, metric and stored row all come from here.
 import { ACCESS_EVENTS } from './catalogue/access.ts'
 import { CLIENT_EVENTS } from './catalogue/clients.ts'
+import { DASHBOARD_EVENTS } from './catalogue/dashboard.ts'
 import { GATE_EVENTS } from './catalogue/gate.ts'
 import { HEARTBEAT_EVENTS } from './catalogue/heartbeats.ts'
 import { DEPLOYMENT_EVENTS } from './catalogue/deployment.ts'
@@ -17,6 +18,7 @@ export const CATALOGUE: Definitions<EventName> = {
   ...TRAFFIC_EVENTS,
   ...HEARTBEAT_EVENTS,
   ...SURROUNDING_EVENTS,
+  ...DASHBOARD_EVENTS,
   ...DEPLOYMENT_EVENTS,
 }
 

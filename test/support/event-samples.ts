@@ -41,6 +41,23 @@ const hit = {
 
 /** Fields by event. */
 export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
+  'dashboard.login': { operator: 'jane', address: '203.0.113.7', handle: 'ZmFrZQ' },
+  'dashboard.login-refused': { operator: null, address: '203.0.113.7', why: 'wrong' },
+  'dashboard.session-ended': {
+    operator: 'jane',
+    address: '203.0.113.7',
+    handle: 'ZmFrZQ',
+    why: 'idle',
+    durationMs: 3_600_000,
+  },
+  'dashboard.changed': {
+    operator: 'jane',
+    address: '203.0.113.7',
+    action: 'lift a ban',
+    target: '198.51.100.7',
+    outcome: 'done',
+  },
+  'dashboard.refused': { operator: 'jane', address: '203.0.113.7', what: 'GET /audit', why: 'role' },
   'heartbeat.refused': {
     ...client,
     reason: 'country-refused',
