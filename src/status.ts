@@ -34,6 +34,8 @@ export type StatusFacts = StatusParts & {
   readonly version: string
   readonly pid: number
   readonly memory: () => GateStatus['memory']
+  readonly clients: GateStatus['clients']
+  readonly sessions: GateStatus['sessions']
 }
 
 const MAX_LISTED = 2_000
@@ -93,6 +95,8 @@ export function gateStatus(facts: StatusFacts): GateStatus {
         openRequests,
       })),
     heartbeats: facts.heartbeats.states(),
+    clients: facts.clients,
+    sessions: facts.sessions,
     openings: openingStates(current().overlay, facts.clock()),
     certificates: certificateStates(facts.certificates),
     databases: facts.countries

@@ -3,6 +3,8 @@ import type { Command } from './command.ts'
 import { applyCommand } from './commands/apply.ts'
 import { certCommand } from './commands/cert.ts'
 import { checkCommand } from './commands/check.ts'
+import { clientsCommand, sessionsCommand } from './commands/clients.ts'
+import { connectCommand } from './commands/connect.ts'
 import { demoCommand } from './commands/demo.ts'
 import { diagnoseCommand } from './commands/diagnose.ts'
 import { enrollCommand } from './commands/enroll.ts'
@@ -44,6 +46,9 @@ export const COMMANDS: readonly Command[] = [
   rollbackCommand,
   templateCommand,
   reloadCommand,
+  clientsCommand,
+  sessionsCommand,
+  connectCommand,
   keysCommand,
   operatorsCommand,
   certCommand,
