@@ -169,7 +169,7 @@ async function standingPage(
     { head: 'Range', short: true },
     { head: 'For', short: true },
     { head: 'Reason', long: true },
-    { head: 'By', short: true },
+    { head: 'By' },
     { head: 'Ends', short: true },
   ] as const
   return {
@@ -198,7 +198,7 @@ async function standingPage(
         ? emptyState('The policy bans and allows nobody by address.')
         : table(
             'Bans and allows of the policy',
-            [...columns, { head: 'Line', short: true }],
+            [...columns, { head: 'Line' }],
             written.map(entry => [...cells(entry, nowMs), html`<span class="code">${entry.line}</span>`]),
           ),
     )}`,
