@@ -7,6 +7,7 @@ import type { GateFacts } from './admin/dashboard/health.ts'
 import type { PageRoute } from './admin/dashboard/page.ts'
 import { auditRoute } from './admin/dashboard/pages/audit.ts'
 import { certificateRoute } from './admin/dashboard/pages/certificates.ts'
+import { clientRoutes } from './admin/dashboard/pages/clients.ts'
 import { connectionRoute } from './admin/dashboard/pages/connections.ts'
 import { eventRoutes } from './admin/dashboard/pages/events.ts'
 import { standingRoutes, type PolicyEntry } from './admin/dashboard/pages/standing.ts'
@@ -134,6 +135,7 @@ function dashboardRoutes(options: DashboardOptions, reading: StoreReading): read
     }),
     ...eventRoutes({ sites: () => policy().sites, flush: actions.flush, clock }),
     connectionRoute(),
+    ...clientRoutes({ keys: options.access.keys }),
     upstreamRoute(),
     certificateRoute({ names: () => policy().names.map(({ host }) => host) }),
     ...standingRoutes({
