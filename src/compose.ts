@@ -15,7 +15,7 @@ import { createCertificates } from './edge/certificates.ts'
 import type { PolicyInForce } from './edge/connection.ts'
 import { createDevAuthority } from './edge/dev-authority.ts'
 import { createGate, type Gate } from './edge/gate.ts'
-import { createHeartbeatRelay, type HeartbeatRelay } from './edge/udp/relay.ts'
+import type { HeartbeatRelay } from './edge/udp/relay.ts'
 import { createHttpHandler } from './edge/http/handler.ts'
 import { createUpstreams } from './forward/upstreams.ts'
 import { createForwarder } from './forward/wire-forwarder.ts'
@@ -27,6 +27,7 @@ import type { JournalReporter } from './journal/reporter.ts'
 import { buildOverlay } from './journal/store-overlay.ts'
 import { PortcullisError } from './policy/error.ts'
 import type { Snapshot } from './policy/snapshot.ts'
+import { createHeartbeatParts } from './heartbeat-parts.ts'
 import { overlayActions } from './overlay-actions.ts'
 import { createDashboard, type Dashboard } from './dashboard-parts.ts'
 import { createJournalParts } from './journal-parts.ts'
@@ -155,7 +156,9 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     reporter,
     clock,
   })
-  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: null })
+  const { lookup } = countries
+  const { heartbeats, attachUdp } = createHeartbeatParts({ current, lookup, reporter, clock })
+  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: attachUdp })
   const { through } = tunnel
   const forwarder = createForwarder({ through })
   const upstreams = createUpstreams({
@@ -201,7 +204,6 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     clock,
   })
 
-  const heartbeats = createHeartbeatRelay({ current, lookup: countries.lookup, reporter, clock })
   const parts = { gate, heartbeats, upstreams, certificates, countries, store, ledger }
   metrics.addGauges(connectionGauges(parts, current))
 
@@ -230,6 +232,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       await certificates.apply(snapshot)
       upstreams.apply(snapshot)
       inForce = { ...inForce, snapshot }
+      tunnel.policyChanged()
       reporter.reconfigure(snapshot.journal)
       await gate.apply(snapshot)
       await heartbeats.apply(snapshot)

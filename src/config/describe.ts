@@ -36,6 +36,11 @@ export function endpointText({ host, port }: Endpoint): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
+/** Where heartbeats go: `address:port` or `connector://name/service`. */
+export function heartbeatUpstreamText(upstream: HeartbeatListener['upstream']): string {
+  return 'connector' in upstream ? connectorUrlText(upstream) : endpointText(upstream)
+}
+
 /** `127.0.0.1:9443, names gate.example.com, certificate /etc/...`, or `none`. */
 export function dashboardText(dashboard: DashboardPolicy | null): string {
   if (dashboard === null) return 'none'

@@ -20,6 +20,8 @@ export type ConnectorEvent =
     }
   | { readonly event: 'service.unreachable'; readonly service: string; readonly problem: string }
   | { readonly event: 'service.reached'; readonly service: string }
+  /** UDP sources that were refused since the last report. */
+  | { readonly event: 'service.full'; readonly service: string; readonly sources: number }
   /** Not one TCP service answers. The tunnel stays. */
   | { readonly event: 'services.silent'; readonly problem: string }
 
@@ -32,6 +34,7 @@ const TROUBLE: ReadonlySet<ConnectorEvent['event']> = new Set([
   'gate.lost',
   'gate.unreachable',
   'service.unreachable',
+  'service.full',
   'services.silent',
 ])
 
@@ -54,6 +57,8 @@ export function sentenceOf(entry: ConnectorEvent): string {
       return `Service ${entry.service} does not answer at ${entry.problem}. The tunnel stays; start the service or correct its address.`
     case 'service.reached':
       return `Service ${entry.service} answers again.`
+    case 'service.full':
+      return `Service ${entry.service} has as many sources as it may; ${entry.sources} were refused. Raise its sources.`
     case 'services.silent':
       return `No service answers (${entry.problem}). The tunnel stays: is the RMM server running?`
   }
