@@ -77,7 +77,6 @@ const questions: readonly (readonly [string, (of: StoreQuestions) => unknown])[]
   ['countries, 30 d', of => of.trafficByCountry(month, null)],
   ['countries, 30 d, three sites', of => of.trafficByCountry(month, few)],
   ['sites with trend, 24 h', of => of.trafficBySite(END - 1, 24, null)],
-  ['sites with trend, 7 d', of => of.trafficBySite(END - 1, 168, null)],
   ['sites last seen', of => of.sitesSeen(null)],
   [
     'timeline of a site, 7 d by hour',

@@ -89,6 +89,14 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX rule_event_rule ON rule_event(rule, event);
   INSERT INTO rule_hour SELECT time / 3600000, rule, coalesce(site, ''), sum(reason IS NULL), sum(reason IS NOT NULL),
     sum(fields ->> '$.hit.exception' IS NOT NULL) FROM rule_event JOIN event ON event.id = rule_event.event GROUP BY 1, 2, 3;`,
+  // The same sums without sites: a month of them is read in milliseconds, however many sites there are.
+  `CREATE TABLE country_hour (
+    hour INTEGER NOT NULL, country TEXT NOT NULL, admitted INTEGER NOT NULL, failed INTEGER NOT NULL,
+    refused INTEGER NOT NULL, answered INTEGER NOT NULL, unanswered INTEGER NOT NULL,
+    PRIMARY KEY (hour, country)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO country_hour SELECT hour, country, sum(admitted), sum(failed), sum(refused), sum(answered), sum(unanswered)
+    FROM traffic_hour GROUP BY hour, country;`,
 ]
 
 /** What became of a damaged file. */
