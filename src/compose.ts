@@ -28,15 +28,15 @@ import { buildOverlay } from './journal/store-overlay.ts'
 import { PortcullisError } from './policy/error.ts'
 import type { Snapshot } from './policy/snapshot.ts'
 import { overlayActions } from './overlay-actions.ts'
+import { createDashboard, type Dashboard } from './dashboard-parts.ts'
 import { createJournalParts } from './journal-parts.ts'
 import { createPolicyGuard, type PolicyGuard } from './policy-guard.ts'
 import { createPolicyHistory } from './policy-history.ts'
-import { openAccess } from './gateway-parts.ts'
+import { createGatewayParts, openAccess } from './gateway-parts.ts'
 import { adminFailure, loadedFields, messageOf } from './own-events.ts'
 import { createRulePromotion } from './rule-promotion.ts'
 import { startExpiryWarnings } from './expiry-warnings.ts'
 import { connectionGauges, gateStatus } from './status.ts'
-import { createTunnelParts } from './tunnel-parts.ts'
 
 /** What the gate is started with. */
 export type StartOptions = {
@@ -64,6 +64,7 @@ export type Portcullis = {
   readonly heartbeats: HeartbeatRelay
   readonly snapshot: () => Snapshot
   readonly adminEndpoint: () => AdminServer['endpoint'] | null
+  readonly dashboardEndpoint: Dashboard['endpoint']
   readonly reporter: JournalReporter
   readonly reload: (trigger: ReloadTrigger, options?: ReloadOptions) => Promise<ReloadResult>
   /** Drains, closes everything and resolves when nothing is left. */
@@ -162,13 +163,10 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     openRequests: member => forwarder.open(member),
   })
   upstreams.apply(first.snapshot)
-  const certificates = createCertificates({
-    reporter,
-    nowMs: clock,
-    development: createDevAuthority(first.snapshot.directories.certs, clock),
-  })
+  const development = createDevAuthority(first.snapshot.directories.certs, clock)
+  const certificates = createCertificates({ reporter, nowMs: clock, development })
   await certificates.apply(first.snapshot)
-  const tunnel = createTunnelParts({ access, reporter, clock, current, operator: null, udp: null })
+  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: null })
   const newReference = createReferences(bytes => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>))
   const handler = createHttpHandler({
     current,
@@ -234,6 +232,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       await heartbeats.apply(snapshot)
       forwarder.retain([...snapshot.upstreams.values()].flatMap(group => group.members))
       await moveAdmin(snapshot)
+      await dashboard.apply(snapshot)
       watcher?.refresh()
       reporter.report('policy.loaded', loadedFields(snapshot, changes, warnings))
     }
@@ -253,10 +252,11 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     const result = await reload('guard', { who: 'the guard', why })
     if (!result.ok) internalError('guard', new Error(result.problems.join('; ')))
   })
-  const routes = adminRoutes({
+  const actions = {
     status: () =>
       gateStatus({
         ...parts,
+        ...tunnel.status(),
         current,
         clock,
         startedMs,
@@ -266,13 +266,24 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
         pid: options.pid,
         memory: options.memory,
       }),
-    reload: options => reload('command', options),
+    reload: (options: ReloadOptions) => reload('command', options),
     guard: () => guard?.state() ?? null,
     ruleCounters: () => inForce.snapshot.rules.counters(),
     ...overlayActions(store, reporter, refreshOverlay),
     flush: () => store.flush(),
+  }
+  const routes = { ...adminRoutes(actions), ...accessRoutes(access) }
+  const dashboard = createDashboard({
+    access,
+    actions,
+    current,
+    store,
+    reporter,
+    clock,
+    version: options.version,
+    development,
+    internalError,
   })
-  const allRoutes = { ...routes, ...accessRoutes(access) }
 
   let admin: AdminServer | null = null
   let leftAdmin: Promise<unknown> = Promise.resolve()
@@ -280,7 +291,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     openAdminServer(snapshot.admin.endpoint, {
       token: ensureAdminToken(stateDir),
       metrics: () => metrics.render(),
-      routes: allRoutes,
+      routes,
       onInternalError: internalError,
     })
   const moveAdmin = async (snapshot: Snapshot): Promise<void> => {
@@ -301,7 +312,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     guard?.stop()
     promotion.stop()
     watcher?.close()
-    await Promise.all([leftAdmin, admin?.close()])
+    await Promise.all([leftAdmin, admin?.close(), dashboard.close()])
     tunnel.close()
     await gate.close()
     await heartbeats.close()
@@ -345,6 +356,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     })
   }
   await heartbeats.apply(first.snapshot)
+  await dashboard.apply(first.snapshot)
   certificates.watch()
   if (options.watch) {
     watcher = watchPolicy({
@@ -362,6 +374,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     heartbeats,
     snapshot: () => inForce.snapshot,
     adminEndpoint: () => admin?.endpoint ?? null,
+    dashboardEndpoint: dashboard.endpoint,
     reporter,
     reload,
     stop: () => (stopping ??= gate.drain(inForce.snapshot.limits.drainMs).then(close)),

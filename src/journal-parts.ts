@@ -43,14 +43,7 @@ export async function createJournalParts(options: JournalPartsOptions): Promise<
     clock,
     ledger,
     tally,
-    onExpired: entries => {
-      for (const { kind, range } of entries) {
-        if (kind === 'ban')
-          reporter.report('ban.removed', { range, owner: 'the clock', why: 'its time is over' })
-        else reporter.report('allow.removed', { range, owner: 'the clock', why: 'its time is over' })
-      }
-      options.onEntriesEnded()
-    },
+    onExpired: options.onEntriesEnded,
   })
   const reporter = createReporter({
     journalPolicy: options.policy,

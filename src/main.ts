@@ -34,6 +34,7 @@ process.exitCode = await runCommandLine(argv, {
   get input() {
     return process.stdin
   },
+  output: process.stdout,
   memory: () => {
     const { rss, heapUsed } = process.memoryUsage()
     return { rssBytes: rss, heapBytes: heapUsed }

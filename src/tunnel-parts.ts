@@ -17,8 +17,8 @@ export type TunnelPartsOptions = {
   readonly clock: () => number
   readonly current: CurrentPolicy
   readonly udp: AttachUdp | null
-  /** Answers below `operator/`; null: nothing is there. */
-  readonly operator: OwnService | null
+  /** Makes what answers below `operator/`; null: nothing is there. */
+  readonly operator: ((registry: Registry) => OwnService) | null
 }
 
 /** The parts. */
@@ -36,9 +36,10 @@ const OPERATOR_PREFIX = `${TUNNEL_PREFIX}operator/`
 
 /** Puts the parts together. */
 export function createTunnelParts(options: TunnelPartsOptions): TunnelParts {
-  const { access, reporter, clock, operator, udp } = options
+  const { access, reporter, clock, udp } = options
   const limits = (): AttachLimits => LIMITS
   const registry = createRegistry({ reporter, clock, newId: randomUUID })
+  const operator = options.operator?.(registry) ?? null
   const monotonicMs = (): number => performance.now()
   const attach = createAttach({ access, registry, reporter, limits, udp, monotonicMs })
   const stopListening = access.onChange(({ keysRemoved }) => {

@@ -1,4 +1,5 @@
 // What a command is: its name, its words for the help page, its options, and its run function.
+import type { Writable } from 'node:stream'
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
 import { PortcullisError } from '../policy/error.ts'
 import { suggest } from '../config/spelling.ts'
@@ -21,6 +22,8 @@ export type CommandContext = {
   readonly execArgv: readonly string[]
   /** Standard input; absent: there is none. */
   readonly input?: InputStream
+  /** Standard output as a stream of bytes; absent: there is none. */
+  readonly output?: Writable
   readonly memory: () => { readonly rssBytes: number; readonly heapBytes: number }
   /** Calls back on SIGINT/SIGTERM (`stop`) and SIGHUP (`reload`). Returns the remover. */
   readonly onSignal: (listener: (signal: 'stop' | 'reload') => void) => () => void

@@ -3,8 +3,11 @@ import type { Command } from './command.ts'
 import { applyCommand } from './commands/apply.ts'
 import { certCommand } from './commands/cert.ts'
 import { checkCommand } from './commands/check.ts'
+import { clientsCommand, sessionsCommand } from './commands/clients.ts'
+import { connectCommand } from './commands/connect.ts'
 import { demoCommand } from './commands/demo.ts'
 import { diagnoseCommand } from './commands/diagnose.ts'
+import { enrollCommand } from './commands/enroll.ts'
 import { eventsCommand } from './commands/events.ts'
 import { explainCommand } from './commands/explain.ts'
 import { generateCommand } from './commands/generate.ts'
@@ -35,6 +38,7 @@ export const COMMANDS: readonly Command[] = [
   denyCommand,
   banCommand,
   unbanCommand,
+  enrollCommand,
   planCommand,
   applyCommand,
   historyCommand,
@@ -42,6 +46,9 @@ export const COMMANDS: readonly Command[] = [
   rollbackCommand,
   templateCommand,
   reloadCommand,
+  clientsCommand,
+  sessionsCommand,
+  connectCommand,
   keysCommand,
   operatorsCommand,
   certCommand,

@@ -4,6 +4,7 @@ import type {
   ClassLimits,
   ClassPolicy,
   Countries,
+  DashboardPolicy,
   Endpoint,
   HeartbeatListener,
   UpstreamMember,
@@ -32,6 +33,17 @@ function clock(minute: number): string {
 /** `address:port`. */
 export function endpointText({ host, port }: Endpoint): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** `127.0.0.1:9443, names gate.example.com, certificate /etc/...`, or `none`. */
+export function dashboardText(dashboard: DashboardPolicy | null): string {
+  if (dashboard === null) return 'none'
+  const { endpoint, names, certificate } = dashboard
+  return [
+    endpointText(endpoint),
+    ...(names.length === 0 ? [] : [`names ${names.join(', ')}`]),
+    ...(certificate === null ? [] : [`certificate ${certificate.certFile}`]),
+  ].join(', ')
 }
 
 /** Limits of a heartbeat listener by the keys that policies use, in policy syntax. */

@@ -3,6 +3,7 @@ import type { TrafficClass } from '../policy/classes.ts'
 import type { ClassPolicy, Name, Site, Snapshot, UpstreamGroup } from '../policy/snapshot.ts'
 import {
   countriesText,
+  dashboardText,
   demandsText,
   endpointText,
   entryText,
@@ -71,6 +72,7 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
     ),
   )
   value('admin address', endpointText(before.admin.endpoint), endpointText(after.admin.endpoint))
+  value('dashboard', dashboardText(before.dashboard), dashboardText(after.dashboard))
   if (out.length === 0 && before.id !== after.id) {
     out.push('only comments, or the inside of rules, exceptions or corrections')
   }

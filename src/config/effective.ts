@@ -4,6 +4,7 @@ import type { AllowEntry, ClassPolicy, Snapshot, UpstreamTls } from '../policy/s
 import { formatSourceLine } from '../policy/source-line.ts'
 import {
   countriesText,
+  dashboardText,
   demandsText,
   endpointText,
   entryText,
@@ -56,6 +57,12 @@ export function effectiveText(snapshot: Snapshot): string {
       formatSourceLine(entry.at),
     ]),
   )
+  section('Dashboard', [
+    [
+      dashboardText(snapshot.dashboard),
+      snapshot.dashboard === null ? '' : formatSourceLine(snapshot.dashboard.at),
+    ],
+  ])
   section(
     'Upstreams',
     [...snapshot.upstreams.values()].flatMap(group =>
@@ -236,6 +243,7 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
     limits: snapshot.limits,
     journal: snapshot.journal,
     admin: endpointText(snapshot.admin.endpoint),
+    dashboard: dashboardText(snapshot.dashboard),
     directories: snapshot.directories,
   }
 }

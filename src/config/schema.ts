@@ -5,7 +5,16 @@ import { classLine } from './schema-profile.ts'
 import { classMap } from './schema-classes.ts'
 import { deployment } from './schema-deployment.ts'
 import { heartbeatListener } from './schema-heartbeats.ts'
-import { admin, directories, gateLimits, journal, listener, name, upstream } from './schema-gate.ts'
+import {
+  admin,
+  dashboard,
+  directories,
+  gateLimits,
+  journal,
+  listener,
+  name,
+  upstream,
+} from './schema-gate.ts'
 import {
   cidr,
   countries,
@@ -229,6 +238,7 @@ export const policyFile = strict({
   limits: gateLimits.prefault({}),
   journal: journal.prefault({}),
   admin: admin.prefault({}),
+  dashboard: dashboard.optional(),
   deployment: deployment.prefault({}),
   directories: directories.prefault({}),
 }).describe('Policy of a Portcullis gate.')

@@ -4,6 +4,7 @@ import type { TlsVersion } from '../net/tls-version.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { Reason } from '../policy/reasons.ts'
 import type { Stage } from '../policy/verdict.ts'
+import type { DashboardEventFields } from './events-dashboard.ts'
 
 /** How loud an event is. */
 export type Severity = 'debug' | 'info' | 'warning' | 'error'
@@ -54,7 +55,7 @@ export type RefusalFields = {
 export type OperatorWay = 'gateway' | 'dashboard'
 
 /** Fields by event name. Names are stable: logs, metrics, stored rows and documents use them. */
-export type EventFields = {
+export type EventFields = DashboardEventFields & {
   // The gate itself (N-E1 to N-E9).
   'gate.started': {
     readonly version: string
@@ -340,6 +341,15 @@ export type EventFields = {
     readonly expiresMs: number | null
   }
   'allow.removed': { readonly range: string; readonly owner: string; readonly why: string }
+  /** A class was opened to a site (`site:<id>`) or a range for a while. */
+  'opening.made': {
+    readonly range: string
+    readonly classes: readonly string[]
+    readonly reason: string
+    readonly owner: string
+    readonly expiresMs: number
+  }
+  'opening.ended': { readonly range: string; readonly owner: string; readonly why: string }
   'exception.expiring': {
     readonly what: string
     readonly line: string

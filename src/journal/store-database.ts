@@ -89,6 +89,24 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX rule_event_rule ON rule_event(rule, event);
   INSERT INTO rule_hour SELECT time / 3600000, rule, coalesce(site, ''), sum(reason IS NULL), sum(reason IS NOT NULL),
     sum(fields ->> '$.hit.exception' IS NOT NULL) FROM rule_event JOIN event ON event.id = rule_event.event GROUP BY 1, 2, 3;`,
+  `CREATE TABLE overlay_next (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL CHECK (kind IN ('ban', 'allow', 'opening')),
+    range TEXT NOT NULL,
+    classes TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER,
+    UNIQUE (kind, range, classes)
+  ) STRICT;
+  INSERT INTO overlay_next SELECT * FROM overlay;
+  DROP TABLE overlay;
+  ALTER TABLE overlay_next RENAME TO overlay;
+  CREATE TABLE latency (
+    hour INTEGER NOT NULL, class TEXT NOT NULL, part TEXT NOT NULL, buckets TEXT NOT NULL,
+    PRIMARY KEY (hour, class, part)
+  ) STRICT, WITHOUT ROWID;`,
   // The same sums without sites: a month of them is read in milliseconds, however many sites there are.
   `CREATE TABLE country_hour (
     hour INTEGER NOT NULL, country TEXT NOT NULL, admitted INTEGER NOT NULL, failed INTEGER NOT NULL,

@@ -66,6 +66,13 @@ export type Store = {
   readonly state: () => StoreState
 }
 
+/** What is reported when an entry of the overlay has ended or is taken back. */
+export const REMOVED = {
+  ban: 'ban.removed',
+  allow: 'allow.removed',
+  opening: 'opening.ended',
+} as const
+
 const BATCH_ROWS = 1_000
 const BATCH_CELLS = 1_000
 const UPKEEP_PAUSE_MS = 100
@@ -244,8 +251,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       why = step.why ?? why
       more = step.more
       for (const entry of step.expired) {
-        const fields = { range: entry.range, owner: entry.owner, why: 'it has ended' }
-        report(entry.kind === 'ban' ? 'ban.removed' : 'allow.removed', fields)
+        const fields = { range: entry.range, owner: entry.owner, why: 'its time is over' }
+        report(REMOVED[entry.kind], fields)
       }
       if (step.expired.length > 0) options.onExpired?.(step.expired)
       if (more) await pause(UPKEEP_PAUSE_MS)

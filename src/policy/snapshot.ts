@@ -4,6 +4,7 @@ import type { Cidr, CidrTrie } from '../net/cidr.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
 import type { TrafficClass } from './classes.ts'
+import type { Openings } from './openings.ts'
 import type { SourceLine } from './source-line.ts'
 
 /** A value together with the line that states it. */
@@ -41,6 +42,8 @@ export type Overlay = {
   readonly ban: CidrTrie<BanEntry>
   /** Rules that enforce by themselves by now; absent: none. */
   readonly promotedRules?: ReadonlySet<string>
+  /** Classes opened to sites and ranges for a while; absent: none. */
+  readonly openings?: Openings
 }
 
 /** A legacy TLS exception of a site. */
@@ -321,6 +324,16 @@ export type JournalPolicy = {
   readonly maxStoreBytes: number
 }
 
+/** The dashboard's own address. */
+export type DashboardPolicy = {
+  readonly endpoint: Endpoint
+  /** Host names that it answers to, beside addresses and `localhost`; lower case. */
+  readonly names: readonly string[]
+  /** Files of certificate chain and key (PEM), absolute; null: found by name in certs/, or made for development. */
+  readonly certificate: { readonly certFile: string; readonly keyFile: string } | null
+  readonly at: SourceLine
+}
+
 /** The way around the gate, and the gate as the RMM server sees it. */
 export type Deployment = {
   /** Old, direct address of the RMM server; null: not stated. */
@@ -353,6 +366,8 @@ export type Snapshot = {
   readonly journal: JournalPolicy
   readonly rules: RuleSet
   readonly admin: { readonly endpoint: Endpoint; readonly at: SourceLine }
+  /** Null: there is no dashboard. */
+  readonly dashboard: DashboardPolicy | null
   /** What the assistants for trial and cut-over need; decisions never read it. */
   readonly deployment: Deployment
   /** Absolute directories. */

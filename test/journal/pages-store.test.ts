@@ -315,7 +315,7 @@ test('a store of the version before gets the ways to its events; its sums begin 
   core.close()
   const raw = new DatabaseSync(file)
   raw.exec(
-    `DROP TABLE traffic_hour; DROP TABLE country_hour; DROP TABLE site_seen; DROP TABLE rule_hour; DROP TABLE rule_event; DROP INDEX event_country;
+    `DROP TABLE latency; DROP TABLE traffic_hour; DROP TABLE country_hour; DROP TABLE site_seen; DROP TABLE rule_hour; DROP TABLE rule_event; DROP INDEX event_country;
      ALTER TABLE event DROP COLUMN country; INSERT INTO event (time, name, severity, reason, fields) VALUES (1, 'x', 1, 'rule', 'no json');
      PRAGMA user_version = 2`,
   )
@@ -402,7 +402,7 @@ test('a store that an older gate wrote can still be read by commands', t => {
   openStoreCore(file).close()
   const raw = new DatabaseSync(file)
   raw.exec(
-    `DROP TABLE traffic_hour; DROP TABLE country_hour; DROP TABLE site_seen; DROP TABLE rule_hour; DROP TABLE rule_event; DROP INDEX event_country;
+    `DROP TABLE latency; DROP TABLE traffic_hour; DROP TABLE country_hour; DROP TABLE site_seen; DROP TABLE rule_hour; DROP TABLE rule_event; DROP INDEX event_country;
      ALTER TABLE event DROP COLUMN country; PRAGMA user_version = 2`,
   )
   raw.close()

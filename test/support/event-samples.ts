@@ -41,6 +41,23 @@ const hit = {
 
 /** Fields by event. */
 export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
+  'dashboard.login': { operator: 'jane', address: '203.0.113.7', handle: 'ZmFrZQ' },
+  'dashboard.login-refused': { operator: null, address: '203.0.113.7', why: 'wrong' },
+  'dashboard.session-ended': {
+    operator: 'jane',
+    address: '203.0.113.7',
+    handle: 'ZmFrZQ',
+    why: 'idle',
+    durationMs: 3_600_000,
+  },
+  'dashboard.changed': {
+    operator: 'jane',
+    address: '203.0.113.7',
+    action: 'lift a ban',
+    target: '198.51.100.7',
+    outcome: 'done',
+  },
+  'dashboard.refused': { operator: 'jane', address: '203.0.113.7', what: 'GET /audit', why: 'role' },
   'heartbeat.refused': {
     ...client,
     reason: 'country-refused',
@@ -273,6 +290,14 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     owner: 'bob',
     expiresMs: 1_900_000_000_000,
   },
+  'opening.made': {
+    range: 'site:acme-berlin',
+    classes: ['enroll'],
+    reason: 'roll-out, ticket 4711',
+    owner: 'alice',
+    expiresMs: Date.UTC(2026, 10, 21, 12),
+  },
+  'opening.ended': { range: 'site:acme-berlin', owner: 'alice', why: 'its time is over' },
   'allow.removed': { range: '198.51.100.9/32', owner: 'bob', why: 'removed by bob' },
   'exception.expiring': {
     what: 'legacy TLS of site acme-berlin',

@@ -255,6 +255,7 @@ export function snapshot(overrides: Partial<Snapshot> = {}): Snapshot {
     },
     rules: noRules,
     admin: { endpoint: { host: '127.0.0.1', port: 0 }, at: at(60) },
+    dashboard: null,
     deployment: { direct: null, egress: [] },
     directories: {
       policy: '/nonexistent',

@@ -14,6 +14,7 @@ import {
 } from '../../src/tunnel/h2/connector-session.ts'
 import { identityHeaders, type Identity } from '../../src/tunnel/identity.ts'
 import type { AttachUdp } from '../../src/tunnel/udp-attach.ts'
+import type { Registry } from '../../src/tunnel/registry.ts'
 import { createTunnelParts, type TunnelParts } from '../../src/tunnel-parts.ts'
 import type { Snapshot } from '../../src/policy/snapshot.ts'
 import { FakeForwarder, FakeSelection, ManualClock } from '../edge/http/harness.ts'
@@ -73,7 +74,7 @@ export type TunnelGate = Harness & {
 export type TunnelGateOptions = {
   readonly access?: FakeAccess
   readonly udp?: AttachUdp
-  readonly operator?: OwnService
+  readonly operator?: (registry: Registry) => OwnService
   readonly snapshot?: Partial<Snapshot>
 }
 

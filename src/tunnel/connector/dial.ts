@@ -57,6 +57,7 @@ const CONNECTOR_PATH = `${OWN_PREFIX}connector`
  * Dials and upgrades.
  * @param headers flat list of the headers that say who attaches
  * @param signal ends it; the caller sets the time limit
+ * @param target what is asked for; connectors attach by default
  * @throws DialError
  */
 export async function dialGate(
@@ -65,23 +66,37 @@ export async function dialGate(
   protocol: string,
   headers: readonly string[],
   signal: AbortSignal,
+  target = CONNECTOR_PATH,
 ): Promise<Dialled> {
+  return withSockets(gate, signal, async opened => {
+    const socket = await openSecure(gate, proxy, opened, signal)
+    const early = await upgrade(socket, gate, target, protocol, headers, signal)
+    return { socket, early }
+  })
+}
+
+/** Opens a connection that is proven to end at the gate, for questions in HTTP. @throws DialError */
+export function connectGate(
+  gate: GateAddress,
+  proxy: ProxyAddress | null,
+  signal: AbortSignal,
+): Promise<TLSSocket> {
+  return withSockets(gate, signal, opened => openSecure(gate, proxy, opened, signal))
+}
+
+/** Closes what was opened when it comes to nothing. */
+async function withSockets<T>(
+  gate: GateAddress,
+  signal: AbortSignal,
+  work: (opened: Socket[]) => Promise<T>,
+): Promise<T> {
   const opened: Socket[] = []
   const stop = (): void => {
     for (const socket of opened) socket.destroy()
   }
   signal.addEventListener('abort', stop, { once: true })
   try {
-    const raw = await open(
-      proxy ?? { host: gate.address ?? gate.host, port: gate.port },
-      proxy === null ? 'network' : 'proxy',
-      opened,
-      signal,
-    )
-    if (proxy !== null) await passProxy(raw, proxy, gate, signal)
-    const socket = await secure(raw, gate, opened, signal)
-    const early = await upgrade(socket, gate, protocol, headers, signal)
-    return { socket, early }
+    return await work(opened)
   } catch (error) {
     stop()
     if (error instanceof DialError) throw error
@@ -90,6 +105,22 @@ export async function dialGate(
   } finally {
     signal.removeEventListener('abort', stop)
   }
+}
+
+async function openSecure(
+  gate: GateAddress,
+  proxy: ProxyAddress | null,
+  opened: Socket[],
+  signal: AbortSignal,
+): Promise<TLSSocket> {
+  const raw = await open(
+    proxy ?? { host: gate.address ?? gate.host, port: gate.port },
+    proxy === null ? 'network' : 'proxy',
+    opened,
+    signal,
+  )
+  if (proxy !== null) await passProxy(raw, proxy, gate, signal)
+  return secure(raw, gate, opened, signal)
 }
 
 function open(
@@ -196,12 +227,13 @@ function problemOfPin(socket: TLSSocket, gate: GateAddress): string | undefined 
 async function upgrade(
   socket: TLSSocket,
   gate: GateAddress,
+  target: string,
   protocol: string,
   headers: readonly string[],
   signal: AbortSignal,
 ): Promise<Buffer> {
   const host = gate.port === 443 ? bracketed(gate.host) : `${bracketed(gate.host)}:${gate.port}`
-  let text = `GET ${CONNECTOR_PATH} HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n`
+  let text = `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n`
   for (let at = 0; at < headers.length; at += 2) text += `${headers[at]}: ${headers[at + 1]}\r\n`
   await written(socket, `${text}\r\n`)
   const head = await readHead(socket, signal)

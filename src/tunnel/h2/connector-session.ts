@@ -1,13 +1,13 @@
 // The connector's side of reversed HTTP/2: it is the server and serves CONNECT to the services of its own file, nothing else.
 import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:http2'
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { joinStream } from './join.ts'
+import { joinStream, type Breakable } from './join.ts'
 import { watchLiveness } from './liveness.ts'
 import { GREETING_MS, SESSION_OPTIONS, WINDOW_BYTES } from './limits.ts'
 
 /** A service that could be reached, or why not. */
-export type Reached = { readonly socket: Socket } | { readonly unknown: true } | { readonly problem: string }
+export type Reached =
+  { readonly socket: Breakable } | { readonly unknown: true } | { readonly problem: string }
 
 /** What the session needs. */
 export type ConnectorSessionOwner = {

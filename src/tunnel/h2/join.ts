@@ -1,9 +1,12 @@
 // Joins a stream of the tunnel with a local socket: both ways with back-pressure, half-close stays, a reset stays a reset.
 import { constants, type ServerHttp2Stream } from 'node:http2'
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+
+/** A local socket, or a stream of another tunnel: both can be broken off so that the other end notices. */
+export type Breakable = Duplex & { readonly resetAndDestroy: () => unknown }
 
 /** Joins the two. `socket` must allow half-open; it stands already. */
-export function joinStream(stream: ServerHttp2Stream, socket: Socket): void {
+export function joinStream(stream: ServerHttp2Stream, socket: Breakable): void {
   stream.pipe(socket)
   socket.pipe(stream)
   socket.on('error', () => undefined)
@@ -22,7 +25,7 @@ export function joinStream(stream: ServerHttp2Stream, socket: Socket): void {
 }
 
 /** Ends a socket with a RST; a TLS socket, which cannot, is destroyed. */
-export function resetSocket(socket: Socket): void {
+export function resetSocket(socket: Breakable): void {
   if (socket.destroyed) return
   if ('encrypted' in socket) socket.destroy()
   else socket.resetAndDestroy()
