@@ -17,6 +17,7 @@ import { storeFile } from './journal/store-file.ts'
 import { openStoreReading, type StoreReading } from './journal/store-reading.ts'
 import { messageOf } from './own-events.ts'
 import type { DashboardPolicy, Endpoint, Snapshot } from './policy/snapshot.ts'
+import { createPages } from './pages-parts.ts'
 import type { PolicyGuard } from './policy-guard.ts'
 
 /** What the dashboard is put together from. */
@@ -28,6 +29,8 @@ export type DashboardOptions = {
   readonly reporter: Reporter
   readonly clock: () => number
   readonly version: string
+  /** How the gate names its policy directory. */
+  readonly policyLabel: string
   readonly development: DevAuthority
   readonly internalError: (where: string, cause: unknown) => void
 }
@@ -46,6 +49,13 @@ export function createDashboard(options: DashboardOptions): Dashboard {
   const { reporter, clock, current } = options
   const reading = openStoreReading({ file: storeFile(current().snapshot.directories.state) })
   const policy = (): DashboardPolicy | null => current().snapshot.dashboard
+  const pages = createPages({
+    actions: options.actions,
+    snapshot: () => current().snapshot,
+    policyLabel: options.policyLabel,
+    reading,
+    clock,
+  })
   const handler = createDashboardHandler({
     access: options.access,
     sources: {
@@ -53,7 +63,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
       findEvents: query => reading.ask('findEvents', query),
       eventsByReference: reference => reading.ask('eventsByReference', reference),
     },
-    routes: dashboardRoutes(options, reading),
+    routes: [...dashboardRoutes(options, reading), ...pages.routes],
     reporter,
     clock,
     version: options.version,
@@ -109,7 +119,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
       await moving
       handler.close()
       await server?.close()
-      await reading.close()
+      await Promise.all([reading.close(), pages.close()])
     },
   }
 }

@@ -30,9 +30,7 @@ export function refusalTable(events: readonly StoredEvent[], nowMs: number): Htm
       whyOf(event),
       event.reference === null
         ? '–'
-        : html`<a href="${link`/events`}?${new URLSearchParams({ reference: event.reference }).toString()}"
-            ><code>${event.reference}</code></a
-          >`,
+        : html`<a class="code" href="${link`/references/${event.reference}`}">${event.reference}</a>`,
     ]),
   )
 }
