@@ -30,7 +30,7 @@ export function compileHeartbeats(
       }
       placed.push({ endpoint, id })
     }
-    if (entry.upstream.port === 0 || isAny(entry.upstream.host)) {
+    if (!('connector' in entry.upstream) && (entry.upstream.port === 0 || isAny(entry.upstream.host))) {
       report.error(
         [...path, 'upstream'],
         `${endpointText(entry.upstream)} is no address of a server`,
@@ -51,6 +51,7 @@ export function compileHeartbeats(
     }
   })
   for (const { id, upstream } of out) {
+    if ('connector' in upstream) continue
     const self = placed.find(({ endpoint }) => isSelf(endpoint, upstream))
     if (self !== undefined) {
       report.error(

@@ -1,4 +1,5 @@
 // Words for compiled policy values, shared by the effective policy and by the sentences about changes.
+import { connectorUrlText } from '../policy/connector-url.ts'
 import type {
   AllowEntry,
   ClassLimits,
@@ -33,6 +34,11 @@ function clock(minute: number): string {
 /** `address:port`. */
 export function endpointText({ host, port }: Endpoint): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** Where heartbeats go: `address:port` or `connector://name/service`. */
+export function heartbeatUpstreamText(upstream: HeartbeatListener['upstream']): string {
+  return 'connector' in upstream ? connectorUrlText(upstream) : endpointText(upstream)
 }
 
 /** `127.0.0.1:9443, names gate.example.com, certificate /etc/...`, or `none`. */

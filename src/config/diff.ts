@@ -8,6 +8,7 @@ import {
   endpointText,
   entryText,
   heartbeatText,
+  heartbeatUpstreamText,
   limitsText,
   originText,
 } from './describe.ts'
@@ -178,7 +179,7 @@ function heartbeats(snapshot: Snapshot): Facts {
       entry.id,
       {
         address: entry.endpoints.map(endpointText).join(', '),
-        upstream: endpointText(entry.upstream),
+        upstream: heartbeatUpstreamText(entry.upstream),
         ...heartbeatText(entry),
       },
     ]),

@@ -9,6 +9,7 @@ import {
   endpointText,
   entryText,
   heartbeatText,
+  heartbeatUpstreamText,
   limitsText,
   originText,
   windowText,
@@ -41,7 +42,7 @@ export function effectiveText(snapshot: Snapshot): string {
     snapshot.heartbeats.map(entry => [
       entry.id,
       entry.endpoints.map(endpointText).join(', '),
-      `upstream ${endpointText(entry.upstream)}`,
+      `upstream ${heartbeatUpstreamText(entry.upstream)}`,
       ...Object.entries(heartbeatText(entry)).map(([key, value]) => `${key} ${value}`),
       formatSourceLine(entry.at),
     ]),
@@ -181,7 +182,7 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
     heartbeats: snapshot.heartbeats.map(entry => ({
       id: entry.id,
       endpoints: entry.endpoints.map(endpointText),
-      upstream: endpointText(entry.upstream),
+      upstream: heartbeatUpstreamText(entry.upstream),
       ...heartbeatText(entry),
       line: formatSourceLine(entry.at),
     })),

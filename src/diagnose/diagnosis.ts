@@ -16,6 +16,7 @@ import {
 } from './finding.ts'
 import * as fixes from './fixes.ts'
 import * as clients from './fixes-client.ts'
+import { connectorTrouble } from './heartbeats.ts'
 import { explainOutcome, productOf, standingTrouble } from './trouble.ts'
 
 /** Walks the tree. What the policy says now comes first, then what the source met, newest first. */
@@ -26,6 +27,7 @@ export function diagnose(evidence: Evidence): Diagnosis {
     metTrouble(evidence) ??
     foreignPages(evidence) ??
     elsewhere(evidence) ??
+    connectorTrouble(evidence) ??
     unansweredHeartbeats(evidence) ??
     quiet(evidence) ??
     slow(evidence) ??

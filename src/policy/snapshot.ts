@@ -1,4 +1,5 @@
 // The compiled policy: an immutable value that every decision reads. config/compile.ts is its only maker.
+import type { ConnectorUrl } from './connector-url.ts'
 import type { Address } from '../net/address.ts'
 import type { Cidr, CidrTrie } from '../net/cidr.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
@@ -157,7 +158,8 @@ export type Listener = {
 export type HeartbeatListener = {
   readonly id: string
   readonly endpoints: readonly Endpoint[]
-  readonly upstream: Endpoint
+  /** An address of the RMM server, or a UDP service of a connector that dials in. */
+  readonly upstream: Endpoint | ConnectorUrl
   /** Silence of a client after which its flow ends. */
   readonly idleMs: number
   /** Largest payload in either direction. */

@@ -285,6 +285,8 @@ export function testStatus(nowMs: number, more: Partial<GateStatus> = {}): GateS
     open: { connections: 0, webSockets: 0, max: 20_000 },
     connections: [],
     upstreams: [],
+    clients: [],
+    sessions: [],
     heartbeats: [],
     certificates: [],
     openings: [],
