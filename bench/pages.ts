@@ -56,7 +56,14 @@ const ranges = Array.from({ length: AGENTS }, (_, agent) => agent)
 const ofSite = Array.from({ length: AGENTS }, (_, agent) => agent)
   .filter(agent => agentSite(agent, SITES) === 'site-42')
   .map(agentAddress)
-const rules = ['traversal-1', 'sqli-union', 'cw-9932', 'scanner-agent', 'xss-tag', 'log4shell']
+const rules = [
+  'path-traversal',
+  'sql-injection',
+  'null-byte',
+  'shellshock',
+  'script-injection',
+  'jndi-lookup',
+]
 
 const questions: readonly (readonly [string, (of: StoreQuestions) => unknown])[] = [
   ['events: newest 100', of => of.findEvents({ limit: 100 })],
@@ -72,7 +79,7 @@ const questions: readonly (readonly [string, (of: StoreQuestions) => unknown])[]
     of => of.findEvents({ sites: Array.from({ length: 200 }, (_, at) => `site-${at}`), limit: 100 }),
   ],
   ['events of a country in three sites', of => of.findEvents({ sites: few, country: 'US', limit: 100 })],
-  ['events of a rule', of => of.findEvents({ rule: 'log4shell', limit: 100 })],
+  ['events of a rule', of => of.findEvents({ rule: 'jndi-lookup', limit: 100 })],
   ['countries, 24 h', of => of.trafficByCountry(day, null)],
   ['countries, 30 d', of => of.trafficByCountry(month, null)],
   ['countries, 30 d, three sites', of => of.trafficByCountry(month, few)],
@@ -93,8 +100,8 @@ const questions: readonly (readonly [string, (of: StoreQuestions) => unknown])[]
   ['rule hits, 7 d', of => of.ruleHits(week, null)],
   ['rule hits, 30 d', of => of.ruleHits(month, null)],
   ['rule: known agents of six', of => of.ruleAgents(rules, week, null, END)],
-  ['rule: detail', of => of.ruleDetail('traversal-1', week, null)],
-  ['rule: detail, three sites', of => of.ruleDetail('traversal-1', week, few)],
+  ['rule: detail', of => of.ruleDetail('path-traversal', week, null)],
+  ['rule: detail, three sites', of => of.ruleDetail('path-traversal', week, few)],
   ['ledger of a source, 24 h', of => of.ledgerOfSource(agentAddress(42), day)],
   ['counts by reason, 24 h', of => of.countsByReason(day)],
   ['size', of => of.size()],

@@ -193,6 +193,16 @@ function add(prepare: (sql: string) => StatementSync, { traffic, rules }: TallyB
     hit.run(hour, rule, site, detected, refused, excepted)
 }
 
+type SiteHourRow = readonly [
+  hour: number,
+  site: string,
+  admitted: number,
+  failed: number,
+  refused: number,
+  answered: number,
+  unanswered: number,
+]
+
 function bySite(
   prepare: (sql: string) => StatementSync,
   untilMs: number,
@@ -207,13 +217,14 @@ function bySite(
     readonly refusedByHour: number[]
   }
   const found = new Map<string, Sums>()
-  // Added up here: a row per site and hour is read either way, and the hours are wanted one by one.
+  // Added up here: a row per site and hour is read either way, and the hours are wanted one by one. Arrays cost a third of objects.
   const walk = prepare(
     `SELECT hour, site, admitted, failed, refused, answered, unanswered FROM traffic_hour
      WHERE hour BETWEEN ? AND ? ${within(sites)}`,
   )
-  for (const row of walk.iterate(first, last, ...scoped(sites))) {
-    const site = String(row['site'])
+  walk.setReturnArrays(true)
+  for (const row of walk.all(first, last, ...scoped(sites)) as unknown as readonly SiteHourRow[]) {
+    const [hour, site, admitted, failed, refused, answered, unanswered] = row
     let sums = found.get(site)
     if (sums === undefined) {
       sums = {
@@ -228,14 +239,12 @@ function bySite(
       }
       found.set(site, sums)
     }
-    const at = Number(row['hour']) - first
-    const admitted = Number(row['admitted'])
-    const refused = Number(row['refused'])
+    const at = hour - first
     sums.admitted += admitted
     sums.refused += refused
-    sums.failed += Number(row['failed'])
-    sums.answered += Number(row['answered'])
-    sums.unanswered += Number(row['unanswered'])
+    sums.failed += failed
+    sums.answered += answered
+    sums.unanswered += unanswered
     sums.admittedByHour[at] = (sums.admittedByHour[at] ?? 0) + admitted
     sums.refusedByHour[at] = (sums.refusedByHour[at] ?? 0) + refused
   }

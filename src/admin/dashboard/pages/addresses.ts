@@ -96,7 +96,7 @@ export function sourcesView({ unknown, search, nowMs }: SourcesData): Html {
         : table(
             'Addresses without a site',
             [
-              { head: 'Address' },
+              { head: 'Address', short: true },
               { head: 'State', short: true },
               { head: 'Admitted', numeric: true },
               { head: 'Ended badly', numeric: true },

@@ -63,7 +63,7 @@ export function timelineChart(
         </title>
       </rect>`,
   )
-  return html`<figure class="chart">
+  return html`<figure class="chart" tabindex="0" aria-label="${caption}">
     <svg viewBox="0 0 ${WIDE} ${TALL + 20}" role="img" aria-label="${caption}">
       <text class="tick" x="${LEFT - 6}" y="10" text-anchor="end">${numberText(top)}</text>
       <text class="tick" x="${LEFT - 6}" y="${TALL}" text-anchor="end">${numberText(top)}</text>

@@ -17,7 +17,7 @@ export function deviceTable({ devices, deviceCount, complete }: SiteDevices, now
     ${table(
       'Devices by address, user agent and TLS fingerprint',
       [
-        { head: 'Address' },
+        { head: 'Address', short: true },
         { head: 'Device', long: true },
         { head: 'State', short: true },
         { head: 'TLS', short: true },
@@ -123,7 +123,7 @@ export function heartbeatTable(
         : table(
             'Heartbeats of the last 24 hours by address',
             [
-              { head: 'Address' },
+              { head: 'Address', short: true },
               { head: 'Answered', numeric: true },
               { head: 'Unanswered', numeric: true },
               { head: 'Last', short: true },

@@ -15,15 +15,26 @@ export function diagnosisPanel(diagnoses: readonly AddressDiagnosis[] | null, ad
   const unwell = diagnoses.filter(entry => !entry.healthy)
   const healthy = diagnoses.filter(entry => entry.healthy)
   const rest = addresses - diagnoses.length
+  // What is wrong for all of them in the same way is said once.
+  const alike = Map.groupBy(unwell, ({ cause, sentence, address }) =>
+    JSON.stringify([cause, sentence.replaceAll(address, '')]),
+  )
   return panel(
     'Diagnosis',
     html`
-      ${unwell.map(
-        entry =>
+      ${[...alike.values()].map(
+        group =>
           html`<article class="diagnosis">
-            <p>${state('bad', entry.cause)} ${entry.sentence}</p>
-            ${fixView(entry)}
-            <p class="small"><a href="${link`/addresses/${entry.address}`}">All about ${entry.address}</a></p>
+            ${group.slice(0, 1).map(entry => html`<p>${state('bad', entry.cause)} ${entry.sentence}</p>`)}
+            ${group.length === 1 ? null : html`<p>The same holds for ${counted(group.length - 1, 'other address', 'other addresses')}.</p>`}
+            ${group.slice(0, 1).map(entry => fixView(entry))}
+            <p class="small">
+              All about
+              ${group.map(
+                ({ address }, index) =>
+                  html`${index === 0 ? '' : ', '}<a href="${link`/addresses/${address}`}">${address}</a>`,
+              )}
+            </p>
           </article>`,
       )}
       ${healthy.map(entry => html`<p>${state('good', 'healthy')} ${entry.sentence}</p>`)}

@@ -210,7 +210,7 @@ function changeTable(caption: string, changes: readonly PlanChange[], nowMs: num
     caption,
     [
       { head: 'Site' },
-      { head: 'Address' },
+      { head: 'Address', short: true },
       { head: 'Class' },
       { head: 'Last', short: true },
       { head: 'Why', long: true },

@@ -17,7 +17,7 @@ export function refusalTable(events: readonly StoredEvent[], nowMs: number): Htm
     'Events, the newest first',
     [
       { head: 'When', short: true },
-      { head: 'Client' },
+      { head: 'Client', short: true },
       { head: 'What', long: true },
       { head: 'Why, and what to do', long: true },
       { head: 'Reference', short: true },

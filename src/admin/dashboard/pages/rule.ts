@@ -217,7 +217,7 @@ function sourceTable({ sources }: RuleDetail, nowMs: number): Html {
   return table(
     'Sources that the rule has hit',
     [
-      { head: 'Address' },
+      { head: 'Address', short: true },
       { head: 'Site' },
       { head: 'Known agent', short: true },
       { head: 'Hits', numeric: true },
@@ -243,7 +243,7 @@ function exampleTable(
     'Newest hits, secrets redacted',
     [
       { head: 'When', short: true },
-      { head: 'Client' },
+      { head: 'Client', short: true },
       { head: 'Request', long: true },
       { head: 'Matched', long: true },
       { head: 'What came of it', short: true },

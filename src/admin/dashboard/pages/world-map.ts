@@ -22,7 +22,7 @@ export function worldMap(traffic: readonly CountryTraffic[], span: string): Html
       href="${link`/world/${code}`}?span=${span}"
       class="tile ${kindOf(entry)}"
       transform="${place}"
-      aria-label="${words}"
+      aria-label="${code}, ${words}"
     >
       <title>${words}</title>
       <rect width="${SIZE}" height="${SIZE}" rx="3" />

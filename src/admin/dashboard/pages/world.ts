@@ -180,7 +180,9 @@ export function stepLabel(timeMs: number, span: Span): string {
 
 function share({ admitted, failed, refused }: CountryTraffic): string {
   const all = admitted + failed + refused
-  return all === 0 ? '–' : `${Math.round((100 * refused) / all)} %`
+  if (refused === 0 || all === 0) return '–'
+  const percent = Math.round((100 * refused) / all)
+  return percent === 0 ? '< 1 %' : `${percent} %`
 }
 
 function total<T>(entries: readonly T[], value: (entry: T) => number): number {
