@@ -1,5 +1,5 @@
 // Measures what pages ask of a store with a million events and a ledger of 10,000 agents over 30 days.
-// `node bench/pages.ts [file]`: fills the file first when it is not there, which takes some minutes.
+// `node bench/pages.ts [file] [days]`: fills the file first when it is not there, which takes ten minutes for 30 days.
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { agentAddress, agentSite, fillLargeStore } from '../test/support/large-s
 
 const AGENTS = 10_000
 const SITES = 1_000
-const DAYS = 30
+const DAYS = Number(process.argv[3] ?? 30)
 const EVENTS = 1_000_000
 const END = Date.UTC(2026, 10, 21, 12)
 const LIMIT_MS = 300
