@@ -23,6 +23,8 @@ import { runCommand } from './commands/run.ts'
 import { sitesCommand } from './commands/sites.ts'
 import { statusCommand } from './commands/status.ts'
 import { templateCommand } from './commands/template.ts'
+import { tlsReportCommand } from './commands/tls-report.ts'
+import { trialCommand } from './commands/trial.ts'
 
 /** All commands. */
 export const COMMANDS: readonly Command[] = [
@@ -45,6 +47,8 @@ export const COMMANDS: readonly Command[] = [
   diffCommand,
   rollbackCommand,
   templateCommand,
+  trialCommand,
+  tlsReportCommand,
   reloadCommand,
   clientsCommand,
   sessionsCommand,

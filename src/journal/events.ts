@@ -204,6 +204,10 @@ export type EventFields = DashboardEventFields &
         readonly durationMs: number
         /** Time until the head of the upstream's response; 0 when there was none. */
         readonly upstreamMs: number
+        /** From the head of the request until it was handed to the server; -1: it never was. */
+        readonly forwardedMs?: number
+        /** Of that the gate's own time: without what the client took to send a body that rules wanted to see. */
+        readonly gateMs?: number
         readonly ending: Ending
         readonly webSocket: boolean
         readonly userAgent: string | null

@@ -1,5 +1,5 @@
 // portcullis allow, deny, ban, unban: temporary standing of addresses, each with reason, owner and end.
-import { cidrContains, parseCidr } from '../../net/cidr.ts'
+import { parseCidr } from '../../net/cidr.ts'
 import {
   type NewOverlayEntry,
   type OverlayEntry,
@@ -9,6 +9,7 @@ import { storeFile } from '../../journal/store-file.ts'
 import { openStoreCore } from '../../journal/store-core.ts'
 import { PortcullisError } from '../../policy/error.ts'
 import { CLASSES, type TrafficClass } from '../../policy/classes.ts'
+import { sitesWithin } from '../../policy/sites-within.ts'
 import type { Snapshot } from '../../policy/snapshot.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
 import { formatTime, parseDuration, shortRange } from '../format.ts'
@@ -233,9 +234,7 @@ export async function changeOverlay(
 function refuseToLoseSites(range: string, snapshot: Snapshot): void {
   const ban = parseCidr(range)
   if (typeof ban === 'string') return
-  const hit = snapshot.sites.filter(site =>
-    site.ranges.some(own => cidrContains(ban, own.address) || cidrContains(own, ban.address)),
-  )
+  const hit = sitesWithin(ban, snapshot.sites)
   if (hit.length === 0) return
   const names = hit.slice(0, 5).map(site => site.id)
   throw new PortcullisError(

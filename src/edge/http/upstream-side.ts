@@ -47,6 +47,8 @@ export class UpstreamSide implements UpgradeHandler {
     }
     this.member = member
     run.record.upstream = member.id
+    if (run.record.forwardedMs < 0)
+      run.record.forwardedMs = conn.services.clock.monotonicMs() - run.record.startedMs
     const { profile } = allowed.name
     const way: Way = { profile, group, member, host: head.hostField, clientAddress: source.address.text }
     this.way = way
