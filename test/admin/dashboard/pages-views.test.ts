@@ -61,7 +61,7 @@ const rule: RuleInfo = {
   enforceAfterDays: null,
   digest: '',
   refs: [EVIL],
-  exceptions: [{ reason: EVIL, at: at(3), expiresMs: NOW }],
+  exceptions: [{ reason: EVIL, owner: EVIL, at: at(3), expiresMs: NOW }],
   at: at(1),
 }
 const source = { address: EVIL, site: EVIL, hits: 1, lastMs: NOW, knownAgent: true }

@@ -144,7 +144,7 @@ export function ruleView({ rule, detail, hours, text, mayExcept, nowMs }: RuleDa
               'Exceptions from this rule',
               [{ head: 'Reason', long: true }, { head: 'Ends', short: true }, { head: 'Stated at' }],
               rule.exceptions.map(entry => [
-                entry.reason,
+                html`${entry.reason} <span class="dim">${entry.owner}</span>`,
                 exact(entry.expiresMs),
                 html`<code>${entry.at.file}:${entry.at.line}</code>`,
               ]),
