@@ -232,6 +232,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       await certificates.apply(snapshot)
       upstreams.apply(snapshot)
       inForce = { ...inForce, snapshot }
+      tunnel.policyChanged()
       reporter.reconfigure(snapshot.journal)
       await gate.apply(snapshot)
       await heartbeats.apply(snapshot)
@@ -286,6 +287,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     reporter,
     clock,
     version: options.version,
+    policyLabel: options.policyLabel ?? policyDirectory,
     development,
     internalError,
   })

@@ -2,8 +2,8 @@
 import type { LoadedConnector } from './config/connector-file.ts'
 import { startConnector, placeOf, type Connector, type JoinUdp } from './tunnel/connector/connector.ts'
 import type { ConnectorEvent } from './tunnel/connector/events.ts'
+import { createConnectorUdp } from './tunnel/udp/connector-udp.ts'
 import { createReach } from './tunnel/connector/reach.ts'
-import { createConnectorUdp, type ConnectorUdp } from './tunnel/udp/connector-udp.ts'
 
 /** What the program gives. */
 export type ConnectorProgram = {
@@ -23,7 +23,7 @@ export function runConnector({ loaded, version, instance, report, random }: Conn
     report({ event: 'service.unreachable', service, problem })
     if (all && loaded.tcp.length > 1) report({ event: 'services.silent', problem })
   })
-  const udp =
+  const served =
     loaded.udp.length === 0
       ? null
       : createConnectorUdp(
@@ -31,13 +31,14 @@ export function runConnector({ loaded, version, instance, report, random }: Conn
           {
             onTrouble: (service, code) => {
               if (code === null) report({ event: 'service.reached', service })
-              else
-                report({ event: 'service.unreachable', service, problem: placeOfUdp(loaded, service, code) })
+              else report({ event: 'service.unreachable', service, problem: `its UDP port: ${code}` })
             },
-            onFull: (service, refused) => report({ event: 'service.full', service, refused }),
+            onFull: (service, sources) => report({ event: 'service.full', service, sources }),
           },
           monotonicMs,
         )
+  const udp: JoinUdp | null =
+    served === null ? null : (socket, early, onEnd) => served.join(socket, early, ({ text }) => onEnd(text))
   report({ event: 'connector.started', name: loaded.name, gates: loaded.gates.map(placeOf) })
   const connector = startConnector(
     {
@@ -51,33 +52,15 @@ export function runConnector({ loaded, version, instance, report, random }: Conn
         ...loaded.tcp.map(({ name }) => ({ name, kind: 'tcp' as const })),
         ...loaded.udp.map(({ name }) => ({ name, kind: 'udp' as const })),
       ],
-      udpConnections: udp === null ? 0 : loaded.udpConnections,
+      udpConnections: loaded.udp.length === 0 ? 0 : loaded.udpConnections,
     },
-    {
-      key: loaded.key,
-      instance,
-      monotonicMs,
-      random,
-      report,
-      reach,
-      udp: udp === null ? null : joinUdp(udp),
-    },
+    { key: loaded.key, instance, monotonicMs, random, report, reach, udp },
   )
   return {
     ...connector,
     stop: () => {
       connector.stop()
-      udp?.close('the connector stops')
+      served?.close('the connector stops')
     },
   }
-}
-
-function joinUdp(udp: ConnectorUdp): JoinUdp {
-  return (socket, early, onEnd) => udp.join(socket, early, end => onEnd(end.text))
-}
-
-function placeOfUdp({ udp }: LoadedConnector, service: string, code: string): string {
-  const place = udp.find(({ name }) => name === service)
-  const words = code === 'ECONNREFUSED' ? 'nothing listens on this UDP port' : code
-  return `${place?.host ?? ''} UDP port ${place?.port ?? 0}: ${words}`
 }

@@ -31,6 +31,8 @@ export type TunnelParts = {
   readonly own: OwnService
   /** Carries connections to upstream members behind a connector. @throws PortcullisError when there is none */
   readonly through: (via: ConnectorVia) => Duplex
+  /** Another policy is in force. */
+  readonly policyChanged: () => void
   /** From now on upstreams hear at once of clients that come and go. */
   readonly follow: (upstreams: Pick<Upstreams, 'clientChanged'>) => void
   readonly close: () => void
@@ -47,10 +49,15 @@ export function createTunnelParts(options: TunnelPartsOptions): TunnelParts {
     const { attachments, attachmentsPerSource } = options.current().snapshot.gateway
     return { connections: attachments, connectionsPerSource: attachmentsPerSource }
   }
+  const connectorName = (client: string, key: string): string | null => {
+    for (const entry of options.current().snapshot.gateway.connectors.values())
+      if (entry.client === client && entry.key === key) return entry.name
+    return null
+  }
   const registry = createRegistry({ reporter, clock, newId: randomUUID })
   const operator = options.operator?.(registry) ?? null
   const monotonicMs = (): number => performance.now()
-  const attach = createAttach({ access, registry, reporter, limits, udp, monotonicMs })
+  const attach = createAttach({ access, registry, reporter, limits, udp, connectorName, monotonicMs })
   const stopListening = access.onChange(({ keysRemoved }) => {
     for (const key of keysRemoved) registry.detachKey(key, KEY_REMOVED)
   })
@@ -68,6 +75,10 @@ export function createTunnelParts(options: TunnelPartsOptions): TunnelParts {
   return {
     registry,
     own,
+    policyChanged: () => {
+      const fits = (client: string, key: string): boolean => connectorName(client, key) !== null
+      registry.detachUdp(fits, 'the policy does not name this connector any more')
+    },
     follow: upstreams => {
       // Asked again: one that another process has replaced is not gone.
       registry.onChange(({ key, name }) =>

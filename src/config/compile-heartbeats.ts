@@ -1,7 +1,7 @@
 // Compiles the UDP listeners for heartbeats, and finds what would keep datagrams from passing.
 import type { TrafficClass } from '../policy/classes.ts'
-import type { ClassPolicy, Endpoint, HeartbeatListener } from '../policy/snapshot.ts'
 import type { GatewayPolicy } from '../policy/gateway-policy.ts'
+import type { ClassPolicy, Endpoint, HeartbeatListener } from '../policy/snapshot.ts'
 import { resolveConnector } from './compile-gateway.ts'
 import { isThisMachine } from './compile-upstreams.ts'
 import type { Reporter } from './context.ts'
@@ -12,8 +12,8 @@ import type { WrittenPolicy } from './schema.ts'
 /** Compiles the heartbeat listeners. UDP ports are apart from TCP ports, so they collide only with each other. */
 export function compileHeartbeats(
   written: WrittenPolicy,
-  classes: ReadonlyMap<TrafficClass, ClassPolicy>,
   gateway: GatewayPolicy,
+  classes: ReadonlyMap<TrafficClass, ClassPolicy>,
   report: Reporter,
 ): readonly HeartbeatListener[] {
   const placed: { readonly endpoint: Endpoint; readonly id: string }[] = []
@@ -33,18 +33,20 @@ export function compileHeartbeats(
       }
       placed.push({ endpoint, id })
     }
-    if (!('connector' in entry.upstream) && (entry.upstream.port === 0 || isAny(entry.upstream.host))) {
-      report.error(
-        [...path, 'upstream'],
-        `${endpointText(entry.upstream)} is no address of a server`,
-        'for example 10.0.0.5:75',
-      )
-    }
     const upstream =
       'connector' in entry.upstream
         ? resolveConnector(entry.upstream, gateway, [...path, 'upstream'], report)
         : entry.upstream
+    // Reported already: the policy is not valid.
     if (upstream === null) return []
+    if (!('connector' in upstream) && (upstream.port === 0 || isAny(upstream.host))) {
+      report.error(
+        [...path, 'upstream'],
+        `${endpointText(upstream)} is no address of a server`,
+        'for example 10.0.0.5:75',
+      )
+    }
+    const at = report.at(path)
     return [
       {
         id,
@@ -56,7 +58,7 @@ export function compileHeartbeats(
         flowsPerSource: entry.flowsPerSource,
         replyRatio: entry.replyRatio,
         expectsReplies: entry.replies === 'expected',
-        at: report.at(path),
+        at,
       },
     ]
   })

@@ -143,7 +143,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     model,
     home,
     listeners: compileListeners(written.listeners, keysOf(source, 'names'), report),
-    heartbeats: compileHeartbeats(written, classes, gateway, report),
+    heartbeats: compileHeartbeats(written, gateway, classes, report),
     names,
     upstreams,
     gateway,

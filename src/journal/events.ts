@@ -204,6 +204,10 @@ export type EventFields = DashboardEventFields &
         readonly durationMs: number
         /** Time until the head of the upstream's response; 0 when there was none. */
         readonly upstreamMs: number
+        /** From the head of the request until it was handed to the server; -1: it never was. */
+        readonly forwardedMs?: number
+        /** Of that the gate's own time: without what the client took to send a body that rules wanted to see. */
+        readonly gateMs?: number
         readonly ending: Ending
         readonly webSocket: boolean
         readonly userAgent: string | null
@@ -231,6 +235,16 @@ export type EventFields = DashboardEventFields &
       readonly why: 'size' | 'coding' | 'memory'
       /** What was seen, for example `300000 bytes, 131072 looked at`. */
       readonly saw: string
+    }
+    /** A page of another name asked, and the RMM server did not agree to it: the browser shows a CORS error. */
+    'request.cross-origin': ClientFields & {
+      readonly host: string
+      readonly method: string
+      readonly path: string
+      readonly class: TrafficClass
+      /** `https://old.example.com`, as the browser sent it. */
+      readonly origin: string
+      readonly status: number
     }
     'rate.held': ClientFields & {
       readonly reference: string

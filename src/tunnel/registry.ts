@@ -25,6 +25,7 @@ export type Applicant = {
 
 /** One connection of a client. */
 export type Link = {
+  readonly protocol: 'tcp' | 'udp'
   /** Ends it at once; the reason goes to the other side. */
   readonly detach: (why: string) => void
 }
@@ -53,6 +54,8 @@ export type Registry = Clients & {
   readonly stream: (key: string, name: string, service: string) => TunnelStream
   /** Connections in all and from one address, ready or not. */
   readonly connections: (address?: string) => number
+  /** Ends the UDP connections of clients that do not fit any more. */
+  readonly detachUdp: (fits: (client: string, key: string) => boolean, why: string) => void
   /** Detaches every client of a key. */
   readonly detachKey: (key: string, why: string) => void
   readonly detachAll: (why: string) => void
@@ -221,6 +224,12 @@ export function createRegistry(options: RegistryOptions): Registry {
       return open(entry, service)
     },
     connections: address => (address === undefined ? connections : (perSource.get(address) ?? 0)),
+    detachUdp: (fits, why) => {
+      for (const { applicant, links } of entries.values()) {
+        if (fits(applicant.identity.name, applicant.key)) continue
+        for (const link of links) if (link.protocol === 'udp') link.detach(why)
+      }
+    },
     detachKey: (key, why) => {
       for (const entry of entries.values()) if (entry.applicant.key === key) detach(entry, why)
     },

@@ -20,8 +20,8 @@ export type ConnectorEvent =
     }
   | { readonly event: 'service.unreachable'; readonly service: string; readonly problem: string }
   | { readonly event: 'service.reached'; readonly service: string }
-  /** A UDP service has as many sources as it may; told once a minute. */
-  | { readonly event: 'service.full'; readonly service: string; readonly refused: number }
+  /** UDP sources that were refused since the last report. */
+  | { readonly event: 'service.full'; readonly service: string; readonly sources: number }
   /** Not one TCP service answers. The tunnel stays. */
   | { readonly event: 'services.silent'; readonly problem: string }
 
@@ -34,8 +34,8 @@ const TROUBLE: ReadonlySet<ConnectorEvent['event']> = new Set([
   'gate.lost',
   'gate.unreachable',
   'service.unreachable',
-  'services.silent',
   'service.full',
+  'services.silent',
 ])
 
 /** The event as a sentence. */
@@ -58,7 +58,7 @@ export function sentenceOf(entry: ConnectorEvent): string {
     case 'service.reached':
       return `Service ${entry.service} answers again.`
     case 'service.full':
-      return `Service ${entry.service} has as many sources as it may; ${entry.refused} more were refused. Raise sources in connector.yaml, or find out who sends to the gate.`
+      return `Service ${entry.service} has as many sources as it may; ${entry.sources} were refused. Raise its sources.`
     case 'services.silent':
       return `No service answers (${entry.problem}). The tunnel stays: is the RMM server running?`
   }

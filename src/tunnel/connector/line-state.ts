@@ -10,9 +10,9 @@ export type LineState = {
     /** Not wanted any more: what runs on it ends in its own time. */
     | { readonly is: 'finishing' }
   readonly wanted: boolean
-  /** Attempts that failed since it was attached last. */
+  /** Attempts and connections that failed since it was attached for a while. */
   readonly failures: number
-  /** When it was lost, or began to try; null: never. */
+  /** When that began; null: never. */
   readonly troubleSinceMs: number | null
 }
 
@@ -37,6 +37,9 @@ export const NEW_LINE: LineState = { phase: { is: 'idle' }, wanted: false, failu
 /** Longest wait at the start of a trouble: a gate that restarts is found again in under 3 s. */
 export const QUICK_MS = 2_000
 
+/** Attached for so long, a line counts as healthy. */
+const STEADY_MS = 10_000
+
 const FIRST_MS = 250
 /** Longest waits later on: thousands of connectors must not stand in the way of a gate that comes back. */
 const LATER: readonly (readonly [afterMs: number, capMs: number])[] = [
@@ -60,10 +63,7 @@ export function stepLine(state: LineState, fact: LineFact, nowMs: number, random
     case 'attached':
       if (phase.is !== 'dialling') return { state, action: null }
       if (!state.wanted) return { state: { ...state, phase: { is: 'finishing' } }, action: 'finish' }
-      return {
-        state: { ...state, phase: { is: 'attached', sinceMs: nowMs }, failures: 0, troubleSinceMs: null },
-        action: null,
-      }
+      return { state: { ...state, phase: { is: 'attached', sinceMs: nowMs } }, action: null }
     case 'failed':
     case 'lost':
       return ended(state, fact.afterMs, nowMs, random)
@@ -98,8 +98,10 @@ function ended(state: LineState, afterMs: number | null, nowMs: number, random: 
   const { phase, wanted } = state
   if (phase.is === 'idle' || phase.is === 'waiting') return { state, action: null }
   if (!wanted) return { state: { ...NEW_LINE }, action: null }
-  const troubleSinceMs = state.troubleSinceMs ?? nowMs
-  const failures = state.failures + 1
+  // One that is thrown out again and again is in trouble all the time.
+  const isNew = phase.is === 'attached' && nowMs - phase.sinceMs >= STEADY_MS
+  const troubleSinceMs = isNew ? nowMs : (state.troubleSinceMs ?? nowMs)
+  const failures = isNew ? 1 : state.failures + 1
   const waitMs = waitOf(failures, nowMs - troubleSinceMs, afterMs, random)
   const untilMs = nowMs + waitMs
   return { state: { ...state, phase: { is: 'waiting', untilMs }, failures, troubleSinceMs }, action: null }
