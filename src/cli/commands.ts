@@ -10,6 +10,7 @@ import { demoCommand } from './commands/demo.ts'
 import { diagnoseCommand } from './commands/diagnose.ts'
 import { enrollCommand } from './commands/enroll.ts'
 import { eventsCommand } from './commands/events.ts'
+import { exceptionsCommand } from './commands/exceptions.ts'
 import { explainCommand } from './commands/explain.ts'
 import { generateCommand } from './commands/generate.ts'
 import { allowCommand, banCommand, denyCommand, unbanCommand } from './commands/overlay.ts'
@@ -41,6 +42,7 @@ export const COMMANDS: readonly Command[] = [
   denyCommand,
   banCommand,
   unbanCommand,
+  exceptionsCommand,
   enrollCommand,
   planCommand,
   applyCommand,
