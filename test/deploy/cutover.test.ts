@@ -47,8 +47,18 @@ test('P14: the steps come in their order, each with what is missing', t => {
   go({ marks: { ...facts.marks, redirector: NOW } })
   go({ marks: { ...facts.marks, sso: NOW } })
   t.deepEqual(seen, [
-    ...['trial', 'trial', 'template', 'all-templates', 'wait', 'wait', 'wait'],
-    ...['firewall', 'firewall', 'redirector', 'sso', null],
+    'trial',
+    'trial',
+    'template',
+    'all-templates',
+    'wait',
+    'wait',
+    'wait',
+    'firewall',
+    'firewall',
+    'redirector',
+    'sso',
+    null,
   ])
 })
 
