@@ -156,20 +156,23 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     reporter,
     clock,
   })
-  const forwarder = createForwarder()
+  const { lookup } = countries
+  const { heartbeats, attachUdp } = createHeartbeatParts({ current, lookup, reporter, clock })
+  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: attachUdp })
+  const { through } = tunnel
+  const forwarder = createForwarder({ through })
   const upstreams = createUpstreams({
     reporter,
     clock,
     random: Math.random,
     openRequests: member => forwarder.open(member),
+    through,
   })
+  tunnel.follow(upstreams)
   upstreams.apply(first.snapshot)
   const development = createDevAuthority(first.snapshot.directories.certs, clock)
   const certificates = createCertificates({ reporter, nowMs: clock, development })
   await certificates.apply(first.snapshot)
-  const { lookup } = countries
-  const { heartbeats, attachUdp } = createHeartbeatParts({ current, lookup, reporter, clock })
-  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: attachUdp })
   const newReference = createReferences(bytes => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>))
   const handler = createHttpHandler({
     current,
@@ -229,6 +232,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       await certificates.apply(snapshot)
       upstreams.apply(snapshot)
       inForce = { ...inForce, snapshot }
+      tunnel.policyChanged()
       reporter.reconfigure(snapshot.journal)
       await gate.apply(snapshot)
       await heartbeats.apply(snapshot)
@@ -283,6 +287,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     reporter,
     clock,
     version: options.version,
+    policyLabel: options.policyLabel ?? policyDirectory,
     development,
     internalError,
   })

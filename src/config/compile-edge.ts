@@ -179,7 +179,8 @@ export function checkEndpoints(
   if (dashboard !== undefined)
     add({ endpoint: dashboard.address, what: 'the dashboard', path: ['dashboard', 'address'] })
   for (const group of upstreams.values()) {
-    for (const { id, origin } of group.members) {
+    for (const { id, origin, via } of group.members) {
+      if (via !== undefined) continue
       const host = origin.host === 'localhost' ? '127.0.0.1' : origin.host
       const self = placed.find(
         ({ endpoint }) =>

@@ -6,6 +6,7 @@ import type { ClassLimits, HealthProbe, Profile, Snapshot } from '../policy/snap
 import { advise, type CertificateFile } from './advise.ts'
 import { compileClasses, widerLimits } from './compile-classes.ts'
 import { checkEndpoints, compileDashboard, compileListeners, compileNames } from './compile-edge.ts'
+import { compileGateway } from './compile-gateway.ts'
 import { compileHeartbeats } from './compile-heartbeats.ts'
 import { compileProfile, type CompiledProfile } from './compile-profile.ts'
 import {
@@ -96,8 +97,10 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     geoip: resolve(options.directory, written.directories.geoip),
     state: options.stateDir ?? resolve(options.directory, written.directories.state),
   }
+  const gateway = compileGateway(written.gateway, report)
   const upstreams = compileUpstreams(
     written.upstreams,
+    gateway,
     probesOf(written, profiles),
     general?.profile.health ?? builtInProbe,
     path => disk.text(resolve(directories.certs, path)),
@@ -140,9 +143,10 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     model,
     home,
     listeners: compileListeners(written.listeners, keysOf(source, 'names'), report),
-    heartbeats: compileHeartbeats(written, classes, report),
+    heartbeats: compileHeartbeats(written, gateway, classes, report),
     names,
     upstreams,
+    gateway,
     classes,
     sites,
     siteByAddress: siteTrie(sites),

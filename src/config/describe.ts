@@ -64,8 +64,9 @@ export function heartbeatText(entry: HeartbeatListener): Readonly<Record<string,
   }
 }
 
-/** `https://host:port`. */
-export function originText({ origin }: UpstreamMember): string {
+/** `https://host:port`, or `connector://name/service`. */
+export function originText({ origin, via }: UpstreamMember): string {
+  if (via !== undefined) return connectorUrlText({ ...via, tls: origin.protocol === 'https' })
   return `${origin.protocol}://${endpointText(origin)}`
 }
 

@@ -76,6 +76,15 @@ export function effectiveText(snapshot: Snapshot): string {
       ]),
     ),
   )
+  section(
+    'Connectors',
+    [...snapshot.gateway.connectors.values()].map(entry => [
+      entry.name,
+      `client ${entry.client}`,
+      `key ${entry.key}`,
+      formatSourceLine(entry.at),
+    ]),
+  )
   section('Classes', classRows(snapshot.classes))
   for (const site of snapshot.sites) {
     const facts = [

@@ -3,6 +3,7 @@ import type { ConnectorUrl } from './connector-url.ts'
 import type { Address } from '../net/address.ts'
 import type { Cidr, CidrTrie } from '../net/cidr.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
+import type { ConnectorVia, GatewayPolicy } from './gateway-policy.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
 import type { TrafficClass } from './classes.ts'
 import type { Openings } from './openings.ts'
@@ -199,6 +200,8 @@ export type UpstreamMember = {
     readonly port: number
   }
   readonly tls: UpstreamTls | null
+  /** The client that carries connections to it; absent: the gate connects itself. */
+  readonly via?: ConnectorVia
   readonly at: SourceLine
 }
 
@@ -356,6 +359,7 @@ export type Snapshot = {
   readonly heartbeats: readonly HeartbeatListener[]
   readonly names: readonly Name[]
   readonly upstreams: ReadonlyMap<string, UpstreamGroup>
+  readonly gateway: GatewayPolicy
   readonly classes: ReadonlyMap<TrafficClass, ClassPolicy>
   readonly sites: readonly Site[]
   readonly siteByAddress: CidrTrie<Site>
