@@ -83,7 +83,10 @@ async function probe(bench: RunningBench, ...words: readonly string[]): Promise<
 
 const at = (bench: RunningBench): readonly string[] => [
   `https://${HOST}:${bench.port}`,
-  ...['--at', '127.0.0.1', '--bind', '127.0.0.2'],
+  '--at',
+  '127.0.0.1',
+  '--bind',
+  '127.0.0.2',
 ]
 
 test('probe: every hop works; an unknown authority, a wrong name, a refusal and a closed port are named', async t => {
@@ -122,7 +125,12 @@ test('probe: every hop works; an unknown authority, a wrong name, a refusal and 
   const unknown = await probe(
     bench,
     `https://wrong.example.test:${bench.port}`,
-    ...['--at', '127.0.0.1', '--bind', '127.0.0.2', '--ca', bench.authorityFile],
+    '--at',
+    '127.0.0.1',
+    '--bind',
+    '127.0.0.2',
+    '--ca',
+    bench.authorityFile,
   )
   t.is(unknown.firstFailure?.hop, 'tls')
   t.regex(unknown.steps.at(-1)?.saw ?? '', /does not serve this name/)
