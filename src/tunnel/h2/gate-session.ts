@@ -106,10 +106,9 @@ function tunnelStream(stream: ClientHttp2Stream, service: string): TunnelStream 
     // Before the answer, an end of the stream is an end of the client.
     if (!isOpen && stream.listenerCount('error') > 0 && stream.errored === null) stream.emit('error', gone())
   })
-  const resetAndDestroy = (): void => {
-    stream.close(constants.NGHTTP2_CANCEL)
-    stream.destroy()
-  }
+  // Not `close()`: Node would send an end before the reset.
+  const resetAndDestroy = (): void =>
+    void stream.destroy(new Error('the other side broke the connection off'))
   return Object.assign(stream, { resetAndDestroy })
 }
 

@@ -13,8 +13,9 @@ export function joinStream(stream: ServerHttp2Stream, socket: Breakable): void {
   stream.on('error', () => undefined)
   socket.once('close', () => {
     if (stream.destroyed || (socket.readableEnded && socket.writableFinished)) return
-    // Broken, not ended: the far side must not take what came for all there is (trap 47).
-    stream.close(constants.NGHTTP2_CONNECT_ERROR)
+    // Broken, not ended: the far side must not take what came for all there is (trap 47). Not `close()`: Node would send
+    // an end before the reset, and a broken transfer would look whole.
+    stream.destroy(new Error('the service broke the connection off'))
   })
   stream.once('close', () => {
     if (socket.destroyed) return
