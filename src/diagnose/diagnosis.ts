@@ -26,9 +26,9 @@ export function diagnose(evidence: Evidence): Diagnosis {
     brokenAround(evidence) ??
     metTrouble(evidence) ??
     foreignPages(evidence) ??
-    elsewhere(evidence) ??
     connectorTrouble(evidence) ??
     unansweredHeartbeats(evidence) ??
+    elsewhere(evidence) ??
     quiet(evidence) ??
     slow(evidence) ??
     healthy(evidence)

@@ -236,6 +236,16 @@ export type EventFields = DashboardEventFields &
       /** What was seen, for example `300000 bytes, 131072 looked at`. */
       readonly saw: string
     }
+    /** A page of another name asked, and the RMM server did not agree to it: the browser shows a CORS error. */
+    'request.cross-origin': ClientFields & {
+      readonly host: string
+      readonly method: string
+      readonly path: string
+      readonly class: TrafficClass
+      /** `https://old.example.com`, as the browser sent it. */
+      readonly origin: string
+      readonly status: number
+    }
     'rate.held': ClientFields & {
       readonly reference: string
       readonly host: string

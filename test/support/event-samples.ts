@@ -227,6 +227,15 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     webSocket: false,
     userAgent: 'LabTech Agent',
   },
+  'request.cross-origin': {
+    ...client,
+    host: 'rmm.example.test',
+    method: 'GET',
+    path: '/cwa/api/v1/computers',
+    class: 'api',
+    origin: 'https://old.example.test',
+    status: 200,
+  },
   'rate.held': {
     ...client,
     reference: refusal.reference,
