@@ -2,6 +2,7 @@
 import { connect, constants, type ClientHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { PortcullisError } from '../../policy/error.ts'
+import { breakStream } from './join.ts'
 import { watchLiveness } from './liveness.ts'
 import { GREETING_MS, MAX_STREAMS, SESSION_OPTIONS, WINDOW_BYTES } from './limits.ts'
 
@@ -106,10 +107,7 @@ function tunnelStream(stream: ClientHttp2Stream, service: string): TunnelStream 
     // Before the answer, an end of the stream is an end of the client.
     if (!isOpen && stream.listenerCount('error') > 0 && stream.errored === null) stream.emit('error', gone())
   })
-  const resetAndDestroy = (): void => {
-    stream.close(constants.NGHTTP2_CANCEL)
-    stream.destroy()
-  }
+  const resetAndDestroy = (): void => breakStream(stream)
   return Object.assign(stream, { resetAndDestroy })
 }
 
