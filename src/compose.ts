@@ -2,7 +2,7 @@
 import { hash, randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { accessRoutes } from './admin/access-routes.ts'
-import { openAdminServer, type AdminServer } from './admin/server.ts'
+import { createAdminAddress, type AdminAddress } from './admin-parts.ts'
 import { ensureAdminToken } from './admin/token.ts'
 import { adminRoutes } from './admin/routes.ts'
 import type { ReloadOptions, ReloadResult } from './admin/reload-result.ts'
@@ -15,7 +15,7 @@ import { createCertificates } from './edge/certificates.ts'
 import type { PolicyInForce } from './edge/connection.ts'
 import { createDevAuthority } from './edge/dev-authority.ts'
 import { createGate, type Gate } from './edge/gate.ts'
-import { createHeartbeatRelay, type HeartbeatRelay } from './edge/udp/relay.ts'
+import type { HeartbeatRelay } from './edge/udp/relay.ts'
 import { createHttpHandler } from './edge/http/handler.ts'
 import { createUpstreams } from './forward/upstreams.ts'
 import { createForwarder } from './forward/wire-forwarder.ts'
@@ -27,12 +27,14 @@ import type { JournalReporter } from './journal/reporter.ts'
 import { buildOverlay } from './journal/store-overlay.ts'
 import { PortcullisError } from './policy/error.ts'
 import type { Snapshot } from './policy/snapshot.ts'
+import { createHeartbeatParts } from './heartbeat-parts.ts'
 import { overlayActions } from './overlay-actions.ts'
+import { createDashboard, type Dashboard } from './dashboard-parts.ts'
 import { createJournalParts } from './journal-parts.ts'
 import { createPolicyGuard, type PolicyGuard } from './policy-guard.ts'
 import { createPolicyHistory } from './policy-history.ts'
 import { createGatewayParts, openAccess } from './gateway-parts.ts'
-import { adminFailure, loadedFields, messageOf } from './own-events.ts'
+import { loadedFields } from './own-events.ts'
 import { createRulePromotion } from './rule-promotion.ts'
 import { startExpiryWarnings } from './expiry-warnings.ts'
 import { connectionGauges, gateStatus } from './status.ts'
@@ -62,7 +64,8 @@ export type Portcullis = {
   readonly gate: Gate
   readonly heartbeats: HeartbeatRelay
   readonly snapshot: () => Snapshot
-  readonly adminEndpoint: () => AdminServer['endpoint'] | null
+  readonly adminEndpoint: AdminAddress['endpoint']
+  readonly dashboardEndpoint: Dashboard['endpoint']
   readonly reporter: JournalReporter
   readonly reload: (trigger: ReloadTrigger, options?: ReloadOptions) => Promise<ReloadResult>
   /** Drains, closes everything and resolves when nothing is left. */
@@ -153,21 +156,23 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     reporter,
     clock,
   })
-  const forwarder = createForwarder()
+  const { lookup } = countries
+  const { heartbeats, attachUdp } = createHeartbeatParts({ current, lookup, reporter, clock })
+  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: attachUdp })
+  const { through } = tunnel
+  const forwarder = createForwarder({ through })
   const upstreams = createUpstreams({
     reporter,
     clock,
     random: Math.random,
     openRequests: member => forwarder.open(member),
+    through,
   })
+  tunnel.follow(upstreams)
   upstreams.apply(first.snapshot)
-  const certificates = createCertificates({
-    reporter,
-    nowMs: clock,
-    development: createDevAuthority(first.snapshot.directories.certs, clock),
-  })
+  const development = createDevAuthority(first.snapshot.directories.certs, clock)
+  const certificates = createCertificates({ reporter, nowMs: clock, development })
   await certificates.apply(first.snapshot)
-  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: null })
   const newReference = createReferences(bytes => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>))
   const handler = createHttpHandler({
     current,
@@ -199,7 +204,6 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     clock,
   })
 
-  const heartbeats = createHeartbeatRelay({ current, lookup: countries.lookup, reporter, clock })
   const parts = { gate, heartbeats, upstreams, certificates, countries, store, ledger }
   metrics.addGauges(connectionGauges(parts, current))
 
@@ -228,11 +232,13 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       await certificates.apply(snapshot)
       upstreams.apply(snapshot)
       inForce = { ...inForce, snapshot }
+      tunnel.policyChanged()
       reporter.reconfigure(snapshot.journal)
       await gate.apply(snapshot)
       await heartbeats.apply(snapshot)
       forwarder.retain([...snapshot.upstreams.values()].flatMap(group => group.members))
-      await moveAdmin(snapshot)
+      await admin.move(snapshot)
+      await dashboard.apply(snapshot)
       watcher?.refresh()
       reporter.report('policy.loaded', loadedFields(snapshot, changes, warnings))
     }
@@ -252,7 +258,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     const result = await reload('guard', { who: 'the guard', why })
     if (!result.ok) internalError('guard', new Error(result.problems.join('; ')))
   })
-  const routes = adminRoutes({
+  const actions = {
     status: () =>
       gateStatus({
         ...parts,
@@ -266,42 +272,42 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
         pid: options.pid,
         memory: options.memory,
       }),
-    reload: options => reload('command', options),
+    reload: (options: ReloadOptions) => reload('command', options),
     guard: () => guard?.state() ?? null,
     ruleCounters: () => inForce.snapshot.rules.counters(),
     ...overlayActions(store, reporter, refreshOverlay),
     flush: () => store.flush(),
+  }
+  const routes = { ...adminRoutes(actions), ...accessRoutes(access) }
+  const dashboard = createDashboard({
+    access,
+    actions,
+    current,
+    store,
+    reporter,
+    clock,
+    version: options.version,
+    policyLabel: options.policyLabel ?? policyDirectory,
+    development,
+    internalError,
   })
-  const allRoutes = { ...routes, ...accessRoutes(access) }
 
-  let admin: AdminServer | null = null
-  let leftAdmin: Promise<unknown> = Promise.resolve()
-  const openAdmin = async (snapshot: Snapshot): Promise<AdminServer> =>
-    openAdminServer(snapshot.admin.endpoint, {
+  const admin = createAdminAddress(
+    {
       token: ensureAdminToken(stateDir),
       metrics: () => metrics.render(),
-      routes: allRoutes,
+      routes,
       onInternalError: internalError,
-    })
-  const moveAdmin = async (snapshot: Snapshot): Promise<void> => {
-    const old = admin
-    const { host, port } = snapshot.admin.endpoint
-    if (old?.wanted.host === host && old.wanted.port === port) return
-    try {
-      admin = await openAdmin(snapshot)
-      // Not waited for: the call that asked for this reload may come from there and wants its answer.
-      leftAdmin = Promise.all([leftAdmin, old?.close()])
-    } catch (cause) {
-      reporter.report('listener.failed', adminFailure(snapshot, cause))
-    }
-  }
+    },
+    reporter,
+  )
 
   const close = async (connectionsCut: number): Promise<void> => {
     expiryWarnings.stop()
     guard?.stop()
     promotion.stop()
     watcher?.close()
-    await Promise.all([leftAdmin, admin?.close()])
+    await Promise.all([admin.close(), dashboard.close()])
     tunnel.close()
     await gate.close()
     await heartbeats.close()
@@ -318,17 +324,10 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   let watcher: ReturnType<typeof watchPolicy> | null = null
 
   try {
-    admin = await openAdmin(first.snapshot)
+    await admin.open(first.snapshot)
   } catch (cause) {
-    reporter.report('listener.failed', adminFailure(first.snapshot, cause))
     await close(0)
-    const { host, port } = first.snapshot.admin.endpoint
-    throw new PortcullisError(`the admin address ${host}:${port} cannot be opened: ${messageOf(cause)}`, {
-      code: 'admin-address',
-      side: 'configuration',
-      remedy: 'Is another gate running here? Otherwise choose another admin.address in the policy.',
-      cause,
-    })
+    throw cause
   }
   const opened = await gate.apply(first.snapshot)
   if (opened.opened === 0) {
@@ -345,6 +344,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     })
   }
   await heartbeats.apply(first.snapshot)
+  await dashboard.apply(first.snapshot)
   certificates.watch()
   if (options.watch) {
     watcher = watchPolicy({
@@ -361,7 +361,8 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     gate,
     heartbeats,
     snapshot: () => inForce.snapshot,
-    adminEndpoint: () => admin?.endpoint ?? null,
+    adminEndpoint: admin.endpoint,
+    dashboardEndpoint: dashboard.endpoint,
     reporter,
     reload,
     stop: () => (stopping ??= gate.drain(inForce.snapshot.limits.drainMs).then(close)),

@@ -1,7 +1,8 @@
-// Compiles listeners, names and the admin address, and finds what cannot be listened on together.
+// Compiles listeners, names and the dashboard, and finds what cannot be listened on together.
 import { AGENT_CLASSES, type TrafficClass } from '../policy/classes.ts'
 import type {
   ClassPolicy,
+  DashboardPolicy,
   Endpoint,
   Listener,
   Name,
@@ -111,6 +112,35 @@ export function compileNames(
   })
 }
 
+/** Compiles the dashboard. */
+export function compileDashboard(
+  written: WrittenPolicy['dashboard'],
+  certificateFile: NameBasis['certificateFile'],
+  report: Reporter,
+): DashboardPolicy | null {
+  if (written === undefined) return null
+  const resolve = (part: 'cert' | 'key', path: string): string => {
+    const file = certificateFile(path)
+    if (!file.exists)
+      report.error(
+        ['dashboard', 'certificate', part],
+        `there is no file ${JSON.stringify(path)}`,
+        `looked for it as ${file.path}`,
+      )
+    return file.path
+  }
+  const { certificate } = written
+  return {
+    endpoint: written.address,
+    names: [...new Set(written.names ?? [])],
+    certificate:
+      certificate === undefined
+        ? null
+        : { certFile: resolve('cert', certificate.cert), keyFile: resolve('key', certificate.key) },
+    at: report.at(['dashboard', 'address']),
+  }
+}
+
 /** Agents switch to their secondary address at once when they are reset; people want to read what is wrong. */
 export function usualWhenDown(profile: Profile, classes: ReadonlyMap<TrafficClass, ClassPolicy>): WhenDown {
   const carriesAgents = profile.rules.some(
@@ -123,8 +153,7 @@ type Placed = { readonly endpoint: Endpoint; readonly what: string; readonly pat
 
 /** Reports endpoints that two parts want, and upstreams that are the gate itself. */
 export function checkEndpoints(
-  listeners: WrittenPolicy['listeners'],
-  admin: Endpoint,
+  { listeners, admin, dashboard }: Pick<WrittenPolicy, 'listeners' | 'admin' | 'dashboard'>,
   upstreams: ReadonlyMap<string, UpstreamGroup>,
   report: Reporter,
 ): void {
@@ -146,9 +175,12 @@ export function checkEndpoints(
       add({ endpoint, what: `listener ${id}`, path })
     }
   }
-  add({ endpoint: admin, what: 'the admin address', path: ['admin', 'address'] })
+  add({ endpoint: admin.address, what: 'the admin address', path: ['admin', 'address'] })
+  if (dashboard !== undefined)
+    add({ endpoint: dashboard.address, what: 'the dashboard', path: ['dashboard', 'address'] })
   for (const group of upstreams.values()) {
-    for (const { id, origin } of group.members) {
+    for (const { id, origin, via } of group.members) {
+      if (via !== undefined) continue
       const host = origin.host === 'localhost' ? '127.0.0.1' : origin.host
       const self = placed.find(
         ({ endpoint }) =>

@@ -5,7 +5,8 @@ import type { TrafficClass } from '../policy/classes.ts'
 import type { ClassLimits, HealthProbe, Profile, Snapshot } from '../policy/snapshot.ts'
 import { advise, type CertificateFile } from './advise.ts'
 import { compileClasses, widerLimits } from './compile-classes.ts'
-import { checkEndpoints, compileListeners, compileNames } from './compile-edge.ts'
+import { checkEndpoints, compileDashboard, compileListeners, compileNames } from './compile-edge.ts'
+import { compileGateway } from './compile-gateway.ts'
 import { compileHeartbeats } from './compile-heartbeats.ts'
 import { compileProfile, type CompiledProfile } from './compile-profile.ts'
 import {
@@ -96,27 +97,30 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     geoip: resolve(options.directory, written.directories.geoip),
     state: options.stateDir ?? resolve(options.directory, written.directories.state),
   }
+  const gateway = compileGateway(written.gateway, report)
   const upstreams = compileUpstreams(
     written.upstreams,
+    gateway,
     probesOf(written, profiles),
     general?.profile.health ?? builtInProbe,
     path => disk.text(resolve(directories.certs, path)),
     report,
   )
+  const certificateFile = (path: string): { readonly path: string; readonly exists: boolean } => {
+    const full = resolve(directories.certs, path)
+    return { path: full, exists: existsSync(full) }
+  }
   const names = compileNames(
     written.names,
     {
       upstreamIds: stated(['upstreams']) ? keysOf(source, 'upstreams') : null,
       profileOf: host => profileOf(written, profiles, host),
       classes,
-      certificateFile: path => {
-        const full = resolve(directories.certs, path)
-        return { path: full, exists: existsSync(full) }
-      },
+      certificateFile,
     },
     report,
   )
-  checkEndpoints(written.listeners, written.admin.address, upstreams, report)
+  checkEndpoints(written, upstreams, report)
   const rules = loadRules(
     written.rules,
     disk,
@@ -139,9 +143,10 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     model,
     home,
     listeners: compileListeners(written.listeners, keysOf(source, 'names'), report),
-    heartbeats: compileHeartbeats(written, classes, report),
+    heartbeats: compileHeartbeats(written, gateway, classes, report),
     names,
     upstreams,
+    gateway,
     classes,
     sites,
     siteByAddress: siteTrie(sites),
@@ -169,6 +174,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     },
     rules,
     admin: { endpoint: written.admin.address, at: report.at(['admin', 'address']) },
+    dashboard: compileDashboard(written.dashboard, certificateFile, report),
     deployment: { direct: written.deployment.direct ?? null, egress: written.deployment.egress },
     directories,
   }

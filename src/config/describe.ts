@@ -1,9 +1,11 @@
 // Words for compiled policy values, shared by the effective policy and by the sentences about changes.
+import { connectorUrlText } from '../policy/connector-url.ts'
 import type {
   AllowEntry,
   ClassLimits,
   ClassPolicy,
   Countries,
+  DashboardPolicy,
   Endpoint,
   HeartbeatListener,
   UpstreamMember,
@@ -34,6 +36,22 @@ export function endpointText({ host, port }: Endpoint): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
+/** Where heartbeats go: `address:port` or `connector://name/service`. */
+export function heartbeatUpstreamText(upstream: HeartbeatListener['upstream']): string {
+  return 'connector' in upstream ? connectorUrlText(upstream) : endpointText(upstream)
+}
+
+/** `127.0.0.1:9443, names gate.example.com, certificate /etc/...`, or `none`. */
+export function dashboardText(dashboard: DashboardPolicy | null): string {
+  if (dashboard === null) return 'none'
+  const { endpoint, names, certificate } = dashboard
+  return [
+    endpointText(endpoint),
+    ...(names.length === 0 ? [] : [`names ${names.join(', ')}`]),
+    ...(certificate === null ? [] : [`certificate ${certificate.certFile}`]),
+  ].join(', ')
+}
+
 /** Limits of a heartbeat listener by the keys that policies use, in policy syntax. */
 export function heartbeatText(entry: HeartbeatListener): Readonly<Record<string, string>> {
   return {
@@ -46,8 +64,9 @@ export function heartbeatText(entry: HeartbeatListener): Readonly<Record<string,
   }
 }
 
-/** `https://host:port`. */
-export function originText({ origin }: UpstreamMember): string {
+/** `https://host:port`, or `connector://name/service`. */
+export function originText({ origin, via }: UpstreamMember): string {
+  if (via !== undefined) return connectorUrlText({ ...via, tls: origin.protocol === 'https' })
   return `${origin.protocol}://${endpointText(origin)}`
 }
 

@@ -3,10 +3,12 @@ import type { TrafficClass } from '../policy/classes.ts'
 import type { ClassPolicy, Name, Site, Snapshot, UpstreamGroup } from '../policy/snapshot.ts'
 import {
   countriesText,
+  dashboardText,
   demandsText,
   endpointText,
   entryText,
   heartbeatText,
+  heartbeatUpstreamText,
   limitsText,
   originText,
 } from './describe.ts'
@@ -26,6 +28,7 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
     ...listChanges('heartbeats', heartbeats(before), heartbeats(after)),
     ...listChanges('name', names(before), names(after)),
     ...listChanges('upstream', upstreams(before), upstreams(after)),
+    ...listChanges('connector', connectors(before), connectors(after)),
     ...listChanges('site', sites(before), sites(after)),
   )
   for (const name of after.names) {
@@ -62,6 +65,8 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
       value(`${part}.${key}${late}`, String(a[key]), String(b[key]))
     }
   }
+  for (const key of ['attachments', 'attachmentsPerSource'] as const)
+    value(`gateway.${key}`, String(before.gateway[key]), String(after.gateway[key]))
   value('deployment.direct', directText(before), directText(after))
   out.push(
     ...setChanges(
@@ -71,6 +76,7 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
     ),
   )
   value('admin address', endpointText(before.admin.endpoint), endpointText(after.admin.endpoint))
+  value('dashboard', dashboardText(before.dashboard), dashboardText(after.dashboard))
   if (out.length === 0 && before.id !== after.id) {
     out.push('only comments, or the inside of rules, exceptions or corrections')
   }
@@ -90,6 +96,10 @@ function lines(name: Name): readonly string[] {
     const webSocket = rule.webSocket === null ? '' : rule.webSocket ? ' WebSocket' : ' no WebSocket'
     return `${rule.pattern} is ${rule.class}${methods}${webSocket}`
   })
+}
+
+function connectors({ gateway }: Snapshot): Facts {
+  return new Map([...gateway.connectors].map(([name, { client, key }]) => [name, { client, key }]))
 }
 
 type Facts = ReadonlyMap<string, Readonly<Record<string, string>>>
@@ -176,7 +186,7 @@ function heartbeats(snapshot: Snapshot): Facts {
       entry.id,
       {
         address: entry.endpoints.map(endpointText).join(', '),
-        upstream: endpointText(entry.upstream),
+        upstream: heartbeatUpstreamText(entry.upstream),
         ...heartbeatText(entry),
       },
     ]),

@@ -4,10 +4,12 @@ import type { AllowEntry, ClassPolicy, Snapshot, UpstreamTls } from '../policy/s
 import { formatSourceLine } from '../policy/source-line.ts'
 import {
   countriesText,
+  dashboardText,
   demandsText,
   endpointText,
   entryText,
   heartbeatText,
+  heartbeatUpstreamText,
   limitsText,
   originText,
   windowText,
@@ -40,7 +42,7 @@ export function effectiveText(snapshot: Snapshot): string {
     snapshot.heartbeats.map(entry => [
       entry.id,
       entry.endpoints.map(endpointText).join(', '),
-      `upstream ${endpointText(entry.upstream)}`,
+      `upstream ${heartbeatUpstreamText(entry.upstream)}`,
       ...Object.entries(heartbeatText(entry)).map(([key, value]) => `${key} ${value}`),
       formatSourceLine(entry.at),
     ]),
@@ -56,6 +58,12 @@ export function effectiveText(snapshot: Snapshot): string {
       formatSourceLine(entry.at),
     ]),
   )
+  section('Dashboard', [
+    [
+      dashboardText(snapshot.dashboard),
+      snapshot.dashboard === null ? '' : formatSourceLine(snapshot.dashboard.at),
+    ],
+  ])
   section(
     'Upstreams',
     [...snapshot.upstreams.values()].flatMap(group =>
@@ -67,6 +75,15 @@ export function effectiveText(snapshot: Snapshot): string {
         formatSourceLine(member.at),
       ]),
     ),
+  )
+  section(
+    'Connectors',
+    [...snapshot.gateway.connectors.values()].map(entry => [
+      entry.name,
+      `client ${entry.client}`,
+      `key ${entry.key}`,
+      formatSourceLine(entry.at),
+    ]),
   )
   section('Classes', classRows(snapshot.classes))
   for (const site of snapshot.sites) {
@@ -174,7 +191,7 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
     heartbeats: snapshot.heartbeats.map(entry => ({
       id: entry.id,
       endpoints: entry.endpoints.map(endpointText),
-      upstream: endpointText(entry.upstream),
+      upstream: heartbeatUpstreamText(entry.upstream),
       ...heartbeatText(entry),
       line: formatSourceLine(entry.at),
     })),
@@ -236,6 +253,7 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
     limits: snapshot.limits,
     journal: snapshot.journal,
     admin: endpointText(snapshot.admin.endpoint),
+    dashboard: dashboardText(snapshot.dashboard),
     directories: snapshot.directories,
   }
 }

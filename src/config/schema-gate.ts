@@ -1,4 +1,4 @@
-// Schema of the gate itself: listeners, names, upstreams, limits, journal, admin address, directories.
+// Schema of the gate itself: listeners, names, upstreams, limits, journal, admin address, dashboard, directories.
 import { z } from 'zod'
 import {
   HINT,
@@ -12,6 +12,7 @@ import {
   strict,
   tlsProfile,
 } from './scalars.ts'
+import { isConnectorUrl, parseConnectorUrl, type ConnectorUrl } from '../policy/connector-url.ts'
 import { quoted } from './problems.ts'
 
 const HOUR_MS = 3_600_000
@@ -36,23 +37,37 @@ export const listener = strict({
 const origin = z
   .string()
   .meta({
-    description: 'Address of an RMM server: protocol, host and port.',
-    examples: ['http://127.0.0.1:9080', 'https://rmm-internal.example.com'],
+    description:
+      'Address of an RMM server: protocol, host and port. connector://name/service: a service of an attached connector, which speaks TLS to the server where its own file says so; connector+tls://name/service: the gate speaks TLS to the server through the tunnel.',
+    examples: ['http://127.0.0.1:9080', 'https://rmm-internal.example.com', 'connector://rmm/https'],
   })
   .transform((text, context) => {
-    const result = readOrigin(text)
+    const result = isConnectorUrl(text) ? readConnector(text) : readOrigin(text)
     if (typeof result !== 'string') return result
     context.issues.push({ code: 'custom', message: result, input: text })
     return z.NEVER
   })
 
-function readOrigin(text: string):
-  | {
-      readonly protocol: 'http' | 'https'
-      readonly host: string
-      readonly port: number
-    }
-  | string {
+type WrittenOrigin = {
+  readonly protocol: 'http' | 'https'
+  readonly host: string
+  readonly port: number
+  readonly connector?: ConnectorUrl
+}
+
+/** Host and port only show in the Host header of a rewritten request: the name of the connector serves for both. */
+function readConnector(text: string): WrittenOrigin | string {
+  const url = parseConnectorUrl(text)
+  if (typeof url === 'string') return `${url}${HINT}for example connector://rmm/https`
+  return {
+    protocol: url.tls ? 'https' : 'http',
+    host: url.connector,
+    port: url.tls ? 443 : 80,
+    connector: url,
+  }
+}
+
+function readOrigin(text: string): WrittenOrigin | string {
   const example = `${HINT}write protocol, host and port: https://10.0.0.5:443`
   if (!/^https?:\/\//.test(text)) {
     return `${quoted(text)} does not begin with http:// or https://${example}`
@@ -241,6 +256,28 @@ export const admin = strict({
       'Where metrics and status are served. It has no TLS, and metrics need no token: keep it on this machine.',
     ),
 }).describe('The admin address.')
+
+/** The dashboard. */
+export const dashboard = strict({
+  address: endpoint
+    .prefault('127.0.0.1:9443')
+    .describe(
+      'Where the dashboard is served, over TLS. Keep it on this machine and reach it through SSH, or behind a firewall.',
+    ),
+  names: oneOrMany(plainHost)
+    .optional()
+    .describe(
+      'Host names that it answers to. Addresses and localhost need none; any other name is refused, because it could be a foreign web site that points here.',
+    ),
+  certificate: strict({
+    cert: file.describe('Certificate chain (PEM); relative paths begin in the certs directory.'),
+    key: file.describe('Private key (PEM); relative paths begin in the certs directory.'),
+  })
+    .optional()
+    .describe(
+      'Its certificate. Left out: found by name in the certs directory, otherwise one of the development authority.',
+    ),
+}).describe('The dashboard. Left out: there is none.')
 
 const directory = z.string().min(1).max(400)
 

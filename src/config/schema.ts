@@ -5,7 +5,17 @@ import { classLine } from './schema-profile.ts'
 import { classMap } from './schema-classes.ts'
 import { deployment } from './schema-deployment.ts'
 import { heartbeatListener } from './schema-heartbeats.ts'
-import { admin, directories, gateLimits, journal, listener, name, upstream } from './schema-gate.ts'
+import { gateway } from './schema-gateway.ts'
+import {
+  admin,
+  dashboard,
+  directories,
+  gateLimits,
+  journal,
+  listener,
+  name,
+  upstream,
+} from './schema-gate.ts'
 import {
   cidr,
   countries,
@@ -208,6 +218,7 @@ export const policyFile = strict({
     .record(servedHost.pipe(z.string()), name)
     .describe('Host names that clients use. All others are refused.'),
   upstreams: z.record(id, upstream).describe('RMM servers by id.'),
+  gateway: gateway.prefault({}),
   trusted: z
     .array(trusted)
     .default([])
@@ -229,6 +240,7 @@ export const policyFile = strict({
   limits: gateLimits.prefault({}),
   journal: journal.prefault({}),
   admin: admin.prefault({}),
+  dashboard: dashboard.optional(),
   deployment: deployment.prefault({}),
   directories: directories.prefault({}),
 }).describe('Policy of a Portcullis gate.')

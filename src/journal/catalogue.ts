@@ -1,8 +1,10 @@
 // The event catalogue: one definition per event. Log line, human sentence, metric and stored row all come from here.
 import { ACCESS_EVENTS } from './catalogue/access.ts'
 import { CLIENT_EVENTS } from './catalogue/clients.ts'
+import { DASHBOARD_EVENTS } from './catalogue/dashboard.ts'
 import { GATE_EVENTS } from './catalogue/gate.ts'
 import { HEARTBEAT_EVENTS } from './catalogue/heartbeats.ts'
+import { HEARTBEAT_TUNNEL_EVENTS } from './catalogue/heartbeat-tunnels.ts'
 import { DEPLOYMENT_EVENTS } from './catalogue/deployment.ts'
 import { SURROUNDING_EVENTS } from './catalogue/surroundings.ts'
 import { TRAFFIC_EVENTS } from './catalogue/traffic.ts'
@@ -16,7 +18,9 @@ export const CATALOGUE: Definitions<EventName> = {
   ...ACCESS_EVENTS,
   ...TRAFFIC_EVENTS,
   ...HEARTBEAT_EVENTS,
+  ...HEARTBEAT_TUNNEL_EVENTS,
   ...SURROUNDING_EVENTS,
+  ...DASHBOARD_EVENTS,
   ...DEPLOYMENT_EVENTS,
 }
 

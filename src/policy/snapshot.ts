@@ -1,7 +1,9 @@
 // The compiled policy: an immutable value that every decision reads. config/compile.ts is its only maker.
+import type { ConnectorUrl } from './connector-url.ts'
 import type { Address } from '../net/address.ts'
 import type { Cidr, CidrTrie } from '../net/cidr.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
+import type { ConnectorVia, GatewayPolicy } from './gateway-policy.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
 import type { TrafficClass } from './classes.ts'
 import type { Openings } from './openings.ts'
@@ -157,7 +159,8 @@ export type Listener = {
 export type HeartbeatListener = {
   readonly id: string
   readonly endpoints: readonly Endpoint[]
-  readonly upstream: Endpoint
+  /** An address of the RMM server, or a UDP service of a connector that dials in. */
+  readonly upstream: Endpoint | ConnectorUrl
   /** Silence of a client after which its flow ends. */
   readonly idleMs: number
   /** Largest payload in either direction. */
@@ -197,6 +200,8 @@ export type UpstreamMember = {
     readonly port: number
   }
   readonly tls: UpstreamTls | null
+  /** The client that carries connections to it; absent: the gate connects itself. */
+  readonly via?: ConnectorVia
   readonly at: SourceLine
 }
 
@@ -324,6 +329,16 @@ export type JournalPolicy = {
   readonly maxStoreBytes: number
 }
 
+/** The dashboard's own address. */
+export type DashboardPolicy = {
+  readonly endpoint: Endpoint
+  /** Host names that it answers to, beside addresses and `localhost`; lower case. */
+  readonly names: readonly string[]
+  /** Files of certificate chain and key (PEM), absolute; null: found by name in certs/, or made for development. */
+  readonly certificate: { readonly certFile: string; readonly keyFile: string } | null
+  readonly at: SourceLine
+}
+
 /** The way around the gate, and the gate as the RMM server sees it. */
 export type Deployment = {
   /** Old, direct address of the RMM server; null: not stated. */
@@ -344,6 +359,7 @@ export type Snapshot = {
   readonly heartbeats: readonly HeartbeatListener[]
   readonly names: readonly Name[]
   readonly upstreams: ReadonlyMap<string, UpstreamGroup>
+  readonly gateway: GatewayPolicy
   readonly classes: ReadonlyMap<TrafficClass, ClassPolicy>
   readonly sites: readonly Site[]
   readonly siteByAddress: CidrTrie<Site>
@@ -356,6 +372,8 @@ export type Snapshot = {
   readonly journal: JournalPolicy
   readonly rules: RuleSet
   readonly admin: { readonly endpoint: Endpoint; readonly at: SourceLine }
+  /** Null: there is no dashboard. */
+  readonly dashboard: DashboardPolicy | null
   /** What the assistants for trial and cut-over need; decisions never read it. */
   readonly deployment: Deployment
   /** Absolute directories. */

@@ -41,6 +41,23 @@ const hit = {
 
 /** Fields by event. */
 export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
+  'dashboard.login': { operator: 'jane', address: '203.0.113.7', handle: 'ZmFrZQ' },
+  'dashboard.login-refused': { operator: null, address: '203.0.113.7', why: 'wrong' },
+  'dashboard.session-ended': {
+    operator: 'jane',
+    address: '203.0.113.7',
+    handle: 'ZmFrZQ',
+    why: 'idle',
+    durationMs: 3_600_000,
+  },
+  'dashboard.changed': {
+    operator: 'jane',
+    address: '203.0.113.7',
+    action: 'lift a ban',
+    target: '198.51.100.7',
+    outcome: 'done',
+  },
+  'dashboard.refused': { operator: 'jane', address: '203.0.113.7', what: 'GET /audit', why: 'role' },
   'heartbeat.refused': {
     ...client,
     reason: 'country-refused',
@@ -57,6 +74,8 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     bytesIn: 240,
     bytesOut: 60,
     answered: true,
+    kept: 4,
+    missed: 1,
   },
   'heartbeat.closed': {
     ...client,
@@ -76,7 +95,24 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     heartbeats: 120,
     sinceMs: 1_800_000_000_000,
     portClosed: true,
+    connector: null,
   },
+  'heartbeat.port-closed': {
+    listener: 'automate',
+    upstream: 'connector://rmm/heartbeat',
+    awayMs: 15_200,
+    connector: 'away',
+  },
+  'heartbeat.port-opened': { listener: 'automate', upstream: 'connector://rmm/heartbeat', awayMs: 61_000 },
+  'heartbeat.dropped': {
+    listener: 'automate',
+    upstream: 'connector://rmm/heartbeat',
+    aged: 12,
+    overflow: 0,
+    away: 3,
+    forged: 0,
+  },
+  'heartbeat.context-refused': { listener: 'automate', upstream: 'connector://rmm/heartbeat', count: 4 },
   'heartbeat.answered': { listener: 'automate', upstream: '10.0.0.5:75' },
   'gate.started': { version: '0.1.0', platform: 'Debian 12, linux x64', maxConnections: 20_000, pid: 4711 },
   'gate.start-failed': { code: 'policy-invalid', problem: 'the policy is not valid', remedy: 'Correct it' },
@@ -190,6 +226,15 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     ending: 'complete',
     webSocket: false,
     userAgent: 'LabTech Agent',
+  },
+  'request.cross-origin': {
+    ...client,
+    host: 'rmm.example.test',
+    method: 'GET',
+    path: '/cwa/api/v1/computers',
+    class: 'api',
+    origin: 'https://old.example.test',
+    status: 200,
   },
   'rate.held': {
     ...client,

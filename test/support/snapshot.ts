@@ -203,6 +203,7 @@ export function snapshot(overrides: Partial<Snapshot> = {}): Snapshot {
     heartbeats: [],
     listeners: [listener()],
     names: [name()],
+    gateway: { connectors: new Map(), attachments: 1_000, attachmentsPerSource: 500 },
     upstreams: new Map([['rmm', upstreamGroup([])]]),
     classes: new Map<TrafficClass, ClassPolicy>(CLASSES.map(entry => [entry, classPolicy()])),
     sites,
@@ -255,6 +256,7 @@ export function snapshot(overrides: Partial<Snapshot> = {}): Snapshot {
     },
     rules: noRules,
     admin: { endpoint: { host: '127.0.0.1', port: 0 }, at: at(60) },
+    dashboard: null,
     deployment: { direct: null, egress: [] },
     directories: {
       policy: '/nonexistent',

@@ -39,28 +39,20 @@ export function viewOf(operator: Operator, sources: ViewSources): View {
     reaches,
     status: () => {
       const status = sources.status()
-      return isLimited ? limitedStatus(status, sees) : status
+      return isLimited ? limitedStatus(status, sees, reaches) : status
     },
-    findEvents: async query => {
-      if (sites === null) return sources.findEvents(query)
-      if (query.site !== undefined) return sees(query.site) ? sources.findEvents(query) : []
-      // One question per site: each has its index, and the newest of all of them are among the newest of each.
-      const found: StoredEvent[] = []
-      for (const site of sites) {
-        found.push(...(await sources.findEvents({ ...query, site })))
-        found.sort((a, b) => b.timeMs - a.timeMs || b.id - a.id)
-        found.length = Math.min(found.length, query.limit)
-      }
-      return found
-    },
+    findEvents: query =>
+      sources.findEvents(operator.sites === null ? query : { ...query, sites: operator.sites }),
     eventsByReference: async reference =>
       (await sources.eventsByReference(reference)).filter(event => sees(event.site)),
   }
 }
 
 /** The status without what belongs to other sites, and without what only whoever runs the gate may read. */
-function limitedStatus(status: GateStatus, sees: View['sees']): GateStatus {
+function limitedStatus(status: GateStatus, sees: View['sees'], reaches: View['reaches']): GateStatus {
   const connections = status.connections.filter(entry => sees(entry.site))
+  const clients = status.clients.filter(({ site, key }) => sees(site) && reaches(key))
+  const shown = new Set(clients.map(({ name, key }) => `${key} ${name}`))
   return {
     ...status,
     pid: 0,
@@ -92,7 +84,10 @@ function limitedStatus(status: GateStatus, sees: View['sees']): GateStatus {
         sites,
       }
     }),
+    clients,
+    sessions: status.sessions.filter(({ client, key }) => shown.has(`${key} ${client}`)),
     certificates: [],
+    openings: status.openings.filter(({ range }) => range.startsWith('site:') && sees(range.slice(5))),
     memory: { rssBytes: 0, heapBytes: 0 },
   }
 }
