@@ -41,8 +41,11 @@ export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSe
   let why = 'the connection closed'
   let isReady = false
   const end = (reason: string, code: number = constants.NGHTTP2_NO_ERROR): void => {
+    if (session.destroyed) {
+      socket.destroy()
+      return
+    }
     why = reason
-    if (session.destroyed) return
     // GOAWAY carries the reason; a peer that does not take it must not keep the socket.
     session.goaway(code, 0, Buffer.from(reason.slice(0, 200), 'utf8'))
     session.destroy()
