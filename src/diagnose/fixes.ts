@@ -192,6 +192,17 @@ export function plaintext(publicHost: string | null): Fix {
   )
 }
 
+/** One side speaks TLS and the other does not: the setting must be the same everywhere. */
+export function tlsOnPlain(snapshot: Snapshot, listeners: readonly string[]): Fix {
+  const known = snapshot.streams.find(entry => listeners.includes(entry.id))
+  const off = 'Switch TLS (SSL) off at this client: every other side of this service speaks plain text.'
+  if (known === undefined || known.product !== null) return steps(off)
+  return {
+    steps: [off, 'If the server speaks TLS after all, let it pass:'],
+    yaml: `streams:\n  ${known.id}: { speaks: any }\n`,
+  }
+}
+
 /** The handshake breaks off. */
 export function handshake(publicHost: string | null): Fix {
   return steps(

@@ -77,6 +77,20 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
         `${address} speaks plain text on a TLS port ${times}.`,
         fixes.plaintext(publicHost),
       )
+    case 'tls-on-plain':
+      return problem(
+        'plaintext',
+        `${address} speaks TLS on a port behind which nothing does, ${times} (${outcome.listeners.join(', ')}).`,
+        fixes.tlsOnPlain(explanation.standing.snapshot, outcome.listeners),
+      )
+    case 'service-unknown':
+    case 'netsupport-elsewhere':
+    case 'port-internal':
+      return problem(
+        'protocol',
+        `${address} was refused on ${outcome.listeners.join(', ')} because ${because} (${times}).`,
+        fixes.remedyOf(kind),
+      )
     case 'upstream-down':
       if (evidence.upstreamsDown?.length === 0)
         return fixed(`${address} was sent away because the RMM server did not answer (${times})`, 'it does')
@@ -99,6 +113,10 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'connection-limit-total':
     case 'flow-limit-source':
     case 'flow-limit-total':
+    case 'stream-limit-source':
+    case 'stream-limit-site':
+    case 'stream-limit-total':
+    case 'stream-limit-class':
     case 'requests-limit':
     case 'body-too-large':
       return problem(

@@ -2,6 +2,7 @@
 import { CLIENT_EVENTS } from './catalogue/clients.ts'
 import { GATE_EVENTS } from './catalogue/gate.ts'
 import { HEARTBEAT_EVENTS } from './catalogue/heartbeats.ts'
+import { STREAM_EVENTS } from './catalogue/streams.ts'
 import { SURROUNDING_EVENTS } from './catalogue/surroundings.ts'
 import { TRAFFIC_EVENTS } from './catalogue/traffic.ts'
 import type { Definitions, EventDefinition } from './definition.ts'
@@ -13,6 +14,7 @@ export const CATALOGUE: Definitions<EventName> = {
   ...CLIENT_EVENTS,
   ...TRAFFIC_EVENTS,
   ...HEARTBEAT_EVENTS,
+  ...STREAM_EVENTS,
   ...SURROUNDING_EVENTS,
 }
 

@@ -4,6 +4,7 @@ import type { TlsVersion } from '../net/tls-version.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { Reason } from '../policy/reasons.ts'
 import type { Stage } from '../policy/verdict.ts'
+import type { StreamStart } from '../policy/streams.ts'
 
 /** How loud an event is. */
 export type Severity = 'debug' | 'info' | 'warning' | 'error'
@@ -48,6 +49,17 @@ export type RefusalFields = {
   readonly saw: string
   /** `file:line:column` that decided. */
   readonly line: string
+}
+
+/** Fields of every event about a raw TCP stream. */
+export type StreamFields = ClientFields & {
+  /** The port that the client came to. */
+  readonly localPort: number
+  /** Null: no service had been chosen yet. */
+  readonly class: TrafficClass | null
+  /** What the first bytes were, on mixed listeners. */
+  readonly start: StreamStart | null
+  readonly serverName: string | null
 }
 
 /** Fields by event name. Names are stable: logs, metrics, stored rows and documents use them. */
@@ -259,6 +271,40 @@ export type EventFields = {
     readonly portClosed: boolean
   }
   'heartbeat.answered': { readonly listener: string; readonly upstream: string }
+  // Raw TCP.
+  'stream.refused': StreamFields &
+    RefusalFields & {
+      readonly phase: 'accept' | 'hello'
+      readonly offered: readonly TlsVersion[]
+      readonly ja4: string | null
+      readonly hits?: readonly RuleHit[]
+    }
+  'stream.opened': StreamFields & {
+    readonly negotiated: TlsVersion | null
+    /** The server, and the member of the service that it is. */
+    readonly upstream: string
+    readonly member: string
+    /** Time until the connection to the server stood. */
+    readonly connectMs: number
+  }
+  /** What a stream carried since its last report, about every hour while it is open: the ledger is fed from it. */
+  'stream.counted': StreamFields & { readonly bytesIn: number; readonly bytesOut: number }
+  /** One side speaks TLS and the other does not. */
+  'stream.mismatch': StreamFields & {
+    readonly reference: string
+    readonly what: 'tls-to-plain' | 'plain-to-tls'
+    readonly upstream: string
+  }
+  'stream.closed': StreamFields & {
+    readonly upstream: string
+    readonly bytesIn: number
+    readonly bytesOut: number
+    /** Of these bytes, what no `stream.counted` has told yet. */
+    readonly freshIn: number
+    readonly freshOut: number
+    readonly durationMs: number
+    readonly ending: Ending
+  }
   // Upstream.
   'upstream.down': { readonly group: string; readonly member: string; readonly problem: string }
   'upstream.up': { readonly group: string; readonly member: string; readonly downMs: number }

@@ -4,6 +4,7 @@ import type { TlsVersion } from '../net/tls-version.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
 import type { TrafficClass } from './classes.ts'
 import type { SourceLine } from './source-line.ts'
+import type { StreamListener } from './streams.ts'
 
 /** A value together with the line that states it. */
 export type Stated<T> = { readonly value: T; readonly at: SourceLine }
@@ -328,6 +329,7 @@ export type Snapshot = {
   readonly home: Stated<ReadonlySet<string>>
   readonly listeners: readonly Listener[]
   readonly heartbeats: readonly HeartbeatListener[]
+  readonly streams: readonly StreamListener[]
   readonly names: readonly Name[]
   readonly upstreams: ReadonlyMap<string, UpstreamGroup>
   readonly classes: ReadonlyMap<TrafficClass, ClassPolicy>

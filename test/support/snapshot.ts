@@ -200,6 +200,7 @@ export function snapshot(overrides: Partial<Snapshot> = {}): Snapshot {
     model: stated('all-traffic'),
     home: stated(new Set(['US']), 2),
     heartbeats: [],
+    streams: [],
     listeners: [listener()],
     names: [name()],
     upstreams: new Map([['rmm', upstreamGroup([])]]),

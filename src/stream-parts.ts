@@ -1,0 +1,42 @@
+// The raw TCP part of the gate, put together: the relay on top of the HTTPS edge, and how streams reach connectors.
+import type { Gate } from './edge/gate.ts'
+import { createStreamRelay, type StreamRelay, type StreamRelayOptions } from './edge/tcp/relay.ts'
+import { PortcullisError } from './policy/error.ts'
+
+/** What the composition root gives. */
+export type StreamPartsOptions = Omit<
+  StreamRelayOptions,
+  'admission' | 'adopt' | 'openConnector' | 'clock'
+> & {
+  readonly gate: Gate
+  /** Milliseconds since the epoch. */
+  readonly clock: () => number
+}
+
+/** Makes the relay. It counts connections together with the gate, and hands TLS on mixed listeners to it. */
+export function createStreamParts({ gate, clock, ...options }: StreamPartsOptions): StreamRelay {
+  return createStreamRelay({
+    ...options,
+    admission: gate.admission,
+    adopt: gate.adopt,
+    openConnector: url => Promise.reject(noConnector(url)),
+    clock: {
+      nowMs: clock,
+      monotonicMs: () => performance.now(),
+      every: (ms, tick) => {
+        const timer = setInterval(tick, ms)
+        timer.unref()
+        return () => clearInterval(timer)
+      },
+    },
+  })
+}
+
+function noConnector(url: string): PortcullisError {
+  return new PortcullisError(`no connector offers ${url}`, {
+    code: 'client-gone',
+    side: 'upstream',
+    retry: true,
+    remedy: 'Start the connector, and look at its own log: it must be attached with the name of this URL.',
+  })
+}
