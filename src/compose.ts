@@ -1,6 +1,7 @@
 // The composition root: makes every part, hands each what it needs, and keeps them in step with the policy.
 import { hash, randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
+import { accessRoutes } from './admin/access-routes.ts'
 import { openAdminServer, type AdminServer } from './admin/server.ts'
 import { ensureAdminToken } from './admin/token.ts'
 import { adminRoutes } from './admin/routes.ts'
@@ -28,9 +29,11 @@ import { buildOverlay } from './journal/store-overlay.ts'
 import { PortcullisError } from './policy/error.ts'
 import type { Snapshot } from './policy/snapshot.ts'
 import { overlayActions } from './overlay-actions.ts'
+import { createDashboard, type Dashboard } from './dashboard-parts.ts'
 import { createJournalParts } from './journal-parts.ts'
 import { createPolicyGuard, type PolicyGuard } from './policy-guard.ts'
 import { createPolicyHistory } from './policy-history.ts'
+import { createGatewayParts, openAccess } from './gateway-parts.ts'
 import { adminFailure, loadedFields, messageOf } from './own-events.ts'
 import { createRulePromotion } from './rule-promotion.ts'
 import { startExpiryWarnings } from './expiry-warnings.ts'
@@ -65,6 +68,7 @@ export type Portcullis = {
   readonly streams: StreamRelay
   readonly snapshot: () => Snapshot
   readonly adminEndpoint: () => AdminServer['endpoint'] | null
+  readonly dashboardEndpoint: Dashboard['endpoint']
   readonly reporter: JournalReporter
   readonly reload: (trigger: ReloadTrigger, options?: ReloadOptions) => Promise<ReloadResult>
   /** Drains, closes everything and resolves when nothing is left. */
@@ -124,6 +128,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       internalError('overlay', cause)
     }
   }
+  const access = openAccess(stateDir, clock, reporter)
   const promotion = createRulePromotion(
     () => inForce.snapshot,
     store,
@@ -162,12 +167,10 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     openRequests: member => forwarder.open(member),
   })
   upstreams.apply(first.snapshot)
-  const certificates = createCertificates({
-    reporter,
-    nowMs: clock,
-    development: createDevAuthority(first.snapshot.directories.certs, clock),
-  })
+  const development = createDevAuthority(first.snapshot.directories.certs, clock)
+  const certificates = createCertificates({ reporter, nowMs: clock, development })
   await certificates.apply(first.snapshot)
+  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: null })
   const newReference = createReferences(bytes => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>))
   const handler = createHttpHandler({
     current,
@@ -177,6 +180,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     lookup: countries.lookup,
     newReference,
     sha256Hex: text => hash('sha256', text),
+    own: tunnel.own,
     clock: {
       nowMs: clock,
       monotonicMs: () => performance.now(),
@@ -225,6 +229,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       await Promise.all([heartbeats.apply(snapshot), streams.apply(snapshot)])
       forwarder.retain([...snapshot.upstreams.values()].flatMap(group => group.members))
       await moveAdmin(snapshot)
+      await dashboard.apply(snapshot)
       watcher?.refresh()
       reporter.report('policy.loaded', loadedFields(snapshot, changes, warnings))
     }
@@ -234,7 +239,8 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       guard?.watch(options.guard, version, previous)
     else if (snapshot.id !== old.id) guard?.release()
     await lookAtRules()
-    if (trigger !== 'file') await Promise.all([certificates.reload(), countries.reload(), refreshOverlay()])
+    if (trigger !== 'file')
+      await Promise.all([certificates.reload(), countries.reload(), access.reload(), refreshOverlay()])
     const closed = options.closeRefused === true ? gate.cutRefused() + streams.cutRefused() : 0
     return { ok: true, id: snapshot.id, version: version?.number ?? null, changes, warnings, closed }
   }
@@ -243,10 +249,11 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     const result = await reload('guard', { who: 'the guard', why })
     if (!result.ok) internalError('guard', new Error(result.problems.join('; ')))
   })
-  const routes = adminRoutes({
+  const actions = {
     status: () =>
       gateStatus({
         ...parts,
+        ...tunnel.status(),
         current,
         clock,
         startedMs,
@@ -256,11 +263,23 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
         pid: options.pid,
         memory: options.memory,
       }),
-    reload: options => reload('command', options),
+    reload: (options: ReloadOptions) => reload('command', options),
     guard: () => guard?.state() ?? null,
     ruleCounters: () => inForce.snapshot.rules.counters(),
     ...overlayActions(store, reporter, refreshOverlay),
     flush: () => store.flush(),
+  }
+  const routes = { ...adminRoutes(actions), ...accessRoutes(access) }
+  const dashboard = createDashboard({
+    access,
+    actions,
+    current,
+    store,
+    reporter,
+    clock,
+    version: options.version,
+    development,
+    internalError,
   })
 
   let admin: AdminServer | null = null
@@ -290,7 +309,8 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     guard?.stop()
     promotion.stop()
     watcher?.close()
-    await Promise.all([leftAdmin, admin?.close()])
+    await Promise.all([leftAdmin, admin?.close(), dashboard.close()])
+    tunnel.close()
     await Promise.all([gate.close(), streams.close()])
     await heartbeats.close()
     upstreams.close()
@@ -333,6 +353,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     })
   }
   await heartbeats.apply(first.snapshot)
+  await dashboard.apply(first.snapshot)
   certificates.watch()
   if (options.watch) {
     watcher = watchPolicy({
@@ -351,6 +372,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     streams,
     snapshot: () => inForce.snapshot,
     adminEndpoint: () => admin?.endpoint ?? null,
+    dashboardEndpoint: dashboard.endpoint,
     reporter,
     reload,
     stop: () => (stopping ??= drainAll([gate, streams], inForce.snapshot.limits.drainMs).then(close)),

@@ -6,6 +6,7 @@ import { createMetrics, type Metrics } from './journal/metrics.ts'
 import { createReporter, type JournalReporter } from './journal/reporter.ts'
 import { openStore, type Store } from './journal/store.ts'
 import { storeFile } from './journal/store-file.ts'
+import { createTrafficTally } from './journal/traffic-tally.ts'
 import type { JournalPolicy } from './policy/snapshot.ts'
 
 /** What the journal needs from outside. */
@@ -35,19 +36,14 @@ export async function createJournalParts(options: JournalPartsOptions): Promise<
   const { clock } = options
   const metrics = createMetrics({ clock })
   const ledger = createLedger()
+  const tally = createTrafficTally()
   const store = await openStore({
     file: storeFile(options.stateDir),
     retention: options.policy,
     clock,
     ledger,
-    onExpired: entries => {
-      for (const { kind, range } of entries) {
-        if (kind === 'ban')
-          reporter.report('ban.removed', { range, owner: 'the clock', why: 'its time is over' })
-        else reporter.report('allow.removed', { range, owner: 'the clock', why: 'its time is over' })
-      }
-      options.onEntriesEnded()
-    },
+    tally,
+    onExpired: options.onEntriesEnded,
   })
   const reporter = createReporter({
     journalPolicy: options.policy,
@@ -58,6 +54,7 @@ export async function createJournalParts(options: JournalPartsOptions): Promise<
       ...ledger,
       record: (name, fields, nowMs) => {
         ledger.record(name, fields, nowMs)
+        tally.record(name, fields, nowMs)
         options.onRecorded(name, fields, nowMs)
       },
     },

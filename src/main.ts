@@ -30,6 +30,11 @@ process.exitCode = await runCommandLine(argv, {
   user: userInfo().username,
   isTerminal: process.stdout.isTTY,
   execArgv: process.execArgv,
+  // Not opened before a command asks for it: a gate in the background may have none.
+  get input() {
+    return process.stdin
+  },
+  output: process.stdout,
   memory: () => {
     const { rss, heapUsed } = process.memoryUsage()
     return { rssBytes: rss, heapBytes: heapUsed }

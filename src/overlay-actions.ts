@@ -1,7 +1,7 @@
-// Bans and allows that operators set: written to the store, put in force, reported.
+// Bans, allows and openings that operators set: written to the store, put in force, reported.
 import type { AdminActions } from './admin/routes.ts'
 import type { Reporter } from './journal/events.ts'
-import type { Store } from './journal/store.ts'
+import { REMOVED, type Store } from './journal/store.ts'
 
 /** The part of the admin API that changes the overlay. */
 export function overlayActions(
@@ -15,8 +15,9 @@ export function overlayActions(
       await refreshOverlay()
       const { range, classes, reason, owner, expiresMs } = added
       const fields = { range, classes, reason, owner, expiresMs }
-      if (entry.kind === 'ban') reporter.report('ban.added', fields)
-      else reporter.report('allow.added', fields)
+      if (entry.kind === 'opening')
+        reporter.report('opening.made', { ...fields, classes: classes ?? [], expiresMs: expiresMs ?? 0 })
+      else reporter.report(entry.kind === 'ban' ? 'ban.added' : 'allow.added', fields)
       return added
     },
     removeEntries: async (kind, range, owner) => {
@@ -24,8 +25,7 @@ export function overlayActions(
       await refreshOverlay()
       for (const entry of removed) {
         const fields = { range: entry.range, owner, why: 'taken back' }
-        if (kind === 'ban') reporter.report('ban.removed', fields)
-        else reporter.report('allow.removed', fields)
+        reporter.report(REMOVED[kind], fields)
       }
       return removed
     },

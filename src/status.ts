@@ -10,7 +10,9 @@ import type { CountryLookup } from './geo/country-lookup.ts'
 import type { Ledger } from './journal/ledger.ts'
 import type { GaugeSources } from './journal/metrics.ts'
 import type { Store } from './journal/store.ts'
-import type { UpstreamMember } from './policy/snapshot.ts'
+import { openingRange } from './journal/store-openings.ts'
+import type { Overlay, UpstreamMember } from './policy/snapshot.ts'
+import { isLive } from './policy/who.ts'
 
 /** The parts that are asked. */
 export type StatusParts = {
@@ -34,6 +36,8 @@ export type StatusFacts = StatusParts & {
   readonly version: string
   readonly pid: number
   readonly memory: () => GateStatus['memory']
+  readonly clients: GateStatus['clients']
+  readonly sessions: GateStatus['sessions']
 }
 
 const MAX_LISTED = 2_000
@@ -94,6 +98,9 @@ export function gateStatus(facts: StatusFacts): GateStatus {
       })),
     streams: facts.streams.states(),
     heartbeats: facts.heartbeats.states(),
+    clients: facts.clients,
+    sessions: facts.sessions,
+    openings: openingStates(current().overlay, facts.clock()),
     certificates: certificateStates(facts.certificates),
     databases: facts.countries
       .databases()
@@ -128,6 +135,20 @@ export function connectionGauges(parts: StatusParts, current: CurrentPolicy): Ga
     store: () => store.state(),
     ledger: () => ledger.state(),
   }
+}
+
+function openingStates({ openings }: Overlay, nowMs: number): GateStatus['openings'] {
+  if (openings === undefined) return []
+  const all = [...openings.bySite.values()].flat().concat(openings.byRange.values())
+  return all
+    .filter(({ expiresMs }) => isLive(expiresMs, nowMs))
+    .map(({ scope, classes, reason, owner, expiresMs }) => ({
+      range: openingRange('site' in scope ? scope : { range: scope.range.text }),
+      classes: [...classes],
+      reason,
+      owner,
+      expiresMs,
+    }))
 }
 
 function certificateStates(certificates: Certificates): readonly CertificateState[] {

@@ -20,6 +20,8 @@ export const MOST_GROWTH = 2
 export const MOST_STALL_MS = 50
 /** Most that four times as much of the same may take: linear, with room for the noise of a shared machine. */
 export const MOST_RATIO = 5
+/** The same of something quadratic. */
+export const QUADRATIC_RATIO = 16
 
 /** Judges a bound. */
 export function atMost(text: string, value: number, most: number, unit: string): RuleGoal {

@@ -1,5 +1,6 @@
 // The routes of the admin API: validation of what comes in, and the calls behind it.
 import type { NewOverlayEntry, OverlayEntry, OverlayKind } from '../journal/store-overlay.ts'
+import { siteOfOpening } from '../journal/store-openings.ts'
 import type { RuleCounter } from '../ips/rule-set.ts'
 import { parseCidr } from '../net/cidr.ts'
 import { CLASSES, type TrafficClass } from '../policy/classes.ts'
@@ -26,6 +27,9 @@ export type AdminActions = {
 }
 
 const MAX_TEXT = 300
+/** Longest life of an opening. */
+export const MAX_OPENING_MS = 7 * 86_400_000
+const SITE_ID = /^[a-z0-9][a-z0-9-]{0,62}$/
 
 /** Routes by `METHOD /path`. */
 export function adminRoutes(actions: AdminActions): Readonly<Record<string, AdminRoute>> {
@@ -94,7 +98,19 @@ function readEntry(body: unknown): NewOverlayEntry | string {
   if (!isTime(createdMs)) return 'createdMs is a time'
   if (expiresMs !== null && !(isTime(expiresMs) && expiresMs > createdMs))
     return 'expiresMs is null or a later time'
-  return { kind, range, classes, reason, owner, createdMs, expiresMs }
+  const entry = { kind, range, classes, reason, owner, createdMs, expiresMs }
+  return openingProblem(entry) ?? entry
+}
+
+/** Openings are narrow in every respect: one class, one site or a small range, a few days. */
+function openingProblem({ kind, range, classes, createdMs, expiresMs }: NewOverlayEntry): string | undefined {
+  if (kind !== 'opening') return undefined
+  if (classes?.join() !== 'enroll') return 'an opening is for class enroll'
+  if (expiresMs === null || expiresMs - createdMs > MAX_OPENING_MS) return 'an opening ends within 7 days'
+  const cidr = siteOfOpening(range) === null ? parseCidr(range) : 'site'
+  if (typeof cidr !== 'string' && cidr.prefix < (cidr.address.family === 4 ? 16 : 32))
+    return 'an opening is for a site, or for a range of at most /16 (IPv6: /32)'
+  return undefined
 }
 
 function field(body: unknown, name: string): unknown {
@@ -105,11 +121,13 @@ function field(body: unknown, name: string): unknown {
 
 function kindOf(body: unknown): OverlayKind | undefined {
   const kind = field(body, 'kind')
-  return kind === 'ban' || kind === 'allow' ? kind : undefined
+  return kind === 'ban' || kind === 'allow' || kind === 'opening' ? kind : undefined
 }
 
 function rangeOf(body: unknown): string | undefined {
   const text = field(body, 'range')
+  if (typeof text === 'string' && kindOf(body) === 'opening' && siteOfOpening(text) !== null)
+    return SITE_ID.test(siteOfOpening(text) ?? '') ? text : undefined
   const range = typeof text === 'string' ? parseCidr(text) : 'not-an-address'
   return typeof range === 'string' ? undefined : range.text
 }

@@ -96,6 +96,43 @@ export type DatabaseStatus = {
 /** A policy file that was not taken. */
 export type RejectedPolicy = { readonly atMs: number; readonly problems: readonly string[] }
 
+/** One attached client (N24). */
+export type ClientState = {
+  readonly id: string
+  readonly name: string
+  /** Name of its gateway key. */
+  readonly key: string
+  readonly publicAddress: string
+  readonly realAddress: string
+  readonly site: string | null
+  readonly country: string
+  readonly version: string
+  readonly sinceMs: number
+  readonly services: readonly { readonly name: string; readonly kind: 'tcp' | 'udp' }[]
+}
+
+/** One operator who is connected to a service of a client (N24). */
+export type SessionState = {
+  readonly id: string
+  readonly operator: string
+  readonly client: string
+  readonly key: string
+  readonly service: string
+  readonly address: string
+  readonly startedMs: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
+/** A class that is open to a site or range for a while. */
+export type OpeningStatus = {
+  readonly range: string
+  readonly classes: readonly string[]
+  readonly reason: string
+  readonly owner: string
+  readonly expiresMs: number
+}
+
 /** Everything that `portcullis status` shows. */
 export type GateStatus = {
   readonly version: string
@@ -121,6 +158,10 @@ export type GateStatus = {
   readonly upstreams: readonly MemberState[]
   readonly streams: readonly StreamStatus[]
   readonly heartbeats: readonly HeartbeatStatus[]
+  readonly clients: readonly ClientState[]
+  readonly sessions: readonly SessionState[]
+  /** Classes opened for a while; `range` is `site:<id>` or a range. */
+  readonly openings: readonly OpeningStatus[]
   readonly certificates: readonly CertificateState[]
   readonly databases: readonly DatabaseStatus[]
   readonly memory: { readonly rssBytes: number; readonly heapBytes: number }

@@ -1,7 +1,9 @@
 // What a command is: its name, its words for the help page, its options, and its run function.
+import type { Writable } from 'node:stream'
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util'
 import { PortcullisError } from '../policy/error.ts'
 import { suggest } from '../config/spelling.ts'
+import type { InputStream } from './secrets.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Everything of the process that a command may use; tests pass their own. */
@@ -18,6 +20,10 @@ export type CommandContext = {
   /** Whether standard output is a terminal. */
   readonly isTerminal: boolean
   readonly execArgv: readonly string[]
+  /** Standard input; absent: there is none. */
+  readonly input?: InputStream
+  /** Standard output as a stream of bytes; absent: there is none. */
+  readonly output?: Writable
   readonly memory: () => { readonly rssBytes: number; readonly heapBytes: number }
   /** Calls back on SIGINT/SIGTERM (`stop`) and SIGHUP (`reload`). Returns the remover. */
   readonly onSignal: (listener: (signal: 'stop' | 'reload') => void) => () => void

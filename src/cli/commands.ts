@@ -3,20 +3,26 @@ import type { Command } from './command.ts'
 import { applyCommand } from './commands/apply.ts'
 import { certCommand } from './commands/cert.ts'
 import { checkCommand } from './commands/check.ts'
+import { clientsCommand, sessionsCommand } from './commands/clients.ts'
+import { connectCommand } from './commands/connect.ts'
 import { demoCommand } from './commands/demo.ts'
 import { diagnoseCommand } from './commands/diagnose.ts'
+import { enrollCommand } from './commands/enroll.ts'
 import { eventsCommand } from './commands/events.ts'
 import { explainCommand } from './commands/explain.ts'
 import { generateCommand } from './commands/generate.ts'
 import { allowCommand, banCommand, denyCommand, unbanCommand } from './commands/overlay.ts'
 import { geoCommand } from './commands/geo.ts'
 import { diffCommand, historyCommand, rollbackCommand } from './commands/history.ts'
+import { keysCommand } from './commands/keys.ts'
+import { operatorsCommand } from './commands/operators.ts'
 import { planCommand } from './commands/plan.ts'
 import { reloadCommand } from './commands/reload.ts'
 import { rulesCommand } from './commands/rules.ts'
 import { runCommand } from './commands/run.ts'
 import { sitesCommand } from './commands/sites.ts'
 import { statusCommand } from './commands/status.ts'
+import { templateCommand } from './commands/template.ts'
 
 /** All commands. */
 export const COMMANDS: readonly Command[] = [
@@ -32,12 +38,19 @@ export const COMMANDS: readonly Command[] = [
   denyCommand,
   banCommand,
   unbanCommand,
+  enrollCommand,
   planCommand,
   applyCommand,
   historyCommand,
   diffCommand,
   rollbackCommand,
+  templateCommand,
   reloadCommand,
+  clientsCommand,
+  sessionsCommand,
+  connectCommand,
+  keysCommand,
+  operatorsCommand,
   certCommand,
   rulesCommand,
   geoCommand,

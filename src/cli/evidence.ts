@@ -2,21 +2,32 @@
 import { inspectCertificates } from './certificate-report.ts'
 import type { CertificateState, GateStatus } from '../admin/status.ts'
 import { summariseActivity, type Activity } from '../diagnose/activity.ts'
-import type { Evidence } from '../diagnose/finding.ts'
-import type { DatabaseState } from '../geo/country-lookup.ts'
+import { devicesOf } from '../diagnose/devices.ts'
+import { MANY } from '../diagnose/diagnosis.ts'
+import type { CrossOrigin, Evidence, Happening, UpstreamTrouble, Witness } from '../diagnose/finding.ts'
+import { bundledDatabases } from '../geo/bundled.ts'
+import type { CountryLookup, DatabaseState } from '../geo/country-lookup.ts'
+import { createCountryLookup } from '../geo/lookup.ts'
+import type { LedgerRow } from '../journal/ledger-facts.ts'
 import type { StoreReader } from '../journal/store-core.ts'
 import type { StoredEvent } from '../journal/store-events.ts'
+import { buildOverlay } from '../journal/store-overlay.ts'
 import type { RuleHit } from '../ips/rule-set.ts'
 import { parseCidr } from '../net/cidr.ts'
 import type { Address } from '../net/address.ts'
+import { AGENT_CLASSES } from '../policy/classes.ts'
 import { explain } from '../policy/explain.ts'
-import type { Snapshot } from '../policy/snapshot.ts'
+import type { Overlay, Snapshot } from '../policy/snapshot.ts'
 import { CommandArguments, type CommandContext } from './command.ts'
 import { askGate, commandOptions, openStore } from './gate-access.ts'
-import { lookUp, questionOf, storedOverlay, upstreamUp } from './question.ts'
+import { happeningsOf } from './happenings.ts'
+import { questionOf, upstreamUp } from './question.ts'
 
 /** How far back a diagnosis looks. */
 export const LOOK_BACK_MS = 86_400_000
+/** How far back it looks for a last sign of life. */
+const EARLIER_MS = 30 * 86_400_000
+const HOUR_MS = 3_600_000
 
 /** Everything about one address. */
 export type Gathered = {
@@ -28,51 +39,184 @@ export type Gathered = {
   readonly status: GateStatus | undefined
 }
 
-/** Gathers. The running gate is asked to write down first what it still holds in memory. */
-export async function gather(
+/** What is the same for every address, read once. */
+export type Surroundings = {
+  readonly snapshot: Snapshot
+  readonly status: GateStatus | undefined
+  readonly store: StoreReader | undefined
+  readonly nowMs: number
+  /**
+   * Everything about an address.
+   * @param device fingerprint of one client behind it; null: all of them
+   */
+  readonly about: (address: Address, device?: string | null) => Gathered
+  readonly close: () => void
+}
+
+/** Opens everything. The running gate is asked to write down first what it still holds in memory. */
+export async function openSurroundings(
   snapshot: Snapshot,
-  address: Address,
   args: CommandArguments,
   context: CommandContext,
-): Promise<Gathered> {
+): Promise<Surroundings> {
   const nowMs = context.nowMs()
   const status = (await askGate(snapshot, 'GET', '/v1/status')) as GateStatus | undefined
   if (status !== undefined) await askGate(snapshot, 'POST', '/v1/flush')
-  const { source, databases } = await lookUp(snapshot, address, context.nowMs)
-  const question = questionOf(new CommandArguments({}, []), snapshot, source, status, nowMs)
-  const explanation = explain(snapshot, storedOverlay(snapshot), question)
-  const files = await inspectCertificates(snapshot, nowMs)
-  const certificates = status?.certificates ?? files.certificates
+  const countries = await createCountryLookup({
+    directory: snapshot.directories.geoip,
+    bundled: bundledDatabases(),
+    reporter: { report: () => undefined },
+    clock: context.nowMs,
+  })
+  const certificates = status?.certificates ?? (await inspectCertificates(snapshot, nowMs)).certificates
   const store = openStore(snapshot)
-  try {
-    const sinceMs = nowMs - LOOK_BACK_MS
-    const activity =
-      store === undefined ? null : summariseActivity(store.ledger.ofSource(address.text, sinceMs), sinceMs)
-    const events = store === undefined ? [] : newestEvents(store, address, sinceMs)
-    const refusals = events.filter(event => event.reference !== null && event.reason !== null)
-    const down = snapshot.names.filter(name => !upstreamUp(status)(name.upstream)).map(name => name.host)
-    return {
-      databases,
-      activity,
-      refusals,
-      certificates,
-      status,
-      evidence: {
-        address: address.text,
-        explanation,
-        activity,
-        ruleHit: ruleHitOf(refusals),
-        handshakeProblem: handshakeProblemOf(events),
-        upstreamsDown: status === undefined ? null : down,
-        certificateProblem: certificateProblem(certificates, snapshot, nowMs),
-        publicHost: snapshot.names[0]?.host ?? null,
-        commandOptions: commandOptions(args),
-        nowMs,
-      },
-    }
-  } finally {
-    store?.close()
+  const common: Common = {
+    snapshot,
+    status,
+    store,
+    countries,
+    certificates,
+    overlay:
+      store === undefined ? buildOverlay([]) : buildOverlay(store.overlay.list(), store.rules.promoted()),
+    happenings: happeningsOf(snapshot, store, nowMs - LOOK_BACK_MS),
+    passing: onceOnly(() => passingSources(store, nowMs - HOUR_MS)),
+    commandOptions: commandOptions(args),
+    nowMs,
   }
+  return {
+    snapshot,
+    status,
+    store,
+    nowMs,
+    about: (address, device = null) => about(common, address, device),
+    close: () => {
+      store?.close()
+      countries.close()
+    },
+  }
+}
+
+type Common = {
+  readonly snapshot: Snapshot
+  readonly status: GateStatus | undefined
+  readonly store: StoreReader | undefined
+  readonly countries: CountryLookup
+  readonly certificates: readonly CertificateState[]
+  readonly overlay: Overlay
+  readonly happenings: readonly Happening[]
+  readonly passing: () => ReadonlySet<string>
+  readonly commandOptions: string
+  readonly nowMs: number
+}
+
+function about(common: Common, address: Address, device: string | null): Gathered {
+  const { snapshot, status, store, countries, certificates, nowMs } = common
+  const sinceMs = nowMs - LOOK_BACK_MS
+  const source = { address, geo: countries.lookup(address) }
+  const question = questionOf(new CommandArguments({}, []), snapshot, source, status, nowMs)
+  const all = store?.ledger.ofSource(address.text, sinceMs) ?? []
+  const rows = all.filter(row => device === null || row.shape.ja4 === device)
+  const activity = store === undefined ? null : summariseActivity(rows, sinceMs)
+  const events = (store === undefined ? [] : newestEvents(store, address, sinceMs)).filter(
+    event => device === null || event.fields['ja4'] === device,
+  )
+  const refusals = events.filter(event => event.reference !== null && event.reason !== null)
+  const down = snapshot.names.filter(name => !upstreamUp(status)(name.upstream)).map(name => name.host)
+  return {
+    databases: countries.databases(),
+    activity,
+    refusals,
+    certificates,
+    status,
+    evidence: {
+      address: address.text,
+      explanation: explain(snapshot, common.overlay, question),
+      activity,
+      ruleHit: ruleHitOf(refusals),
+      handshakeProblem: handshakeProblemOf(events),
+      devices: devicesOf(all),
+      device,
+      newest: witnesses(events),
+      earlierMs: () => lastPassed(store?.ledger.ofSource(address.text, nowMs - EARLIER_MS) ?? []),
+      othersPassing: () => {
+        const sources = common.passing()
+        return sources.size - (sources.has(address.text) ? 1 : 0)
+      },
+      crossOrigin: crossOrigins(events),
+      happenings: common.happenings,
+      upstreams: upstreamTroubles(status),
+      upstreamsDown: status === undefined ? null : down,
+      certificateProblem: certificateProblem(certificates, snapshot, nowMs),
+      publicHost: snapshot.names[0]?.host ?? null,
+      commandOptions: common.commandOptions,
+      nowMs,
+    },
+  }
+}
+
+function onceOnly<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined
+  return () => (made ??= { value: make() }).value
+}
+
+/** Addresses whose agents passed since a time; enough to say "others do". */
+function passingSources(store: StoreReader | undefined, sinceMs: number): ReadonlySet<string> {
+  const found = new Set<string>()
+  for (const { source, shape, lastMs } of store?.ledger.all(sinceMs) ?? []) {
+    const isAgent = shape.class !== null && AGENT_CLASSES.includes(shape.class)
+    if (source === null || shape.outcome !== 'passed' || !isAgent || lastMs < sinceMs) continue
+    found.add(source)
+    if (found.size > MANY) break
+  }
+  return found
+}
+
+function lastPassed(rows: readonly LedgerRow[]): number | null {
+  const times = rows.filter(({ shape }) => shape.outcome === 'passed').map(row => row.lastMs)
+  return times.length === 0 ? null : times.reduce((a, b) => Math.max(a, b))
+}
+
+/** The newest event by reason, or by its name where it has none. Events come newest first. */
+function witnesses(events: readonly StoredEvent[]): ReadonlyMap<string, Witness> {
+  const found = new Map<string, Witness>()
+  for (const { name, reason, reference, timeMs, fields } of events) {
+    const key = name === 'handshake.failed' ? 'handshake-failed' : (reason ?? name)
+    if (found.has(key)) continue
+    const { method, host, path, saw, line, problem } = fields
+    const isRequest = typeof method === 'string' && method !== ''
+    found.set(key, {
+      atMs: timeMs,
+      reference,
+      saw: textOr(saw, textOr(problem, '')),
+      line: textOr(line, ''),
+      request: isRequest ? `${method} https://${textOr(host, '')}${textOr(path, '')}` : '',
+    })
+  }
+  return found
+}
+
+function crossOrigins(events: readonly StoredEvent[]): readonly CrossOrigin[] {
+  const foreign = events.filter(event => event.name === 'request.cross-origin')
+  const groups = Map.groupBy(
+    foreign,
+    ({ fields }) => `${textOr(fields['origin'], '')} ${textOr(fields['host'], '')}`,
+  )
+  return [...groups.values()].flatMap(group => {
+    const [newest] = group
+    if (newest === undefined) return []
+    const { origin, host } = newest.fields
+    return [{ atMs: newest.timeMs, origin: textOr(origin, ''), host: textOr(host, ''), times: group.length }]
+  })
+}
+
+function upstreamTroubles(status: GateStatus | undefined): readonly UpstreamTrouble[] {
+  return (status?.upstreams ?? []).flatMap(({ member, origin, state, sinceMs, lastProblem }) =>
+    state === 'down' ? [{ member, origin, sinceMs, problem: lastProblem, pace: null }] : [],
+  )
+}
+
+function textOr(value: unknown, otherwise: string): string {
+  return typeof value === 'string' ? value : otherwise
 }
 
 function newestEvents(store: StoreReader, address: Address, sinceMs: number): readonly StoredEvent[] {

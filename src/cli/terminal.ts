@@ -47,6 +47,11 @@ export class Terminal {
     this.#err.write(`${lines.join('\n')}\n`)
   }
 
+  /** Writes a question to standard error, without a line end, so that output that is piped on stays clean. */
+  prompt(text: string): void {
+    this.#err.write(text)
+  }
+
   /** Writes one JSON document. */
   json(value: unknown): void {
     this.#out.write(`${JSON.stringify(value, null, 2)}\n`)

@@ -191,6 +191,13 @@ function adviseRest(written: WrittenPolicy, snapshot: Snapshot, report: Reporter
       '127.0.0.1:9090',
     )
   }
+  if (snapshot.dashboard !== null && !isThisMachine(snapshot.dashboard.endpoint.host)) {
+    report.warn(
+      ['dashboard', 'address'],
+      'other machines can reach the login of the dashboard',
+      'keep it at 127.0.0.1 and use an SSH tunnel, or let a firewall admit only your office',
+    )
+  }
   const { limits } = snapshot
   const agents = snapshot.names.some(carriesAgents)
   if (agents && limits.keepAliveMs < 35_000) {

@@ -1,7 +1,8 @@
-// Compiles listeners, names and the admin address, and finds what cannot be listened on together.
+// Compiles listeners, names and the dashboard, and finds what cannot be listened on together.
 import { AGENT_CLASSES, type TrafficClass } from '../policy/classes.ts'
 import type {
   ClassPolicy,
+  DashboardPolicy,
   Endpoint,
   Listener,
   Name,
@@ -112,6 +113,35 @@ export function compileNames(
   })
 }
 
+/** Compiles the dashboard. */
+export function compileDashboard(
+  written: WrittenPolicy['dashboard'],
+  certificateFile: NameBasis['certificateFile'],
+  report: Reporter,
+): DashboardPolicy | null {
+  if (written === undefined) return null
+  const resolve = (part: 'cert' | 'key', path: string): string => {
+    const file = certificateFile(path)
+    if (!file.exists)
+      report.error(
+        ['dashboard', 'certificate', part],
+        `there is no file ${JSON.stringify(path)}`,
+        `looked for it as ${file.path}`,
+      )
+    return file.path
+  }
+  const { certificate } = written
+  return {
+    endpoint: written.address,
+    names: [...new Set(written.names ?? [])],
+    certificate:
+      certificate === undefined
+        ? null
+        : { certFile: resolve('cert', certificate.cert), keyFile: resolve('key', certificate.key) },
+    at: report.at(['dashboard', 'address']),
+  }
+}
+
 /** Agents switch to their secondary address at once when they are reset; people want to read what is wrong. */
 export function usualWhenDown(profile: Profile, classes: ReadonlyMap<TrafficClass, ClassPolicy>): WhenDown {
   const carriesAgents = profile.rules.some(
@@ -124,7 +154,7 @@ type Placed = { readonly endpoint: Endpoint; readonly what: string; readonly pat
 
 /** Reports endpoints that two parts want, and upstreams that are the gate itself. */
 export function checkEndpoints(
-  { listeners, admin }: Pick<WrittenPolicy, 'listeners' | 'admin'>,
+  { listeners, admin, dashboard }: Pick<WrittenPolicy, 'listeners' | 'admin' | 'dashboard'>,
   upstreams: ReadonlyMap<string, UpstreamGroup>,
   streams: readonly StreamListener[],
   report: Reporter,
@@ -162,6 +192,8 @@ export function checkEndpoints(
     for (const endpoint of endpoints) add({ endpoint, what: `stream ${id}`, path })
   }
   add({ endpoint: admin.address, what: 'the admin address', path: ['admin', 'address'] })
+  if (dashboard !== undefined)
+    add({ endpoint: dashboard.address, what: 'the dashboard', path: ['dashboard', 'address'] })
   const circle = (written: string, port: number, path: Path, what: string): void => {
     const host = written === 'localhost' ? '127.0.0.1' : written
     const self = placed.find(

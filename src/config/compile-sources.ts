@@ -77,6 +77,7 @@ export function compileSites(
       trusted: entry.trusted,
       tlsException: compileException(id, entry, path, nowMs, report),
       connectionsPerSource: entry.connectionsPerSource ?? null,
+      agents: entry.agents ?? null,
       at: report.at(path),
     }
   })

@@ -5,7 +5,7 @@ import type { TrafficClass } from '../policy/classes.ts'
 import type { ClassLimits, HealthProbe, Profile, Snapshot } from '../policy/snapshot.ts'
 import { advise, type CertificateFile } from './advise.ts'
 import { compileClasses, widerLimits } from './compile-classes.ts'
-import { checkEndpoints, compileListeners, compileNames } from './compile-edge.ts'
+import { checkEndpoints, compileDashboard, compileListeners, compileNames } from './compile-edge.ts'
 import { compileHeartbeats } from './compile-heartbeats.ts'
 import { compileProfile, type CompiledProfile } from './compile-profile.ts'
 import {
@@ -105,16 +105,17 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     path => disk.text(resolve(directories.certs, path)),
     report,
   )
+  const certificateFile = (path: string): { readonly path: string; readonly exists: boolean } => {
+    const full = resolve(directories.certs, path)
+    return { path: full, exists: existsSync(full) }
+  }
   const names = compileNames(
     written.names,
     {
       upstreamIds: stated(['upstreams']) ? keysOf(source, 'upstreams') : null,
       profileOf: host => profileOf(written, profiles, host),
       classes,
-      certificateFile: path => {
-        const full = resolve(directories.certs, path)
-        return { path: full, exists: existsSync(full) }
-      },
+      certificateFile,
     },
     report,
   )
@@ -181,6 +182,8 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     },
     rules,
     admin: { endpoint: written.admin.address, at: report.at(['admin', 'address']) },
+    dashboard: compileDashboard(written.dashboard, certificateFile, report),
+    deployment: { direct: written.deployment.direct ?? null, egress: written.deployment.egress },
     directories,
   }
   if (findings.problems.length === 0) {

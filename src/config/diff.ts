@@ -3,12 +3,16 @@ import type { TrafficClass } from '../policy/classes.ts'
 import type { ClassPolicy, Name, Site, Snapshot, UpstreamGroup } from '../policy/snapshot.ts'
 import {
   countriesText,
+  dashboardText,
   demandsText,
   endpointText,
   entryText,
+  endpointsText,
   heartbeatText,
   limitsText,
   originText,
+  serviceText,
+  streamText,
 } from './describe.ts'
 import { formatLastDay } from './scalars.ts'
 
@@ -24,6 +28,7 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
     ...classChanges('', before.classes, after.classes),
     ...listChanges('listener', listeners(before), listeners(after)),
     ...listChanges('heartbeats', heartbeats(before), heartbeats(after)),
+    ...listChanges('stream', streams(before), streams(after)),
     ...listChanges('name', names(before), names(after)),
     ...listChanges('upstream', upstreams(before), upstreams(after)),
     ...listChanges('site', sites(before), sites(after)),
@@ -62,7 +67,16 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
       value(`${part}.${key}${late}`, String(a[key]), String(b[key]))
     }
   }
+  value('deployment.direct', directText(before), directText(after))
+  out.push(
+    ...setChanges(
+      'deployment.egress',
+      before.deployment.egress.map(({ text }) => text),
+      after.deployment.egress.map(({ text }) => text),
+    ),
+  )
   value('admin address', endpointText(before.admin.endpoint), endpointText(after.admin.endpoint))
+  value('dashboard', dashboardText(before.dashboard), dashboardText(after.dashboard))
   if (out.length === 0 && before.id !== after.id) {
     out.push('only comments, or the inside of rules, exceptions or corrections')
   }
@@ -71,6 +85,10 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
 
 /** What lies in these is open for as long as the gate runs. */
 const OPEN_DIRECTORIES: ReadonlySet<string> = new Set(['geoip', 'state'])
+
+function directText({ deployment: { direct } }: Snapshot): string {
+  return direct === null ? 'none' : endpointText(direct)
+}
 
 function lines(name: Name): readonly string[] {
   return name.profile.rules.map(rule => {
@@ -171,6 +189,19 @@ function heartbeats(snapshot: Snapshot): Facts {
   )
 }
 
+function streams(snapshot: Snapshot): Facts {
+  return new Map(
+    snapshot.streams.map(entry => [
+      entry.id,
+      {
+        address: endpointsText(entry.endpoints),
+        services: entry.services.map(serviceText).join('; '),
+        ...streamText(entry),
+      },
+    ]),
+  )
+}
+
 function names(snapshot: Snapshot): Facts {
   return new Map(
     snapshot.names.map((entry: Name) => [
@@ -221,6 +252,7 @@ function sites(snapshot: Snapshot): Facts {
             ? ''
             : `${site.tlsException.minimum} until ${formatLastDay(site.tlsException.expiresMs)}`,
         'connections per source': site.connectionsPerSource === null ? '' : String(site.connectionsPerSource),
+        agents: site.agents === null ? '' : String(site.agents),
       },
     ]),
   )

@@ -4,12 +4,16 @@ import type { AllowEntry, ClassPolicy, Snapshot, UpstreamTls } from '../policy/s
 import { formatSourceLine } from '../policy/source-line.ts'
 import {
   countriesText,
+  dashboardText,
   demandsText,
   endpointText,
   entryText,
+  endpointsText,
   heartbeatText,
   limitsText,
   originText,
+  serviceText,
+  streamText,
   windowText,
 } from './describe.ts'
 import { formatLastDay } from './scalars.ts'
@@ -46,6 +50,23 @@ export function effectiveText(snapshot: Snapshot): string {
     ]),
   )
   section(
+    'Streams (raw TCP)',
+    snapshot.streams.flatMap(entry =>
+      entry.services.map((service, index) => [
+        index === 0 ? entry.id : '',
+        index === 0 ? endpointsText(entry.endpoints) : '',
+        serviceText(service),
+        index === 0
+          ? Object.entries(streamText(entry))
+              .filter(([, value]) => value !== '')
+              .map(([key, value]) => `${key} ${value}`)
+              .join(', ')
+          : '',
+        formatSourceLine(service.at),
+      ]),
+    ),
+  )
+  section(
     'Names',
     snapshot.names.map(entry => [
       entry.host,
@@ -56,6 +77,12 @@ export function effectiveText(snapshot: Snapshot): string {
       formatSourceLine(entry.at),
     ]),
   )
+  section('Dashboard', [
+    [
+      dashboardText(snapshot.dashboard),
+      snapshot.dashboard === null ? '' : formatSourceLine(snapshot.dashboard.at),
+    ],
+  ])
   section(
     'Upstreams',
     [...snapshot.upstreams.values()].flatMap(group =>
@@ -178,6 +205,13 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
       ...heartbeatText(entry),
       line: formatSourceLine(entry.at),
     })),
+    streams: snapshot.streams.map(entry => ({
+      id: entry.id,
+      endpoints: entry.endpoints.map(endpointText),
+      services: entry.services.map(serviceText),
+      ...streamText(entry),
+      line: formatSourceLine(entry.at),
+    })),
     names: snapshot.names.map(entry => ({
       host: entry.host,
       upstream: entry.upstream,
@@ -207,6 +241,7 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
       trusted: site.trusted,
       tlsException: site.tlsException,
       connectionsPerSource: site.connectionsPerSource,
+      agents: site.agents,
       classes: classes(site.classes),
       line: formatSourceLine(site.at),
     })),
@@ -228,9 +263,14 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
       title: rule.title,
       line: formatSourceLine(rule.at),
     })),
+    deployment: {
+      direct: snapshot.deployment.direct === null ? null : endpointText(snapshot.deployment.direct),
+      egress: snapshot.deployment.egress.map(address => address.text),
+    },
     limits: snapshot.limits,
     journal: snapshot.journal,
     admin: endpointText(snapshot.admin.endpoint),
+    dashboard: dashboardText(snapshot.dashboard),
     directories: snapshot.directories,
   }
 }

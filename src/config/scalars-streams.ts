@@ -96,7 +96,7 @@ export const signature = word<Uint8Array>(
   { description: 'First bytes: text, or 0x and hexadecimal digits.', examples: ['SSH-2.0-', '0x0300'] },
   text => {
     const hex = /^0x((?:[0-9a-fA-F]{2})+)$/.exec(text)?.[1]
-    if (hex === undefined && /^0x/.test(text))
+    if (hex === undefined && text.startsWith('0x'))
       return [`${quoted(text)} is not hexadecimal`, 'two digits for each byte: 0x0300']
     if (hex === undefined && !/^[\x20-\x7e]+$/.test(text))
       return [`${quoted(text)} has other than printable characters`, 'write it in hexadecimal: 0x0300']

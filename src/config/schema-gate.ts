@@ -1,4 +1,4 @@
-// Schema of the gate itself: listeners, names, upstreams, limits, journal, admin address, directories.
+// Schema of the gate itself: listeners, names, upstreams, limits, journal, admin address, dashboard, directories.
 import { z } from 'zod'
 import {
   HINT,
@@ -245,6 +245,28 @@ export const admin = strict({
       'Where metrics and status are served. It has no TLS, and metrics need no token: keep it on this machine.',
     ),
 }).describe('The admin address.')
+
+/** The dashboard. */
+export const dashboard = strict({
+  address: endpoint
+    .prefault('127.0.0.1:9443')
+    .describe(
+      'Where the dashboard is served, over TLS. Keep it on this machine and reach it through SSH, or behind a firewall.',
+    ),
+  names: oneOrMany(plainHost)
+    .optional()
+    .describe(
+      'Host names that it answers to. Addresses and localhost need none; any other name is refused, because it could be a foreign web site that points here.',
+    ),
+  certificate: strict({
+    cert: file.describe('Certificate chain (PEM); relative paths begin in the certs directory.'),
+    key: file.describe('Private key (PEM); relative paths begin in the certs directory.'),
+  })
+    .optional()
+    .describe(
+      'Its certificate. Left out: found by name in the certs directory, otherwise one of the development authority.',
+    ),
+}).describe('The dashboard. Left out: there is none.')
 
 const directory = z.string().min(1).max(400)
 

@@ -3,9 +3,19 @@ import { z } from 'zod'
 import { DEFAULT_THRESHOLD } from '../ips/compile.ts'
 import { classLine } from './schema-profile.ts'
 import { classMap } from './schema-classes.ts'
+import { deployment } from './schema-deployment.ts'
 import { heartbeatListener } from './schema-heartbeats.ts'
 import { stream } from './schema-streams.ts'
-import { admin, directories, gateLimits, journal, listener, name, upstream } from './schema-gate.ts'
+import {
+  admin,
+  dashboard,
+  directories,
+  gateLimits,
+  journal,
+  listener,
+  name,
+  upstream,
+} from './schema-gate.ts'
 import {
   cidr,
   countries,
@@ -63,6 +73,13 @@ const site = strict({
     .max(1_000_000)
     .optional()
     .describe('Connections of one address of this site open at once; left out: the general limit.'),
+  agents: z
+    .number()
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .optional()
+    .describe('Agents that the RMM knows at this site; the cut-over compares with it.'),
 }).describe('A customer location, known by its public addresses.')
 
 const entry = strict({
@@ -228,6 +245,8 @@ export const policyFile = strict({
   limits: gateLimits.prefault({}),
   journal: journal.prefault({}),
   admin: admin.prefault({}),
+  dashboard: dashboard.optional(),
+  deployment: deployment.prefault({}),
   directories: directories.prefault({}),
 }).describe('Policy of a Portcullis gate.')
 

@@ -10,6 +10,7 @@ export type Trouble = Exclude<LedgerOutcome, 'passed' | 'failed'>
 export type OutcomeCount = {
   readonly outcome: Trouble
   readonly count: number
+  readonly firstMs: number
   readonly lastMs: number
   /** Strongest version offered by clients with this outcome, and their fingerprints: they tell devices apart. */
   readonly offered: readonly (readonly TlsVersion[])[]
@@ -134,6 +135,7 @@ function outcomeCounts(rows: readonly LedgerRow[]): readonly OutcomeCount[] {
   const counts = troubles.map(({ outcome, group }): OutcomeCount => ({
     outcome,
     count: sum(group, row => row.count),
+    firstMs: group.reduce((first, row) => Math.min(first, row.firstMs), Infinity),
     lastMs: latest(group) ?? 0,
     offered: distinct(
       group.map(row => row.shape.offered),

@@ -1,24 +1,51 @@
 // The decision tree of a diagnosis: from evidence about one address to one sentence and its fix. Pure.
+import { AGENT_CLASSES } from '../policy/classes.ts'
 import { REASONS } from '../policy/reasons.ts'
 import { formatSourceLine } from '../policy/source-line.ts'
 import { countryWord } from '../policy/who.ts'
-import { banSentence, fixContext, problem, type Diagnosis, type Evidence } from './finding.ts'
+import { endedException } from './ended.ts'
+import {
+  banSentence,
+  fixContext,
+  problem,
+  subjectOf,
+  timeWords,
+  witnessed,
+  type Diagnosis,
+  type Evidence,
+} from './finding.ts'
 import * as fixes from './fixes.ts'
-import { explainOutcome, standingTrouble } from './trouble.ts'
+import * as clients from './fixes-client.ts'
+import { explainOutcome, productOf, standingTrouble } from './trouble.ts'
 
 /** Walks the tree. What the policy says now comes first, then what the source met, newest first. */
 export function diagnose(evidence: Evidence): Diagnosis {
-  return (
+  const found =
     refusedNow(evidence) ??
     brokenAround(evidence) ??
     metTrouble(evidence) ??
+    foreignPages(evidence) ??
+    elsewhere(evidence) ??
     unansweredHeartbeats(evidence) ??
     quiet(evidence) ??
+    slow(evidence) ??
     healthy(evidence)
-  )
+  return { ...found, evidence: [...found.evidence, ...surroundings(evidence, found)].slice(0, MAX_PROOFS) }
 }
 
-function healthy({ address, activity }: Evidence): Diagnosis {
+const MAX_PROOFS = 6
+const RELEVANT_MS = 3_600_000
+
+/** What happened to the gate shortly before a trouble was met, or since: a change is the first suspect. */
+function surroundings(evidence: Evidence, { healthy: isWell }: Diagnosis): Diagnosis['evidence'] {
+  if (isWell) return []
+  const firstMs = evidence.activity?.outcomes.find(entry => entry.outcome !== 'silent')?.firstMs
+  if (firstMs === undefined) return []
+  return evidence.happenings.filter(entry => entry.atMs > firstMs - RELEVANT_MS).slice(0, 3)
+}
+
+function healthy(evidence: Evidence): Diagnosis {
+  const { activity } = evidence
   const passed = activity?.passed ?? 0
   const beats = activity?.heartbeats?.answered ?? 0
   const refused = activity?.refused ?? 0
@@ -27,7 +54,8 @@ function healthy({ address, activity }: Evidence): Diagnosis {
   return {
     cause: 'healthy',
     healthy: true,
-    sentence: `${address} gets through: ${passed} request${passed === 1 ? '' : 's'}${beats === 0 ? '' : ` and ${beats} heartbeat${beats === 1 ? '' : 's'}`} passed, ${before}.`,
+    sentence: `${subjectOf(evidence)} gets through: ${passed} request${passed === 1 ? '' : 's'}${beats === 0 ? '' : ` and ${beats} heartbeat${beats === 1 ? '' : 's'}`} passed, ${before}.`,
+    evidence: [],
     fix: null,
   }
 }
@@ -38,56 +66,126 @@ function refusedNow(evidence: Evidence): Diagnosis | null {
   if (verdict.allow) return null
   const { refusal, standing } = verdict
   const context = fixContext(evidence)
-  if (refusal.reason === 'banned') {
-    return problem('banned', banSentence(address, standing.ban), fixes.unban(context, standing))
-  }
+  const seen = witnessed(evidence, refusal.reason)
+  if (refusal.reason === 'banned')
+    return problem('banned', banSentence(address, standing.ban), fixes.unban(context, standing), [seen])
   if (refusal.stage === 'limits') {
     return problem(
       'capacity',
       `${address} is refused because ${REASONS[refusal.reason].because} (${refusal.saw}).`,
       fixes.capacity(context, refusal.reason, [], standing),
+      [seen],
     )
   }
   const country = countryWord(standing.country)
+  const { first, second } = explanation.country
+  const asked = first !== null || second !== null
   return problem(
     'country',
-    `${address} is refused because ${REASONS[refusal.reason].because}: ${country} (${formatSourceLine(refusal.line)}).`,
+    `${address} is refused because ${REASONS[refusal.reason].because}: ${country} (${formatSourceLine(refusal.line)}).${endedException(evidence, 'allow')}`,
     fixes.admitCountry(context, country, explanation.country),
+    [
+      seen,
+      asked
+        ? {
+            atMs: null,
+            text: `the first database says ${first ?? 'nothing'}, the second ${second ?? 'nothing'}`,
+          }
+        : null,
+    ],
   )
 }
 
 function brokenAround(evidence: Evidence): Diagnosis | null {
-  const { certificateProblem, upstreamsDown, explanation } = evidence
+  const { certificateProblem, upstreamsDown, explanation, upstreams } = evidence
   if (certificateProblem !== null) {
     return problem(
       'certificate',
       `Nobody can trust the gate at the moment: ${certificateProblem}.`,
-      fixes.renewCertificate(fixContext(evidence)),
+      clients.renewCertificate(fixContext(evidence)),
     )
   }
   if (upstreamsDown !== null && upstreamsDown.length > 0) {
     return problem(
       'upstream',
       `The gate is ready, but the RMM server behind ${upstreamsDown.join(', ')} does not answer; ${explanation.host === null ? 'agents' : `agents of ${explanation.host}`} use their secondary address meanwhile.`,
-      fixes.upstream(fixContext(evidence)),
+      clients.upstream(fixContext(evidence)),
+      upstreams
+        .filter(member => member.pace === null)
+        .map(({ member, origin, sinceMs, problem: why }) => ({
+          atMs: sinceMs,
+          text: `${member} (${origin}) is down${why === null ? '' : `: ${why}`}`,
+        })),
     )
   }
   return null
 }
 
 function metTrouble(evidence: Evidence): Diagnosis | null {
-  const { activity, address } = evidence
+  const { activity } = evidence
   if (activity === null) return null
   const trouble = standingTrouble(activity)
   if (trouble !== undefined) return explainOutcome(trouble, evidence)
   if (activity.failures > activity.passed) {
     return problem(
       'upstream',
-      `${address} gets through, but the RMM server fails: ${activity.failures} of ${activity.failures + activity.passed} requests ended badly.`,
-      fixes.upstream(fixContext(evidence)),
+      `${subjectOf(evidence)} gets through, but the RMM server fails: ${activity.failures} of ${activity.failures + activity.passed} requests ended badly.`,
+      clients.upstream(fixContext(evidence)),
+      [witnessed(evidence, 'request.closed'), witnessed(evidence, 'upstream.failed')],
     )
   }
   return null
+}
+
+/** Pages of another name that ask this one: the browser shows a CORS error, the gate only a request that passed. */
+function foreignPages(evidence: Evidence): Diagnosis | null {
+  const { crossOrigin, activity } = evidence
+  const [newest] = crossOrigin
+  if (newest === undefined) return null
+  const since = activity?.classes.some(
+    entry =>
+      ['console', 'api'].includes(entry.class) &&
+      entry.lastPassedMs !== null &&
+      entry.lastPassedMs > newest.atMs,
+  )
+  if (since === true) return null
+  const { origin, host, times, atMs } = newest
+  return problem(
+    'cors',
+    `A page of ${origin} in a browser at ${subjectOf(evidence)} asks ${host}, and the RMM server does not allow that: the browser shows a CORS error. The name of the gate is not registered with the product.`,
+    clients.registerName(host, origin),
+    [{ atMs, text: `Origin ${origin} asked ${host} ${times === 1 ? 'once' : `${times} times`}` }],
+  )
+}
+
+const SILENT_MS = 2 * 3_600_000
+const BEATING_MS = 10 * 60_000
+
+/** Alive, but not here: heartbeats come while check-ins do not. */
+function elsewhere(evidence: Evidence): Diagnosis | null {
+  const { activity, publicHost, nowMs } = evidence
+  const heartbeats = activity?.heartbeats ?? null
+  if (activity === null || heartbeats === null || nowMs - heartbeats.lastMs > BEATING_MS) return null
+  const lastMs = lastCheckIn(evidence)
+  if (lastMs !== null && nowMs - lastMs < SILENT_MS) return null
+  if (activity.outcomes.length > 0 && lastMs === null) return null
+  const since = lastMs === null ? 'none has come' : `the last came at ${timeWords(lastMs)}`
+  return problem(
+    'direct-address',
+    `Heartbeats of ${subjectOf(evidence)} come through the gate, check-ins do not (${since}): its agents reach the RMM server by its direct address.`,
+    clients.directAddress(publicHost, productOf(evidence)),
+    [{ atMs: heartbeats.lastMs, text: 'its newest heartbeat' }],
+  )
+}
+
+/** The newest request of an agent class that passed; null: none did. */
+function lastCheckIn({ activity }: Evidence): number | null {
+  const times = (activity?.classes ?? []).flatMap(entry =>
+    AGENT_CLASSES.includes(entry.class) && entry.class !== 'heartbeat' && entry.lastPassedMs !== null
+      ? [entry.lastPassedMs]
+      : [],
+  )
+  return times.length === 0 ? null : Math.max(...times)
 }
 
 /** Replies may be missing so long between two reports of a flow without anything being wrong. */
@@ -98,41 +196,82 @@ function unansweredHeartbeats(evidence: Evidence): Diagnosis | null {
   const heartbeats = activity?.heartbeats ?? null
   if (heartbeats === null || heartbeats.unanswered === 0) return null
   const { answered, unanswered, lastMs, lastAnsweredMs, listeners } = heartbeats
+  const fix = clients.heartbeats(fixContext(evidence), evidence.explanation.standing.snapshot, listeners)
   if (lastAnsweredMs === null) {
     return problem(
       'heartbeats-unanswered',
       `Heartbeats of ${address} reach the RMM server, but no reply has come: ${unanswered} sent on to it, 0 answered. Agents check in all the same, only later when a technician calls them.`,
-      fixes.heartbeats(fixContext(evidence), evidence.explanation.standing.snapshot, listeners),
+      fix,
+      [{ atMs: lastMs, text: 'the newest heartbeat that was not answered' }],
     )
   }
   if (lastMs - lastAnsweredMs < STOPPED_MS) return null
   return problem(
     'replies-stopped',
-    `The RMM server has stopped answering the heartbeats of ${address}: the last of ${answered} answered ones was at ${new Date(lastAnsweredMs).toISOString().slice(0, 16).replace('T', ' ')} UTC, and it was heard until ${new Date(lastMs).toISOString().slice(11, 16)}.`,
-    fixes.heartbeats(fixContext(evidence), evidence.explanation.standing.snapshot, listeners),
+    `The RMM server has stopped answering the heartbeats of ${address}: the last of ${answered} answered ones was at ${timeWords(lastAnsweredMs)}, and it was heard until ${new Date(lastMs).toISOString().slice(11, 16)}.`,
+    fix,
+    [{ atMs: lastAnsweredMs, text: 'the last heartbeat that was answered' }],
   )
 }
 
 function quiet(evidence: Evidence): Diagnosis | null {
-  const { activity, address, publicHost } = evidence
+  const { activity, publicHost } = evidence
+  const address = subjectOf(evidence)
   const gateRuns = evidence.upstreamsDown !== null
   if (activity !== null && activity.heartbeats !== null) return null
   if (activity === null || (activity.passed + activity.failures === 0 && activity.outcomes.length === 0)) {
+    const earlierMs = evidence.earlierMs()
+    if (earlierMs !== null && gateRuns) return goneQuiet(evidence, earlierMs)
     const why = gateRuns
       ? "the site's own firewall or DNS still points to the old address, or the agent was never told of the gate"
       : 'no gate runs here now, and none recorded it before'
     return problem(
       'never-arrived',
       `Nothing from ${address} has arrived: ${why}.`,
-      fixes.neverArrived(fixContext(evidence), publicHost, gateRuns),
+      clients.neverArrived(fixContext(evidence), publicHost, gateRuns),
     )
   }
   if (activity.passed === 0 && activity.outcomes.every(entry => entry.outcome === 'silent')) {
     return problem(
       'reachability-test',
       `${address} connected and sent nothing: that is a port test, and it succeeded. The network is fine; no agent has tried yet.`,
-      fixes.neverTried(),
+      clients.neverTried(publicHost, productOf(evidence)),
+      [{ atMs: activity.outcomes[0]?.lastMs ?? null, text: 'the newest connection that sent nothing' }],
     )
   }
-  return null
+  const lastMs = lastCheckIn(evidence)
+  return lastMs !== null && evidence.nowMs - lastMs > SILENT_MS && gateRuns
+    ? goneQuiet(evidence, lastMs)
+    : null
+}
+
+/** It used to come. Only while others come is its silence its own. */
+function goneQuiet(evidence: Evidence, lastMs: number): Diagnosis | null {
+  const others = evidence.othersPassing()
+  const address = subjectOf(evidence)
+  const rest =
+    others === 0
+      ? 'Nobody else has come within the last hour either: look at the gate itself, its address and its DNS name.'
+      : `Agents of ${others}${others >= MANY ? ' or more' : ''} other address${others === 1 ? '' : 'es'} do come, so the gate works: the site is off-line or switched off, its public address has changed, or its agents use their secondary address, which goes past the gate.`
+  return problem(
+    'gone-quiet',
+    `${address} came through until ${timeWords(lastMs)} and is silent since. ${rest}`,
+    clients.goneQuiet(fixContext(evidence), evidence.publicHost),
+    [{ atMs: lastMs, text: 'the last that passed' }],
+  )
+}
+
+/** Counting others ends here. */
+export const MANY = 50
+
+function slow(evidence: Evidence): Diagnosis | null {
+  const late = evidence.upstreams.filter(member => member.pace !== null)
+  const [{ member, origin, sinceMs, pace } = { pace: null }] = late
+  if (pace === null || member === undefined || sinceMs === undefined) return null
+  return problem(
+    'slow',
+    `${subjectOf(evidence)} gets through, but the RMM server is slow: ${member} (${origin ?? ''}) takes ${pace.recentMs} ms for what usually takes ${pace.usualMs} ms.`,
+    clients.slowUpstream(fixContext(evidence)),
+    [{ atMs: sinceMs, text: `${member} began to answer late` }],
+  )
 }

@@ -2,7 +2,9 @@
 import type { Explanation } from '../policy/explain.ts'
 import { formatSourceLine } from '../policy/source-line.ts'
 import type { Activity } from './activity.ts'
-import type { Fix, FixContext } from './fixes.ts'
+import type { Device } from './devices.ts'
+import type { Fix } from './fix.ts'
+import type { FixContext } from './fixes.ts'
 
 /** What the diagnosis found; a closed set, stable for ticket systems. */
 export type Cause =
@@ -23,6 +25,12 @@ export type Cause =
   | 'protocol'
   | 'heartbeats-unanswered'
   | 'replies-stopped'
+  | 'load-balancer'
+  | 'body'
+  | 'cors'
+  | 'direct-address'
+  | 'gone-quiet'
+  | 'slow'
   | 'fixed'
 
 /** A rule that fired, the field that its hit shows, and further ones in which it held. */
@@ -52,6 +60,22 @@ export type Evidence = {
   } | null
   /** What the newest broken handshake ended with, in words; null: not known. */
   readonly handshakeProblem: string | null
+  /** Clients behind the address, newest first. */
+  readonly devices: readonly Device[]
+  /** Fingerprint of the one device that is asked about; null: the whole address. */
+  readonly device: string | null
+  /** The newest recorded refusal by reason (or by name of the event, for what has none). */
+  readonly newest: ReadonlyMap<string, Witness>
+  /** Latest request that passed before the time that `activity` covers; null: none. Asked only when needed: it reads much. */
+  readonly earlierMs: () => number | null
+  /** Addresses whose agents passed within the last hour, this one left out; counting ends at MANY. */
+  readonly othersPassing: () => number
+  /** Pages of other names that browsers at this address were kept from showing, newest first. */
+  readonly crossOrigin: readonly CrossOrigin[]
+  /** What happened to the gate and its policy lately, newest first. */
+  readonly happenings: readonly Happening[]
+  /** Members of upstream groups that the gate sees in trouble now. */
+  readonly upstreams: readonly UpstreamTrouble[]
   /** Names whose upstream is down now; null: no gate runs, so nobody knows. */
   readonly upstreamsDown: readonly string[] | null
   readonly certificateProblem: string | null
@@ -61,11 +85,50 @@ export type Evidence = {
   readonly nowMs: number
 }
 
-/** The result: one sentence, its cause, and what to do. */
+/** One recorded refusal: when, and in which words. */
+export type Witness = {
+  readonly atMs: number
+  readonly reference: string | null
+  /** What was seen: `TLSv1`, `12 open`, ... */
+  readonly saw: string
+  /** `file:line:column` that decided; empty: none did. */
+  readonly line: string
+  /** `GET /automate`, or empty. */
+  readonly request: string
+}
+
+/** A page of one name that asked another: browsers refuse to show what the server does not agree to. */
+export type CrossOrigin = {
+  readonly atMs: number
+  /** `https://old.example.com`. */
+  readonly origin: string
+  readonly host: string
+  readonly times: number
+}
+
+/** Something that happened to the gate, dated. */
+export type Happening = { readonly atMs: number; readonly text: string }
+
+/** A member of an upstream group that is down or slow. */
+export type UpstreamTrouble = {
+  readonly member: string
+  readonly origin: string
+  readonly sinceMs: number
+  readonly problem: string | null
+  /** Median times of answers; null: it is down rather than slow. */
+  readonly pace: { readonly recentMs: number; readonly usualMs: number } | null
+}
+
+/** A dated fact; null: it holds now. */
+export type Proof = { readonly atMs: number | null; readonly text: string }
+
+/** The result: one sentence, its cause, what shows it, and what to do. */
 export type Diagnosis = {
   readonly cause: Cause
   readonly healthy: boolean
   readonly sentence: string
+  /** Short, newest first. */
+  readonly evidence: readonly Proof[]
   readonly fix: Fix | null
 }
 
@@ -75,18 +138,41 @@ export function fixContext({ address, explanation, commandOptions, nowMs }: Evid
 }
 
 /** A diagnosis that needs a fix. */
-export function problem(cause: Cause, sentence: string, fix: Fix): Diagnosis {
-  return { cause, healthy: false, sentence, fix }
+export function problem(
+  cause: Cause,
+  sentence: string,
+  fix: Fix,
+  evidence: readonly (Proof | null)[] = [],
+): Diagnosis {
+  return { cause, healthy: false, sentence, evidence: evidence.filter(entry => entry !== null), fix }
+}
+
+/** The newest recorded refusal for a reason, as evidence; null: none is recorded any more. */
+export function witnessed({ newest }: Evidence, reason: string): Proof | null {
+  const witness = newest.get(reason)
+  if (witness === undefined) return null
+  const { atMs, reference, saw, line, request } = witness
+  const what = request === '' ? '' : `${request}: `
+  const by = line === '' ? '' : `, decided by ${line}`
+  const under = reference === null ? '' : `, reference ${reference}`
+  return { atMs, text: `${what}${saw === '' ? reason : saw}${by}${under}` }
+}
+
+/** `216.160.83.56`, or `the device t10d... behind 216.160.83.56`. */
+export function subjectOf({ address, device }: Evidence): string {
+  return device === null ? address : `The device ${device} behind ${address}`
+}
+
+/** `2026-11-21 09:19 UTC`. */
+export function timeWords(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 16).replace('T', ' ')} UTC`
 }
 
 /** `198.51.100.7 is banned until ... : password guessing (...).` */
 export function banSentence(address: string, ban: Explanation['standing']['ban']): string {
   if (ban === null) return `${address} is banned.`
   const scope = ban.classes === null ? '' : ` from ${[...ban.classes].join(', ')}`
-  const until =
-    ban.expiresMs === null
-      ? 'without an end'
-      : `until ${new Date(ban.expiresMs).toISOString().slice(0, 16).replace('T', ' ')} UTC`
+  const until = ban.expiresMs === null ? 'without an end' : `until ${timeWords(ban.expiresMs)}`
   const line = formatSourceLine(ban.at)
   const where = ban.at.line === 0 ? line : `(by ${ban.owner}, ${line})`
   return `${address} is banned${scope} ${until}: ${ban.reason} ${where}.`

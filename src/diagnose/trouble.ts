@@ -5,8 +5,22 @@ import { classPolicy } from '../policy/decide-access.ts'
 import { REASONS, type Reason } from '../policy/reasons.ts'
 import { formatSourceLine } from '../policy/source-line.ts'
 import type { Activity, OutcomeCount } from './activity.ts'
-import { banSentence, fixContext, problem, type Diagnosis, type Evidence } from './finding.ts'
+import { endedException } from './ended.ts'
+import {
+  banSentence,
+  fixContext,
+  problem,
+  subjectOf,
+  witnessed,
+  type Diagnosis,
+  type Evidence,
+} from './finding.ts'
 import * as fixes from './fixes.ts'
+import * as clients from './fixes-client.ts'
+import { handshakeFix, readHandshake } from './handshake.ts'
+import { likelyClient } from './tls-client.ts'
+import { settled } from './settled.ts'
+import { isStreamReason, streamOutcome, streamServerDown } from './streams.ts'
 
 /** The newest outcome that nothing has put right since; undefined: none. */
 export function standingTrouble(activity: Activity): OutcomeCount | undefined {
@@ -35,69 +49,60 @@ function isOver(outcome: OutcomeCount, activity: Activity): boolean {
 
 /** Says what an outcome means now. */
 export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagnosis {
-  const { address, publicHost, explanation } = evidence
+  const { publicHost, explanation } = evidence
+  const address = subjectOf(evidence)
   const context = fixContext(evidence)
   const times = timesOf(outcome, evidence.nowMs)
   const kind = outcome.outcome
   if (kind === 'silent') throw new Error('not a trouble')
+  const seen = witnessed(evidence, kind)
   if (kind === 'handshake-failed') {
-    const why = handshakeWords(evidence.handshakeProblem)
+    const { fault, words } = readHandshake(evidence.handshakeProblem)
+    const others = healthyOthers(outcome, evidence)
     return problem(
       'handshake',
-      `${address} reaches the gate but breaks off the TLS handshake ${times}: ${why}.`,
-      fixes.handshake(publicHost),
+      `${address} reaches the gate but breaks off the TLS handshake ${times}: ${words}.${others}`,
+      handshakeFix(fault, publicHost),
+      [seen],
     )
   }
+  if (isStreamReason(kind)) return streamOutcome(kind, outcome, evidence, times)
+  const raw = kind === 'upstream-down' ? streamServerDown(outcome, evidence, times) : null
+  if (raw !== null) return raw
   const { because } = REASONS[kind]
   switch (kind) {
     case 'country-refused':
     case 'country-unknown':
     case 'network-refused':
     case 'geo-unavailable':
-      return fixed(`${address} was refused because ${because} (${times})`)
+      return settled(`${address} was refused because ${because} (${times})`)
     case 'banned':
       return banOutcome(outcome, evidence, times)
     case 'tls-version-too-low':
       return tlsOutcome(outcome, evidence, times)
     case 'name-missing':
       if (explanation.standing.snapshot.listeners.some(hasDefaultName(outcome)))
-        return fixed(`${address} was refused because ${because} (${times})`)
+        return settled(`${address} was refused because ${because} (${times})`)
       return problem(
         'name',
         `${address} reaches the gate but names no host (${times}): ${because}.`,
-        fixes.noName(publicHost, outcome.listeners[0] ?? 'https'),
+        clients.noName(publicHost, outcome.listeners[0] ?? 'https'),
+        [seen],
       )
     case 'name-unknown':
     case 'host-unknown':
     case 'host-mismatch':
       return nameOutcome(kind, outcome, evidence, times)
     case 'plaintext-on-tls':
-      return problem(
-        'plaintext',
-        `${address} speaks plain text on a TLS port ${times}.`,
-        fixes.plaintext(publicHost),
-      )
-    case 'tls-on-plain':
-      return problem(
-        'plaintext',
-        `${address} speaks TLS on a port behind which nothing does, ${times} (${outcome.listeners.join(', ')}).`,
-        fixes.tlsOnPlain(explanation.standing.snapshot, outcome.listeners),
-      )
-    case 'service-unknown':
-    case 'netsupport-elsewhere':
-    case 'port-internal':
-      return problem(
-        'protocol',
-        `${address} was refused on ${outcome.listeners.join(', ')} because ${because} (${times}).`,
-        fixes.remedyOf(kind),
-      )
+      return plaintextOutcome(outcome, evidence, times)
     case 'upstream-down':
       if (evidence.upstreamsDown?.length === 0)
-        return fixed(`${address} was sent away because the RMM server did not answer (${times})`, 'it does')
+        return settled(`${address} was sent away because the RMM server did not answer (${times})`, 'it does')
       return problem(
         'upstream',
         `${address} was sent away ${times} because the RMM server did not answer.`,
-        fixes.upstream(context),
+        clients.upstream(context),
+        [seen],
       )
     case 'rule':
       return ruleOutcome(evidence, times)
@@ -113,19 +118,34 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'connection-limit-total':
     case 'flow-limit-source':
     case 'flow-limit-total':
-    case 'stream-limit-source':
-    case 'stream-limit-site':
-    case 'stream-limit-total':
-    case 'stream-limit-class':
     case 'requests-limit':
-    case 'body-too-large':
       return problem(
         'capacity',
         `${address} was refused ${times} because ${because}.`,
         fixes.capacity(context, kind, outcome.classes, explanation.standing),
+        [seen],
+      )
+    case 'body-too-large':
+    case 'body-unread':
+    case 'body-coding':
+      return problem(
+        'body',
+        `${address} sends a body that ${outcome.classes.join(', ') || 'its class'} does not take (${times}): ${because}.`,
+        fixes.bodies(context, kind, outcome.classes, explanation.standing),
+        [seen],
       )
     case 'proxy-header-missing':
     case 'proxy-header-invalid':
+      return problem(
+        'load-balancer',
+        `${address} is listed as a load balancer of listener ${outcome.listeners.join(', ')}, but ${kind === 'proxy-header-missing' ? 'does not say for whom it connects' : 'says unreadably for whom it connects'} (${times}): every client behind it is lost.`,
+        clients.proxyHeader(
+          outcome.listeners[0] ?? 'https',
+          evidence.address,
+          evidence.newest.get(kind)?.line ?? '',
+        ),
+        [seen],
+      )
     case 'hello-timeout':
     case 'hello-invalid':
     case 'hello-too-large':
@@ -136,29 +156,61 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'target-invalid':
     case 'websocket-invalid':
     case 'rate-limited':
-    case 'body-unread':
-    case 'body-coding':
     case 'body-too-slow':
     case 'inspection-full':
     case 'message-invalid':
     case 'message-unread':
     case 'message-too-slow':
     case 'datagram-too-large':
+    case 'tls-version-own':
     case 'draining':
-      return problem('protocol', `${address} was refused ${times} because ${because}.`, fixes.remedyOf(kind))
+      return problem(
+        'protocol',
+        `${address} was refused ${times} because ${because}.`,
+        fixes.remedyOf(kind),
+        [seen],
+      )
   }
 }
 
-/** What OpenSSL's words for a broken handshake mean for a person. */
-function handshakeWords(problem: string | null): string {
-  if (problem === null) return 'it does not trust the certificate, shares no cipher, or hangs up'
-  if (/unknown ca|certificate unknown|bad certificate/i.test(problem))
-    return `it does not trust the certificate (${problem})`
-  if (/expired/i.test(problem))
-    return `it takes the certificate for expired: is its clock right? (${problem})`
-  if (/no shared cipher|handshake failure/i.test(problem))
-    return `it shares no cipher with the gate (${problem})`
-  return problem
+/** Says that others behind the same address are well: then it is this device, not the gate. */
+function healthyOthers(outcome: OutcomeCount, { devices, device }: Evidence): string {
+  if (device !== null || outcome.ja4.length === 0) return ''
+  const well = devices.filter(entry => entry.passed > 0 && !outcome.ja4.includes(entry.ja4))
+  return well.length === 0
+    ? ''
+    : ` Other devices behind the address are well (${well.length} kind${well.length === 1 ? '' : 's'} of client).`
+}
+
+/** Plain HTTP is a wrong address; anything else is a program that was pointed at the wrong port. */
+function plaintextOutcome(outcome: OutcomeCount, evidence: Evidence, times: string): Diagnosis {
+  const address = subjectOf(evidence)
+  const { publicHost } = evidence
+  const saw = evidence.newest.get('plaintext-on-tls')?.saw ?? 'plain HTTP'
+  const seen = witnessed(evidence, 'plaintext-on-tls')
+  const on = outcome.listeners.join(', ')
+  if (saw.startsWith('a PROXY')) {
+    return problem(
+      'load-balancer',
+      `${address} sends ${saw} of listener ${on} (${times}): every client behind it is lost.`,
+      fixes.addLoadBalancer(fixContext(evidence), outcome.listeners[0] ?? 'https'),
+      [seen],
+    )
+  }
+  if (saw !== 'plain HTTP') {
+    return problem(
+      'plaintext',
+      `${address} speaks ${saw} on the TLS port of listener ${on} (${times}).`,
+      clients.otherProtocol(saw, publicHost),
+      [seen],
+    )
+  }
+  return problem(
+    'plaintext',
+    `${address} speaks plain text on a TLS port ${times}.`,
+    clients.plaintext(publicHost),
+    [seen],
+  )
 }
 
 function hasDefaultName(outcome: OutcomeCount) {
@@ -167,28 +219,48 @@ function hasDefaultName(outcome: OutcomeCount) {
 }
 
 function banOutcome(outcome: OutcomeCount, evidence: Evidence, times: string): Diagnosis {
-  const { address, explanation } = evidence
+  const { explanation } = evidence
+  const address = subjectOf(evidence)
   const { standing } = explanation
   const still = explanation.classes.some(
     entry => outcome.classes.includes(entry.class) && entry.refusal?.reason === 'banned',
   )
-  if (!still) return fixed(`${address} was refused because the address was banned (${times})`)
-  return problem('banned', banSentence(address, standing.ban), fixes.unban(fixContext(evidence), standing))
+  if (!still) return settled(`${address} was refused because the address was banned (${times})`)
+  return problem('banned', banSentence(address, standing.ban), fixes.unban(fixContext(evidence), standing), [
+    witnessed(evidence, 'banned'),
+  ])
 }
 
 function tlsOutcome(outcome: OutcomeCount, evidence: Evidence, times: string): Diagnosis {
-  const { address, activity, explanation } = evidence
+  const { activity, explanation, device } = evidence
+  const address = subjectOf(evidence)
   const best = outcome.offered.map(versions => strongestTls(versions) ?? null)
   const { lowestTls } = explanation
   const offered = outcome.offered.map(versions => versions.join(', ') || 'nothing known').join(' or ')
   if (lowestTls !== null && best.every(version => version !== null && tlsRank(version) >= tlsRank(lowestTls)))
-    return fixed(`${address} was refused because it offered only ${offered} (${times})`)
-  const others = (activity?.passed ?? 0) > 0 ? 'One device among healthy ones behind' : 'Every client at'
+    return settled(`${address} was refused because it offered only ${offered} (${times})`)
+  const whole = (activity?.passed ?? 0) > 0 ? 'One device among healthy ones behind' : 'Every client at'
+  const who = device === null ? `${whole} ${address}` : address
+  const versions = outcome.offered.find(entry => strongestTls(entry) === weakest(best)) ?? []
+  const ja4 = outcome.ja4[0] ?? null
   return problem(
     'tls-version',
-    `${others} ${address} offers only ${offered}, below the minimum ${lowestTls ?? 'of the policy'} (${times}).`,
-    fixes.oldTls(fixContext(evidence), weakest(best)),
+    `${who} offers only ${offered}, below the minimum ${lowestTls ?? 'of the policy'} (${times}).${endedException(evidence, 'tls')}`,
+    fixes.oldTls(fixContext(evidence), weakest(best), productOf(evidence)),
+    [
+      witnessed(evidence, 'tls-version-too-low'),
+      {
+        atMs: null,
+        text: `${likelyClient(versions, ja4)}${ja4 === null ? '' : `; JA4 ${outcome.ja4.join(', ')}`}`,
+      },
+    ],
   )
+}
+
+/** Id of the profile behind the name that clients use. */
+export function productOf({ explanation, publicHost }: Evidence): string {
+  const { names } = explanation.standing.snapshot
+  return (names.find(name => name.host === publicHost) ?? names[0])?.profile.id ?? ''
 }
 
 function nameOutcome(
@@ -197,13 +269,14 @@ function nameOutcome(
   evidence: Evidence,
   times: string,
 ): Diagnosis {
-  const { address, publicHost, explanation } = evidence
+  const { publicHost, explanation } = evidence
+  const address = subjectOf(evidence)
   const { names } = explanation.standing.snapshot
   const isServed = (host: string): boolean => names.some(name => name.host === host)
   const { because } = REASONS[kind]
   const asked = outcome.hosts.join(', ') || 'no name'
   if (kind !== 'host-mismatch' && outcome.hosts.length > 0 && outcome.hosts.every(isServed))
-    return fixed(`${address} was refused because it asked for ${asked} (${times})`, 'the gate serves it')
+    return settled(`${address} was refused because it asked for ${asked} (${times})`, 'the gate serves it')
   const unknown = outcome.hosts.find(host => !isServed(host) && PLAIN_HOST.test(host))
   const upstreams = new Set(names.map(name => name.upstream))
   const [upstream] = upstreams
@@ -211,7 +284,8 @@ function nameOutcome(
   return problem(
     'name',
     `${address} reaches the gate but asks for ${asked} (${times}): ${because}.`,
-    fixes.wrongName(publicHost, canServe ? { host: unknown, upstream } : null),
+    clients.wrongName(publicHost, canServe ? { host: unknown, upstream } : null),
+    [witnessed(evidence, kind)],
   )
 }
 
@@ -219,12 +293,14 @@ function nameOutcome(
 const PLAIN_HOST = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+$/
 
 function ruleOutcome(evidence: Evidence, times: string): Diagnosis {
-  const { address, ruleHit, explanation } = evidence
+  const { ruleHit, explanation } = evidence
+  const address = subjectOf(evidence)
   if (ruleHit === null) {
     return problem(
       'rule',
       `${address} was refused by a protection rule ${times}.`,
       fixes.ruleException(fixContext(evidence), null),
+      [witnessed(evidence, 'rule')],
     )
   }
   const rule = explanation.standing.snapshot.rules.rules.find(entry => entry.id === ruleHit.ruleId)
@@ -233,21 +309,24 @@ function ruleOutcome(evidence: Evidence, times: string): Diagnosis {
   const refuses =
     rule !== undefined && (promoted || [rule, ...rule.overrides].some(entry => entry.mode === 'enforce'))
   if (!refuses)
-    return fixed(`${address} was refused by rule ${ruleHit.ruleId} (${times})`, 'the rule refuses nothing')
+    return settled(`${address} was refused by rule ${ruleHit.ruleId} (${times})`, 'the rule refuses nothing')
   return problem(
     'rule',
-    `${address} was refused by rule ${rule.id} (${rule.title}), which matched ${ruleHit.field} of ${ruleHit.path} (${times}).${ruleHit.seen === null ? '' : ` It saw ${ruleHit.seen}.`}`,
+    `${address} was refused by rule ${rule.id} (${rule.title}), which matched ${ruleHit.field} of ${ruleHit.path} (${times}).${ruleHit.seen === null ? '' : ` It saw ${ruleHit.seen}.`}${endedException(evidence, 'rule')}`,
     fixes.ruleException(fixContext(evidence), ruleHit),
+    [witnessed(evidence, 'rule')],
   )
 }
 
 function classOutcome(kind: Reason, outcome: OutcomeCount, evidence: Evidence, times: string): Diagnosis {
-  const { address, explanation } = evidence
+  const { explanation } = evidence
+  const address = subjectOf(evidence)
   const context = fixContext(evidence)
+  const seen = witnessed(evidence, kind)
   const now = explanation.classes.filter(entry => outcome.classes.includes(entry.class))
   const what = outcome.classes.join(', ') || 'a request'
   const sentence = (where: string): string =>
-    `${address} gets in, but not to ${what}: ${REASONS[kind].because}${where}, ${times}.`
+    `${address} gets in, but not to ${what}: ${REASONS[kind].because}${where}, ${times}.${endedException(evidence, 'allow')}`
   if (kind === 'tls-version-class') return classTlsOutcome(outcome, evidence, what, times, sentence)
   if (kind === 'class-country') {
     const refused = now.filter(entry => !entry.allowed)
@@ -258,6 +337,7 @@ function classOutcome(kind: Reason, outcome: OutcomeCount, evidence: Evidence, t
         'class',
         sentence(lineOf(refused)),
         fixes.admitCountry(context, country, explanation.country),
+        [seen],
       )
     }
   }
@@ -268,10 +348,10 @@ function classOutcome(kind: Reason, outcome: OutcomeCount, evidence: Evidence, t
     now.length > 0 &&
     now.every(entry => entry.allowed)
   )
-    return fixed(`${address} was refused ${what} (${times})`)
+    return settled(`${address} was refused ${what} (${times})`)
   const refused = now.filter(entry => !entry.allowed)
   const classes = refused.length > 0 ? refused.map(entry => entry.class) : outcome.classes
-  return problem('class', sentence(lineOf(refused)), fixes.openClass(context, kind, classes))
+  return problem('class', sentence(lineOf(refused)), fixes.openClass(context, kind, classes), [seen])
 }
 
 function lineOf(refused: Evidence['explanation']['classes']): string {
@@ -292,22 +372,14 @@ function classTlsOutcome(
     const minimum = classPolicy({ standing }, name).minimumTls?.value ?? null
     return minimum !== null && (best === null || tlsRank(best) < tlsRank(minimum))
   })
-  if (demanding.length === 0) return fixed(`${evidence.address} was refused ${what} (${times})`)
+  if (demanding.length === 0) return settled(`${subjectOf(evidence)} was refused ${what} (${times})`)
   const at = classPolicy({ standing }, demanding[0] ?? 'other').minimumTls?.at
   return problem(
     'class',
     sentence(at === undefined ? '' : ` (${formatSourceLine(at)})`),
     fixes.classTls(fixContext(evidence), demanding, best),
+    [witnessed(evidence, 'tls-version-class')],
   )
-}
-
-function fixed(what: string, now = 'the policy admits it'): Diagnosis {
-  return {
-    cause: 'fixed',
-    healthy: true,
-    sentence: `${what}, but now ${now}; the next attempt gets through.`,
-    fix: null,
-  }
 }
 
 function weakest(versions: readonly (TlsVersion | null)[]): TlsVersion | null {

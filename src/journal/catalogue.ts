@@ -1,8 +1,11 @@
 // The event catalogue: one definition per event. Log line, human sentence, metric and stored row all come from here.
+import { ACCESS_EVENTS } from './catalogue/access.ts'
 import { CLIENT_EVENTS } from './catalogue/clients.ts'
+import { DASHBOARD_EVENTS } from './catalogue/dashboard.ts'
 import { GATE_EVENTS } from './catalogue/gate.ts'
 import { HEARTBEAT_EVENTS } from './catalogue/heartbeats.ts'
 import { STREAM_EVENTS } from './catalogue/streams.ts'
+import { DEPLOYMENT_EVENTS } from './catalogue/deployment.ts'
 import { SURROUNDING_EVENTS } from './catalogue/surroundings.ts'
 import { TRAFFIC_EVENTS } from './catalogue/traffic.ts'
 import type { Definitions, EventDefinition } from './definition.ts'
@@ -12,10 +15,13 @@ import type { EventFields, EventName, Severity } from './events.ts'
 export const CATALOGUE: Definitions<EventName> = {
   ...GATE_EVENTS,
   ...CLIENT_EVENTS,
+  ...ACCESS_EVENTS,
   ...TRAFFIC_EVENTS,
   ...HEARTBEAT_EVENTS,
   ...STREAM_EVENTS,
   ...SURROUNDING_EVENTS,
+  ...DASHBOARD_EVENTS,
+  ...DEPLOYMENT_EVENTS,
 }
 
 /** All event names, in the order of the documents. */

@@ -1,7 +1,8 @@
 // The ledger: takes what later decisions need from each event and adds it up; the store drains it every few seconds.
 import { TLS_VERSIONS, type TlsVersion } from '../net/tls-version.ts'
 import type { TrafficClass } from '../policy/classes.ts'
-import type { Ending, EventFields, EventName, StreamFields } from './events.ts'
+import type { Ending, EventFields, EventName } from './events.ts'
+import type { StreamFields } from './events-streams.ts'
 import type { LedgerBatch, LedgerOutcome, LedgerShape } from './ledger-facts.ts'
 import { createLedgerHour, LEDGER_LIMITS, type LedgerLimits, type LedgerState } from './ledger-hour.ts'
 import { pathShape, portShape, userAgentFamily } from './path-shape.ts'
@@ -158,7 +159,8 @@ function maskOf(offered: readonly TlsVersion[] | undefined): number {
   return mask
 }
 
-function isFailure(ending: Ending, status: number, webSocket: boolean): boolean {
+/** Whether traffic that was let through came to a bad end: cut short, or answered with a server error. */
+export function isFailure(ending: Ending, status: number, webSocket: boolean): boolean {
   if (status >= 500) return true
   if (webSocket) return ending.startsWith('upstream-') || ending === 'internal-error'
   return ending !== 'complete'

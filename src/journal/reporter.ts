@@ -1,4 +1,5 @@
 // Where every adapter reports: counts, adds to the ledger, and records what the policy wants recorded. Never throws, never blocks.
+import type { RuleHit } from '../ips/rule-set.ts'
 import type { JournalPolicy } from '../policy/snapshot.ts'
 import { CATALOGUE, sentenceOf, severityOf } from './catalogue.ts'
 import type { EventFields, EventName, Reporter, Severity } from './events.ts'
@@ -65,6 +66,8 @@ export function createReporter(options: ReporterOptions): JournalReporter {
         class: textOf(safe, 'class'),
         reason: textOf(safe, 'reason'),
         reference: textOf(safe, 'reference'),
+        country: textOf(safe, 'country'),
+        rules: rulesOf(fields),
         fields: JSON.stringify(safe),
       })
     }
@@ -142,6 +145,12 @@ function wantsClosed(requests: JournalPolicy['requests'], fields: Closed): boole
 /** The upstream failed and the gate answered in its place: the client has a reference, which must lead somewhere. */
 function isAnsweredByGate(fields: Closed): boolean {
   return typeof fields.reference === 'string'
+}
+
+function rulesOf(fields: object): readonly string[] {
+  const { hit, hits } = fields as { readonly hit?: RuleHit; readonly hits?: readonly RuleHit[] }
+  if (hit !== undefined) return [hit.ruleId]
+  return hits === undefined ? [] : hits.map(entry => entry.ruleId)
 }
 
 function addressOf(fields: object): string | null {

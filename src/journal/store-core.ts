@@ -15,11 +15,19 @@ import {
 import { createEventTable, type EventRow, type EventTable } from './store-events.ts'
 import { createLedgerTable, type LedgerTable } from './store-ledger.ts'
 import { createOverlayTable, type OverlayEntry, type OverlayTable } from './store-overlay.ts'
+import { createDeviceTable, type DeviceTable } from './store-devices.ts'
+import { createRuleHitTable, type RuleHitTable } from './store-rule-hits.ts'
 import { createRuleTable, type RuleTable } from './store-rules.ts'
+import { createTrafficTable, type TrafficTable } from './store-traffic.ts'
+import type { TallyBatch } from './traffic-facts.ts'
 import { eventRows, giveBackPages, trimStep, usedBytes } from './store-retention.ts'
 
 /** Rows that go into the store together. */
-export type Batch = { readonly events: readonly EventRow[]; readonly ledger: LedgerBatch | null }
+export type Batch = {
+  readonly events: readonly EventRow[]
+  readonly ledger: LedgerBatch | null
+  readonly tally?: TallyBatch | null
+}
 
 /** What one step of upkeep did. */
 export type Upkeep = {
@@ -42,6 +50,9 @@ export type StoreReader = {
   readonly ledger: Pick<LedgerTable, 'ofSource' | 'ofRange' | 'all' | 'sums'>
   readonly overlay: Pick<OverlayTable, 'list'>
   readonly rules: Pick<RuleTable, 'effects' | 'promoted'>
+  readonly traffic: Omit<TrafficTable, 'add'>
+  readonly ruleHits: RuleHitTable
+  readonly devices: DeviceTable
   readonly size: () => StoreSize
   readonly close: () => void
 }
@@ -50,6 +61,7 @@ export type StoreReader = {
 export type StoreCore = StoreReader & {
   readonly overlay: OverlayTable
   readonly rules: RuleTable
+  readonly traffic: TrafficTable
   /** Writes a batch in one transaction: all of it or nothing. */
   readonly write: (batch: Batch) => void
   readonly upkeep: (retention: Retention, nowMs: number) => Upkeep
@@ -64,9 +76,14 @@ export function openStoreCore(file: string): StoreCore {
   const ledger = createLedgerTable(database)
   const overlay = createOverlayTable(database)
   const events = createEventTable(database)
+  const traffic = createTrafficTable(database)
+  const ruleHits = createRuleHitTable(database, ledger)
   return {
     events,
     ledger,
+    traffic,
+    ruleHits,
+    devices: createDeviceTable(database, ledger),
     overlay,
     rules: createRuleTable(database, ledger),
     size: () => sizeOf(database),
@@ -76,6 +93,7 @@ export function openStoreCore(file: string): StoreCore {
         inTransaction(database, () => {
           events.insert(batch.events)
           if (batch.ledger !== null) ledger.add(batch.ledger)
+          if (batch.tally !== undefined && batch.tally !== null) traffic.add(batch.tally)
         })
       } catch (error) {
         // Ids that the rolled-back transaction had made are void.
@@ -127,6 +145,9 @@ export function openStoreReader(file: string): StoreReader {
   return {
     events: createEventTable(database),
     ledger,
+    traffic: createTrafficTable(database),
+    ruleHits: createRuleHitTable(database, ledger),
+    devices: createDeviceTable(database, ledger),
     overlay: createOverlayTable(database),
     rules: createRuleTable(database, ledger),
     size: () => sizeOf(database),

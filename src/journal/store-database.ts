@@ -60,6 +60,53 @@ const MIGRATIONS: readonly string[] = [
   `CREATE TABLE rule_watch (
     rule TEXT PRIMARY KEY, digest TEXT NOT NULL, since INTEGER NOT NULL, promoted INTEGER
   ) STRICT, WITHOUT ROWID;`,
+  // Sums that pages read, and the ways to the events of a country and of a rule. What is on record already gets the two ways,
+  // countries for the newest 200,000 events: a start must not wait for minutes. Sums of traffic begin now: the ledger knows no country.
+  `CREATE TABLE traffic_hour (
+    hour INTEGER NOT NULL, site TEXT NOT NULL, country TEXT NOT NULL, admitted INTEGER NOT NULL, failed INTEGER NOT NULL,
+    refused INTEGER NOT NULL, answered INTEGER NOT NULL, unanswered INTEGER NOT NULL,
+    PRIMARY KEY (hour, site, country)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE site_seen (
+    site TEXT PRIMARY KEY, admitted INTEGER NOT NULL, refused INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE rule_hour (
+    hour INTEGER NOT NULL, rule TEXT NOT NULL, site TEXT NOT NULL,
+    detected INTEGER NOT NULL, refused INTEGER NOT NULL, excepted INTEGER NOT NULL,
+    PRIMARY KEY (hour, rule, site)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE rule_event (
+    event INTEGER NOT NULL, rule TEXT NOT NULL, PRIMARY KEY (event, rule)
+  ) STRICT, WITHOUT ROWID;
+  ALTER TABLE event ADD COLUMN country TEXT;
+  UPDATE event SET country = fields ->> '$.country'
+    WHERE id > (SELECT coalesce(max(id), 0) - 200000 FROM event) AND address IS NOT NULL AND json_valid(fields);
+  CREATE INDEX event_country ON event(country, time) WHERE country IS NOT NULL;
+  INSERT OR IGNORE INTO rule_event SELECT id, fields ->> '$.hit.ruleId' FROM event
+    WHERE name IN ('rule.detected', 'rate.held') AND json_valid(fields) AND fields ->> '$.hit.ruleId' IS NOT NULL;
+  INSERT OR IGNORE INTO rule_event SELECT event.id, hit.value ->> '$.ruleId' FROM event, json_each(event.fields, '$.hits') AS hit
+    WHERE event.reason = 'rule' AND json_valid(event.fields) AND hit.value ->> '$.ruleId' IS NOT NULL;
+  CREATE INDEX rule_event_rule ON rule_event(rule, event);
+  INSERT INTO rule_hour SELECT time / 3600000, rule, coalesce(site, ''), sum(reason IS NULL), sum(reason IS NOT NULL),
+    sum(fields ->> '$.hit.exception' IS NOT NULL) FROM rule_event JOIN event ON event.id = rule_event.event GROUP BY 1, 2, 3;`,
+  `CREATE TABLE overlay_next (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL CHECK (kind IN ('ban', 'allow', 'opening')),
+    range TEXT NOT NULL,
+    classes TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER,
+    UNIQUE (kind, range, classes)
+  ) STRICT;
+  INSERT INTO overlay_next SELECT * FROM overlay;
+  DROP TABLE overlay;
+  ALTER TABLE overlay_next RENAME TO overlay;
+  CREATE TABLE latency (
+    hour INTEGER NOT NULL, class TEXT NOT NULL, part TEXT NOT NULL, buckets TEXT NOT NULL,
+    PRIMARY KEY (hour, class, part)
+  ) STRICT, WITHOUT ROWID;`,
 ]
 
 /** What became of a damaged file. */

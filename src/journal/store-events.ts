@@ -16,12 +16,16 @@ export type EventRow = {
   readonly class: string | null
   readonly reason: string | null
   readonly reference: string | null
+  /** Country of the client, for events that have one. */
+  readonly country?: string | null
+  /** Ids of the rules that held. */
+  readonly rules?: readonly string[]
   /** All fields, redacted, as JSON. */
   readonly fields: string
 }
 
 /** An event as it was stored. */
-export type StoredEvent = Omit<EventRow, 'fields'> & {
+export type StoredEvent = Omit<EventRow, 'fields' | 'country' | 'rules'> & {
   readonly id: number
   readonly fields: Readonly<Record<string, unknown>>
 }
@@ -34,6 +38,12 @@ export type EventQuery = {
   readonly name?: string
   readonly minimumSeverity?: Severity
   readonly site?: string
+  /** Sites that whoever asks may see; null or absent: all of them, and what belongs to none. */
+  readonly sites?: readonly string[] | null
+  /** ISO code, or what stands for it. */
+  readonly country?: string
+  /** Id of a rule that held. */
+  readonly rule?: string
   readonly class?: string
   readonly reason?: string
   readonly range?: Cidr
@@ -68,11 +78,12 @@ export function createEventTable(database: DatabaseSync): EventTable {
   return {
     insert: rows => {
       const insert = prepare(
-        'INSERT INTO event (time, name, severity, address, site, class, reason, reference, fields) VALUES (?,?,?,?,?,?,?,?,?)',
+        'INSERT INTO event (time, name, severity, address, site, class, reason, reference, country, fields) VALUES (?,?,?,?,?,?,?,?,?,?)',
       )
+      const insertRule = prepare('INSERT OR IGNORE INTO rule_event VALUES (?,?)')
       const counts = new Map<string, { hour: number; name: string; reason: string; count: number }>()
       for (const row of rows) {
-        insert.run(
+        const { lastInsertRowid } = insert.run(
           row.timeMs,
           row.name,
           SEVERITIES.indexOf(row.severity),
@@ -81,8 +92,10 @@ export function createEventTable(database: DatabaseSync): EventTable {
           row.class,
           row.reason,
           row.reference,
+          row.country ?? null,
           row.fields,
         )
+        if (row.rules !== undefined) for (const rule of row.rules) insertRule.run(lastInsertRowid, rule)
         const hour = Math.floor(row.timeMs / HOUR_MS)
         const reason = row.reason ?? ''
         const key = `${hour} ${row.name} ${reason}`
@@ -99,7 +112,7 @@ export function createEventTable(database: DatabaseSync): EventTable {
       prepare(`SELECT ${COLUMNS} FROM event WHERE reference = ? ORDER BY id LIMIT 50`)
         .all(reference)
         .map(storedEvent),
-    find: query => find(prepare, query),
+    find: query => findInScope(prepare, query),
     countsByReason: sinceMs =>
       prepare(
         'SELECT name, reason, sum(count) AS count FROM event_count WHERE hour >= ? GROUP BY name, reason ORDER BY 3 DESC, 1, 2 LIMIT 500',
@@ -111,6 +124,17 @@ export function createEventTable(database: DatabaseSync): EventTable {
           count: Number(row['count']),
         })),
   }
+}
+
+/** Asks site by site when the answer is limited to some: each answer comes from one index, newest first. */
+function findInScope(prepare: (sql: string) => StatementSync, query: EventQuery): StoredEvent[] {
+  const { sites, ...rest } = query
+  if (sites === undefined || sites === null) return find(prepare, rest)
+  if (rest.rule !== undefined) return find(prepare, query)
+  const wanted = rest.site === undefined ? new Set(sites) : new Set(sites.filter(site => site === rest.site))
+  const found = [...wanted].flatMap(site => find(prepare, { ...rest, site }))
+  found.sort((a, b) => b.timeMs - a.timeMs || b.id - a.id)
+  return found.slice(0, Math.max(1, Math.min(1_000, Math.floor(query.limit))))
 }
 
 function find(prepare: (sql: string) => StatementSync, query: EventQuery): StoredEvent[] {
@@ -141,11 +165,22 @@ function find(prepare: (sql: string) => StatementSync, query: EventQuery): Store
     add(`severity >= ${rank}`)
   }
   if (query.site !== undefined) add('site = ?', query.site)
+  if (query.country !== undefined) add('country = ?', query.country)
+  let from = `event${index}`
+  let order = 'time DESC, id DESC'
+  if (query.rule !== undefined) {
+    // Ids rise with time: the newest events of a rule are at one end of its index.
+    from = 'rule_event CROSS JOIN event ON event.id = rule_event.event'
+    order = 'rule_event.event DESC'
+    add('rule = ?', query.rule)
+    if (query.sites !== undefined && query.sites !== null)
+      add('site IN (SELECT value FROM json_each(?))', JSON.stringify(query.sites))
+  }
   if (query.class !== undefined) add('class = ?', query.class)
   if (query.reason !== undefined) add('reason = ?', query.reason)
   const where = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`
   const limit = Math.max(1, Math.min(1_000, Math.floor(query.limit)))
-  return prepare(`SELECT ${COLUMNS} FROM event${index}${where} ORDER BY time DESC, id DESC LIMIT ?`)
+  return prepare(`SELECT ${COLUMNS} FROM ${from}${where} ORDER BY ${order} LIMIT ?`)
     .all(...values, limit)
     .map(storedEvent)
 }

@@ -1,16 +1,19 @@
-// Bans and allows that operators set while the gate runs: rows of the store, and the overlay that decisions read.
+// Bans, allows and openings that operators set while the gate runs: rows of the store, and the overlay that decisions read.
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite'
 import { CidrTrie, parseCidr, type Cidr } from '../net/cidr.ts'
 import { CLASSES, type TrafficClass } from '../policy/classes.ts'
+import { buildOpenings } from './store-openings.ts'
 import type { AllowEntry, BanEntry, Overlay } from '../policy/snapshot.ts'
 
 /** Which way an entry goes. */
-export type OverlayKind = 'ban' | 'allow'
+export type OverlayKind = 'ban' | 'allow' | 'opening'
 
-/** A new ban or allow. */
+const KINDS: readonly OverlayKind[] = ['ban', 'allow', 'opening']
+
+/** A new ban, allow or opening. */
 export type NewOverlayEntry = {
   readonly kind: OverlayKind
-  /** Canonical text of the range. */
+  /** Canonical text of the range; `site:<id>` for the opening of a site. */
   readonly range: string
   /** Null: every class. */
   readonly classes: readonly TrafficClass[] | null
@@ -74,8 +77,15 @@ export function buildOverlay(
   entries: readonly OverlayEntry[],
   promotedRules: ReadonlySet<string> = new Set(),
 ): Overlay {
-  const overlay = { allow: new CidrTrie<AllowEntry>(), ban: new CidrTrie<BanEntry>(), promotedRules }
+  const openings = buildOpenings(entries)
+  const overlay = {
+    allow: new CidrTrie<AllowEntry>(),
+    ban: new CidrTrie<BanEntry>(),
+    promotedRules,
+    ...(openings === undefined ? {} : { openings }),
+  }
   for (const entry of entries) {
+    if (entry.kind === 'opening') continue
     const range = parseCidr(entry.range)
     if (typeof range !== 'string') overlay[entry.kind].insert(range, decisionEntry(entry, range))
   }
@@ -102,7 +112,7 @@ function overlayEntry(row: Record<string, SQLOutputValue>): OverlayEntry {
   const names = new Set(classes.split(','))
   return {
     id: Number(row['id']),
-    kind: row['kind'] === 'allow' ? 'allow' : 'ban',
+    kind: KINDS.find(kind => kind === row['kind']) ?? 'ban',
     range: String(row['range']),
     classes: classes === '*' ? null : CLASSES.filter(name => names.has(name)),
     reason: String(row['reason']),

@@ -38,6 +38,7 @@ export function trimStep(
   const aged = removeEvents(database, eventsBeforeMs) + removeLedger(database, ledgerBeforeDay)
   if (aged > 0) return { rows: aged, why: 'age', more: true }
   database.prepare('DELETE FROM event_count WHERE hour < ?').run(Math.floor(eventsBeforeMs / HOUR_MS))
+  removeSums(database, eventsBeforeMs, ledgerBeforeDay)
   if (usedBytes(database) > retention.maxStoreBytes) {
     const oldestEvent = number(database, 'SELECT min(time) AS value FROM event')
     const oldestDay = oldestLedgerDay(database)
@@ -70,14 +71,26 @@ export function giveBackPages(database: DatabaseSync): boolean {
   return pragma(database, 'freelist_count') >= PAGES_PER_STEP
 }
 
+/** Sums of rules go with the events, those of traffic with the ledger. */
+function removeSums(database: DatabaseSync, eventsBeforeMs: number, ledgerBeforeDay: number): void {
+  const beforeHour = Math.floor(eventsBeforeMs / HOUR_MS)
+  database.prepare('DELETE FROM rule_hour WHERE hour < ?').run(beforeHour)
+  database.prepare('DELETE FROM traffic_hour WHERE hour < ?').run(ledgerBeforeDay * 24)
+  const beforeMs = ledgerBeforeDay * 24 * HOUR_MS
+  database.prepare('DELETE FROM site_seen WHERE admitted < ? AND refused < ?').run(beforeMs, beforeMs)
+}
+
 function removeEvents(database: DatabaseSync, beforeMs: number): number {
-  return Number(
+  const removed = Number(
     database
       .prepare(
         `DELETE FROM event WHERE id IN (SELECT id FROM event WHERE time < ? ORDER BY time LIMIT ${ROWS_PER_STEP})`,
       )
       .run(beforeMs).changes,
   )
+  if (removed > 0)
+    database.prepare('DELETE FROM rule_event WHERE event < (SELECT coalesce(min(id), 9e18) FROM event)').run()
+  return removed
 }
 
 function removeLedger(database: DatabaseSync, beforeDay: number): number {

@@ -7,6 +7,7 @@ import type { Retention } from './retention.ts'
 import type { EventRow } from './store-events.ts'
 import type { StoreCalls, StoreReply, StoreRequest } from './store-messages.ts'
 import type { OverlayEntry } from './store-overlay.ts'
+import type { TrafficTally } from './traffic-tally.ts'
 
 /** Takes the store's own events. */
 export type StoreListener = <K extends EventName>(name: K, fields: EventFields[K]) => void
@@ -18,6 +19,8 @@ export type StoreOptions = {
   readonly clock: () => number
   /** Drained regularly; null: no ledger is kept. */
   readonly ledger: Pick<Ledger, 'drain' | 'state'> | null
+  /** Drained together with the ledger; absent: no sums of traffic are kept. */
+  readonly tally?: Pick<TrafficTally, 'drain' | 'state'>
   /** Bans and allows have ended and are gone: rebuild the overlay. */
   readonly onExpired?: (entries: readonly OverlayEntry[]) => void
   /** Longest time an event waits before it is written; 500 unless told. */
@@ -63,6 +66,13 @@ export type Store = {
   readonly state: () => StoreState
 }
 
+/** What is reported when an entry of the overlay has ended or is taken back. */
+export const REMOVED = {
+  ban: 'ban.removed',
+  allow: 'allow.removed',
+  opening: 'opening.ended',
+} as const
+
 const BATCH_ROWS = 1_000
 const BATCH_CELLS = 1_000
 const UPKEEP_PAUSE_MS = 100
@@ -73,7 +83,7 @@ type Waiting = { readonly resolve: (value: unknown) => void; readonly reject: (e
 
 /** Opens the store. Resolves even when the file cannot be used: then nothing is stored, the event says why, and it is tried again. */
 export async function openStore(options: StoreOptions): Promise<Store> {
-  const { file, clock, ledger } = options
+  const { file, clock, ledger, tally } = options
   const maxQueuedRows = options.maxQueuedRows ?? 20_000
   let retention = options.retention
   let listener: StoreListener | null = null
@@ -216,10 +226,11 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     const now = clock()
     const due = everything || now >= ledgerDueMs || now < ledgerDueMs - 3_600_000
     const additions = due ? (ledger?.drain(BATCH_CELLS) ?? null) : null
+    const sums = due ? (tally?.drain() ?? null) : null
     if (due && (ledger?.state().waiting ?? 0) === 0) ledgerDueMs = now + (options.ledgerMs ?? 2_000)
-    if (events.length === 0 && additions === null) return
-    live.writing = events.length + (additions === null ? 0 : additions.cells.length / CELL_WIDTH)
-    post({ kind: 'write', batch: { events, ledger: additions }, nowMs: now })
+    if (events.length === 0 && additions === null && sums === null) return
+    live.writing = Math.max(1, events.length + (additions === null ? 0 : additions.cells.length / CELL_WIDTH))
+    post({ kind: 'write', batch: { events, ledger: additions, tally: sums }, nowMs: now })
   }
 
   const call: Store['call'] = (method, ...args) => {
@@ -240,8 +251,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       why = step.why ?? why
       more = step.more
       for (const entry of step.expired) {
-        const fields = { range: entry.range, owner: entry.owner, why: 'it has ended' }
-        report(entry.kind === 'ban' ? 'ban.removed' : 'allow.removed', fields)
+        const fields = { range: entry.range, owner: entry.owner, why: 'its time is over' }
+        report(REMOVED[entry.kind], fields)
       }
       if (step.expired.length > 0) options.onExpired?.(step.expired)
       if (more) await pause(UPKEEP_PAUSE_MS)
@@ -266,7 +277,12 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   }
 
   const flush = async (): Promise<void> => {
-    while (live.usable && (live.writing > 0 || queue.length > 0 || (ledger?.state().waiting ?? 0) > 0)) {
+    const waiting = (): boolean =>
+      live.writing > 0 ||
+      queue.length > 0 ||
+      (ledger?.state().waiting ?? 0) > 0 ||
+      (tally?.state().waiting ?? 0) > 0
+    while (live.usable && waiting()) {
       send(true)
       if (live.writing === 0) break
       await new Promise<void>(resolve => idle.push(resolve))

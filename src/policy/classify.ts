@@ -1,6 +1,7 @@
 // Maps a request to its class: the first line of the profile that matches, `other` when none does.
 import { pathReadings } from '../ips/target.ts'
 import type { RequestFacts } from './facts.ts'
+import { OWN_RULE } from './own-path.ts'
 import { matchesPath } from './path-pattern.ts'
 import type { ClassRule, Profile } from './snapshot.ts'
 
@@ -40,6 +41,8 @@ function firstMatch(
   path: string,
   facts: Pick<Classified, 'method' | 'webSocket'>,
 ): ClassRule | undefined {
+  // Before every line of a profile: what belongs to the gate can be given to no upstream.
+  if (path.startsWith(OWN_RULE.pattern) && matchesPath(OWN_RULE.pattern, path)) return OWN_RULE
   for (const rule of profile.rules) {
     if (rule.webSocket !== null && rule.webSocket !== facts.webSocket) continue
     if (rule.methods !== null && !rule.methods.has(facts.method)) continue

@@ -2,6 +2,7 @@
 import { tlsRank, type TlsVersion } from '../net/tls-version.ts'
 import type { TrafficClass } from './classes.ts'
 import type { RequestFacts } from './facts.ts'
+import { openingFor, openingScope, type Opening } from './openings.ts'
 import type { Reason } from './reasons.ts'
 import type { AllowEntry, ClassKey, ClassPolicy } from './snapshot.ts'
 import type { SourceLine } from './source-line.ts'
@@ -43,7 +44,8 @@ export function classPolicy(
  *
  * An explicit allow lifts bans and countries for the classes that it covers. Only an allow that names the class also opens
  * what the policy closes, keeps for trusted sources, or ties to a key or a window: "allow this address" must not hand out
- * the console. No allow lifts limits, TLS versions, methods or rules.
+ * the console. No allow lifts limits, TLS versions, methods or rules. An opening (see openings.ts) lifts less: only what
+ * the policy closes, keeps for trusted sources, or ties to a window.
  * @returns the refusal, or null when the class is open
  */
 export function decideAccess(
@@ -93,10 +95,15 @@ export function decideAccess(
       )
     return null
   }
+  const opening = openingFor(standing, question.class, nowMs)
+  if (opening !== null && trace) {
+    const why = `opened for ${openingScope(opening)} by ${opening.owner}: ${opening.reason}${whileValid(opening)}`
+    note(trace, 'access', 'pass', question.class, why, opening.at)
+  }
   return (
-    decideSource(standing, policy, question, refuse) ??
+    (opening === null ? decideSource(standing, policy, question, refuse) : null) ??
     (allow === null ? decideCountry(standing, policy, question, refuse, trace) : null) ??
-    decideTimeAndKey(standing, policy, question, allow, refuse, trace)
+    decideTimeAndKey(standing, policy, question, allow ?? opening, refuse, trace)
   )
 }
 
@@ -159,12 +166,13 @@ function decideTimeAndKey(
   standing: Standing,
   policy: ClassPolicy,
   question: AccessQuestion,
-  allow: AllowEntry | null,
+  allow: AllowEntry | Opening | null,
   refuse: Refuse,
   trace: Trace | undefined,
 ): Refusal | null {
   const { trusted } = standing
-  if (!inWindow(policy, question.nowMs)) {
+  const isOpened = allow !== null && 'scope' in allow
+  if (!isOpened && !inWindow(policy, question.nowMs)) {
     return refuse('access', 'class-window', question.class, policy.windows[0]?.at ?? policy.access.at)
   }
   const { request } = question

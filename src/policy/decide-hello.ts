@@ -2,6 +2,7 @@
 import { strongestTls, tlsRank, type TlsVersion } from '../net/tls-version.ts'
 import type { RuleHit } from '../ips/rule-set.ts'
 import type { HelloFacts } from './facts.ts'
+import { OWN_ALPN } from './own-path.ts'
 import { refusalOfHits } from './rule-hits.ts'
 import { helloScope } from './rule-scope.ts'
 import type { Listener, Name, Snapshot, TlsProfileName } from './snapshot.ts'
@@ -57,7 +58,7 @@ export function decideHello(
     return { allow: false, name, refusal, hits: NO_HITS }
   }
 
-  if (name.whenDown === 'reset' && !isUpstreamUp(name.upstream)) {
+  if (name.whenDown === 'reset' && !hello.alpn.includes(OWN_ALPN) && !isUpstreamUp(name.upstream)) {
     const refusal = refuseWith(trace, 'upstream', 'upstream-down', `group ${name.upstream}`, name.at)
     return { allow: false, name, refusal, hits: NO_HITS }
   }

@@ -6,6 +6,7 @@ import { classPolicy, decideAccess, type Digest } from './decide-access.ts'
 import { chooseTlsProfile, findName } from './decide-hello.ts'
 import type { RequestFacts } from './facts.ts'
 import type { ClassPolicy, Name } from './snapshot.ts'
+import { isOwnPath, OWN_RULE } from './own-path.ts'
 import { refusalOfHits } from './rule-hits.ts'
 import { ruleScope } from './rule-scope.ts'
 import { BUILT_IN } from './source-line.ts'
@@ -41,10 +42,19 @@ export function decideRequest(
   const trafficClass = rule?.class ?? 'other'
   const policy = classPolicy(connection, trafficClass)
   if (trace) {
-    const why = rule
-      ? `profile ${name.profile.id} calls this ${trafficClass}`
-      : `no line of profile ${name.profile.id} names it`
+    const why =
+      rule === OWN_RULE
+        ? 'connectors and operators of the gate itself'
+        : rule
+          ? `profile ${name.profile.id} calls this ${trafficClass}`
+          : `no line of profile ${name.profile.id} names it`
     note(trace, 'class', 'pass', `${facts.method} ${facts.path}`, why, rule?.at ?? BUILT_IN)
+  }
+
+  if (connection.tlsVersion !== 'TLSv1.3' && isOwnPath(facts)) {
+    const saw = `${connection.tlsVersion} on a path of connectors and operators`
+    const refusal = refuseWith(trace, 'tls', 'tls-version-own', saw, BUILT_IN)
+    return { allow: false, class: trafficClass, refusal, hits: NO_HITS }
   }
 
   const question = {

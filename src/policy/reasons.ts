@@ -145,6 +145,12 @@ export const REASONS = define({
     remedy: 'Use a current client, or lower tls for the class.',
     status: 403,
   },
+  'tls-version-own': {
+    phase: 'request',
+    because: 'connectors and operators must use TLS 1.3',
+    remedy: 'Use a current connector; something between it and the gate may hold TLS down.',
+    status: 426,
+  },
   'framing-invalid': {
     phase: 'request',
     because: 'the request could be read differently by two parsers',

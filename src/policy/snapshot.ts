@@ -1,8 +1,10 @@
 // The compiled policy: an immutable value that every decision reads. config/compile.ts is its only maker.
+import type { Address } from '../net/address.ts'
 import type { Cidr, CidrTrie } from '../net/cidr.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
 import type { TrafficClass } from './classes.ts'
+import type { Openings } from './openings.ts'
 import type { SourceLine } from './source-line.ts'
 import type { StreamListener } from './streams.ts'
 
@@ -41,6 +43,8 @@ export type Overlay = {
   readonly ban: CidrTrie<BanEntry>
   /** Rules that enforce by themselves by now; absent: none. */
   readonly promotedRules?: ReadonlySet<string>
+  /** Classes opened to sites and ranges for a while; absent: none. */
+  readonly openings?: Openings
 }
 
 /** A legacy TLS exception of a site. */
@@ -117,6 +121,8 @@ export type Site = {
   readonly tlsException: TlsException | null
   /** Connections at once from one of its addresses; null: the general limit. */
   readonly connectionsPerSource: number | null
+  /** Agents that the RMM knows there; null: not stated. Decisions never read it. */
+  readonly agents: number | null
   readonly at: SourceLine
 }
 
@@ -319,6 +325,24 @@ export type JournalPolicy = {
   readonly maxStoreBytes: number
 }
 
+/** The dashboard's own address. */
+export type DashboardPolicy = {
+  readonly endpoint: Endpoint
+  /** Host names that it answers to, beside addresses and `localhost`; lower case. */
+  readonly names: readonly string[]
+  /** Files of certificate chain and key (PEM), absolute; null: found by name in certs/, or made for development. */
+  readonly certificate: { readonly certFile: string; readonly keyFile: string } | null
+  readonly at: SourceLine
+}
+
+/** The way around the gate, and the gate as the RMM server sees it. */
+export type Deployment = {
+  /** Old, direct address of the RMM server; null: not stated. */
+  readonly direct: Endpoint | null
+  /** Addresses from which the gate reaches the RMM server; empty: not stated. */
+  readonly egress: readonly Address[]
+}
+
 /** The compiled policy. Everything in it is frozen in spirit: nobody writes to it after config/compile.ts returns it. */
 export type Snapshot = {
   /** Digest of all policy files: equal policies have equal ids. */
@@ -344,6 +368,10 @@ export type Snapshot = {
   readonly journal: JournalPolicy
   readonly rules: RuleSet
   readonly admin: { readonly endpoint: Endpoint; readonly at: SourceLine }
+  /** Null: there is no dashboard. */
+  readonly dashboard: DashboardPolicy | null
+  /** What the assistants for trial and cut-over need; decisions never read it. */
+  readonly deployment: Deployment
   /** Absolute directories. */
   readonly directories: {
     readonly policy: string

@@ -1,5 +1,6 @@
 // What is known of an attached client: the words that gateway, upstreams, operators and status pages share.
 import type { Duplex } from 'node:stream'
+import { OWN_PREFIX } from '../policy/own-path.ts'
 
 /** A local service that a connector offers by name. It never connects anywhere else. */
 export type OfferedService = {
@@ -58,4 +59,4 @@ export type OperatorSession = {
 }
 
 /** Paths below this one belong to connectors and operators, on every name that the gate serves. */
-export const TUNNEL_PREFIX = '/.well-known/portcullis/'
+export const TUNNEL_PREFIX = OWN_PREFIX

@@ -38,8 +38,8 @@ for (const [words, complaint] of [
   [['explain', US, '--tls', 'TLSv1.4'], /is not a TLS version[^]*Did you mean TLSv1/],
   [['explain', US, '--path', 'LabTech'], /--path starts with a slash/],
   [['explain', US, '--listener', 'https2'], /no listener "https2"[^]*Listeners are https/],
-  [['diagnose'], /needs one address or one reference/],
-  [['diagnose', 'rmm.example.test'], /neither an IP address nor a reference/],
+  [['diagnose'], /needs an address, a site, a reference or a device/],
+  [['diagnose', 'rmm.example.test'], /is no IP address, range, reference, site or known device/],
   [['ban', US], /ban needs a reason/],
   [['ban', US, '--reason', 'x', '--for', 'soon'], /"soon" is not a time/],
   [['ban', '203.0.113.7/24', '--reason', 'x'], /is an address inside a range/],
@@ -324,17 +324,23 @@ test('geo: databases by name and age, answers, files that are not used, import',
   t.is(looked.value['first'], 'US')
 })
 
-test('diagnose --json has the keys that docs/diagnose-json.md promises', async t => {
-  const bench = await startRunningBench(t)
-  await bench.ask(US, { path: '/automate?file=../../win.ini' })
-  const { value } = await bench.json(['diagnose', US])
-  const promised = readFileSync(join(ROOT, 'docs/diagnose-json.md'), 'utf8')
-    .split('\n')
-    .flatMap(line => /^\| `([A-Za-z.]+)` +\|/.exec(line)?.[1] ?? [])
-  t.true(promised.length > 15)
+/** Keys that docs/diagnose-json.md promises, by section. */
+function promisedKeys(): ReadonlyMap<string, readonly string[]> {
+  const sections = readFileSync(join(ROOT, 'docs/diagnose-json.md'), 'utf8').split(/^## /m).slice(1)
+  return new Map(
+    sections.map(section => [
+      section.slice(0, section.indexOf('\n')),
+      section.split('\n').flatMap(line => /^\| `([A-Za-z.]+)` +\|/.exec(line)?.[1] ?? []),
+    ]),
+  )
+}
+
+/** Paths of all keys of an object; lists count with their first item. */
+function pathsOf(value: unknown): ReadonlySet<string> {
   const paths = new Set<string>()
   const walk = (node: unknown, path: string): void => {
-    if (typeof node !== 'object' || node === null || Array.isArray(node)) return
+    if (Array.isArray(node)) return walk(node[0], path)
+    if (typeof node !== 'object' || node === null) return
     for (const [key, inner] of Object.entries(node)) {
       const here = path === '' ? key : `${path}.${key}`
       paths.add(here)
@@ -342,15 +348,42 @@ test('diagnose --json has the keys that docs/diagnose-json.md promises', async t
     }
   }
   walk(value, '')
-  t.deepEqual(
-    promised.filter(path => !paths.has(path)),
-    [],
-  )
-  const top = new Set(promised.map(path => path.split('.')[0]))
-  t.deepEqual(
-    Object.keys(value).filter(key => !top.has(key)),
-    [],
-  )
+  return paths
+}
+
+test('diagnose --json has the keys that docs/diagnose-json.md promises, and no others', async t => {
+  const bench = await startRunningBench(t)
+  await bench.ask(US, { path: '/automate?file=../../win.ini', headers: { accept: 'application/json' } })
+  const promised = promisedKeys()
+  const one = await bench.json(['diagnose', US])
+  const many = await bench.json(['diagnose', US, '81.2.69.142'])
+  const [refusal] = one.value['refusals'] as readonly { readonly reference: string }[]
+  const referenced = await bench.json(['diagnose', refusal?.reference ?? ''])
+  for (const [section, { value }] of [
+    ['For an address', one],
+    ['For several sources', many],
+    ['For a reference', referenced],
+  ] as const) {
+    const keys = promised.get(section) ?? []
+    const paths = pathsOf(value)
+    t.true(keys.length > 3, section)
+    t.deepEqual(
+      keys.filter(key => !paths.has(key)),
+      [],
+      section,
+    )
+    const top = new Set(keys.map(key => key.split('.')[0]))
+    t.deepEqual(
+      Object.keys(value).filter(key => !top.has(key)),
+      [],
+      section,
+    )
+  }
+  // What stands inside: every key of a finding, a fix and a patch is in the document, word by word.
+  const inside = [...pathsOf(one.value)].filter(path => /^(?:diagnosis|devices|happenings)\b/.test(path))
+  const text = readFileSync(join(ROOT, 'docs/diagnose-json.md'), 'utf8')
+  for (const path of inside)
+    t.true(text.includes(`\`${path.split('.').at(-1) ?? ''}\``) || text.includes(`\`${path}\``), path)
 })
 
 test('generated files are what the code makes of them', async t => {

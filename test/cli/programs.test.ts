@@ -52,7 +52,7 @@ test('through absolute, relative and chained links, from a directory with a spac
   }
   const diagnosed = await run(join(here, 'a b', 'diagnose'), ['--help'], { cwd: join(here, 'a b') })
   t.is(diagnosed.code, 0)
-  t.regex(diagnosed.out, /diagnose <ip or reference>/)
+  t.regex(diagnosed.out, /diagnose <address \| site/)
 })
 
 test('a checkout in a path with spaces, reached through a link to the whole of it', async t => {

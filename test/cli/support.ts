@@ -7,10 +7,12 @@ import type { IncomingMessage } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import type { Writable } from 'node:stream'
 import type { ExecutionContext } from 'ava'
 import { parse, stringify } from 'yaml'
 import { runCommandLine } from '../../src/cli/command-line.ts'
 import type { CommandContext } from '../../src/cli/command.ts'
+import type { InputStream } from '../../src/cli/secrets.ts'
 import { Terminal } from '../../src/cli/terminal.ts'
 import { startPortcullis, type Portcullis } from '../../src/compose.ts'
 import type { TlsVersion } from '../../src/net/tls-version.ts'
@@ -35,6 +37,12 @@ export type CliOptions = {
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string>>
   readonly root?: string
+  readonly input?: InputStream
+  readonly output?: Writable
+  /** Stops the command as Ctrl+C would. */
+  readonly stop?: AbortSignal
+  /** Sees what the command prints as it is printed. */
+  readonly onOutput?: (text: string) => void
 }
 
 /** What a client got: a status, or the code of the error that ended it. */
@@ -137,7 +145,13 @@ export function startBench(t: ExecutionContext, more = '', upstream = 'http://12
     const width = options.columns === undefined ? {} : { columns: options.columns }
     const context: CommandContext = {
       terminal: new Terminal(
-        { write: text => out.push(text), ...width },
+        {
+          write: text => {
+            out.push(text)
+            options.onOutput?.(text)
+          },
+          ...width,
+        },
         { write: text => err.push(text) },
         { colour: options.colour ?? false },
       ),
@@ -150,8 +164,14 @@ export function startBench(t: ExecutionContext, more = '', upstream = 'http://12
       user: 'tester',
       isTerminal: false,
       execArgv: [],
+      ...(options.input === undefined ? {} : { input: options.input }),
       memory: () => ({ rssBytes: 1, heapBytes: 1 }),
-      onSignal: () => () => undefined,
+      ...(options.output === undefined ? {} : { output: options.output }),
+      onSignal: listener => {
+        const stop = (): void => listener('stop')
+        options.stop?.addEventListener('abort', stop, { once: true })
+        return () => options.stop?.removeEventListener('abort', stop)
+      },
     }
     const code = await runCommandLine(words, context)
     return { code, out: out.join(''), err: err.join('') }

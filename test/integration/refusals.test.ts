@@ -105,6 +105,11 @@ const HOW: Readonly<Record<Reason, string | ((gate: WholeGate) => Promise<unknow
   }),
   'upstream-down': 'when every server is down, agents get a reset and people 503 with Retry-After',
   'tls-version-class': question(US, { path: '/automate' }, { tls: { maxVersion: 'TLSv1.2' } }),
+  'tls-version-own': question(
+    US,
+    { path: '/.well-known/portcullis/connector' },
+    { tls: { maxVersion: 'TLSv1.2' } },
+  ),
   'framing-invalid': gate =>
     say(gate, `POST /x HTTP/1.1\r\n${HOST}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`),
   'request-invalid': gate => say(gate, `GET /x HTTP/1.1\r\n${HOST}a(b): x\r\n\r\n`),

@@ -11,7 +11,7 @@ const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf
 const ADAPTERS = ['edge', 'forward', 'geo', 'tunnel', 'journal', 'access', 'admin', 'practice']
 /** Adapters that others stand on: where everything is reported, and who may attach or log in. */
 const SHARED = ['journal', 'access']
-const PURE = ['net', 'policy', 'ips']
+const PURE = ['net', 'policy', 'ips', 'deploy']
 /** The composition root is main.ts and what stands beside it; the command line composes, too. */
 const isComposition = (folder: string): boolean => folder === 'cli' || folder.endsWith('.ts')
 
@@ -32,6 +32,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   practice: ['net', 'policy', 'journal'],
   diagnose: ['net', 'policy', 'ips', 'journal'],
   plan: ['net', 'policy', 'ips', 'journal'],
+  deploy: ['net', 'policy', 'journal'],
 }
 
 type Import = { readonly from: string; readonly specifier: string; readonly folder: string | null }

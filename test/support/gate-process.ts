@@ -22,7 +22,7 @@ export type GateProcess = AsyncDisposable & {
   readonly port: number
   readonly directPort: number
   readonly write: (policy: PolicyParts | string) => void
-  readonly signal: (name: 'SIGHUP' | 'SIGTERM' | 'SIGINT') => void
+  readonly signal: (name: 'SIGHUP' | 'SIGTERM' | 'SIGINT' | 'SIGKILL') => void
   readonly ended: Promise<Ended>
   /** What it wrote to standard error so far. */
   readonly complaints: () => string
@@ -45,11 +45,15 @@ export async function runPortcullis(
   return { code, signal, stdout, stderr }
 }
 
-/** Starts the process and waits until it listens. */
-export async function startGateProcess(parts: PolicyParts = {}): Promise<GateProcess> {
+/** Starts the process and waits until it listens. `prepare` may change its directory before. */
+export async function startGateProcess(
+  parts: PolicyParts = {},
+  prepare: (directory: string) => Promise<void> = () => Promise.resolve(),
+): Promise<GateProcess> {
   const rmm = await startPracticeRmm()
   const policy = { ...usualPolicy({ primary: rmm.url }), ...parts }
   const directory = await policyDirectory(policy)
+  await prepare(directory)
   const child = spawn(
     join(ROOT, 'bin/portcullis'),
     ['run', '--no-watch', '--policy', join(directory, 'policies')],

@@ -173,6 +173,7 @@ export function site(id: string, ranges: readonly string[], overrides: Partial<S
     trusted: false,
     tlsException: null,
     connectionsPerSource: null,
+    agents: null,
     at: at(50),
     ...overrides,
   }
@@ -255,6 +256,8 @@ export function snapshot(overrides: Partial<Snapshot> = {}): Snapshot {
     },
     rules: noRules,
     admin: { endpoint: { host: '127.0.0.1', port: 0 }, at: at(60) },
+    dashboard: null,
+    deployment: { direct: null, egress: [] },
     directories: {
       policy: '/nonexistent',
       certs: '/nonexistent',

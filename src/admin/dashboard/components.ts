@@ -121,9 +121,13 @@ export function table(
 
 /** One row of such a table. */
 export function tableRow(columns: readonly Column[], row: readonly Content[]): Html {
-  const cells = columns.map(
-    (column, index) => html`<td data-head="${column.head}" class="${classOf(column)}">${row[index]}</td>`,
-  )
+  const cells = columns.map((column, index) => {
+    const cell = row[index]
+    const isBlank = cell === null || cell === undefined || cell === false || cell === ''
+    return html`<td data-head="${column.head}" class="${classOf(column)}${isBlank ? ' blank' : ''}">
+      <div>${cell}</div>
+    </td>`
+  })
   return html`<tr>
     ${cells}
   </tr>`

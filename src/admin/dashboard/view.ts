@@ -41,18 +41,8 @@ export function viewOf(operator: Operator, sources: ViewSources): View {
       const status = sources.status()
       return isLimited ? limitedStatus(status, sees) : status
     },
-    findEvents: async query => {
-      if (sites === null) return sources.findEvents(query)
-      if (query.site !== undefined) return sees(query.site) ? sources.findEvents(query) : []
-      // One question per site: each has its index, and the newest of all of them are among the newest of each.
-      const found: StoredEvent[] = []
-      for (const site of sites) {
-        found.push(...(await sources.findEvents({ ...query, site })))
-        found.sort((a, b) => b.timeMs - a.timeMs || b.id - a.id)
-        found.length = Math.min(found.length, query.limit)
-      }
-      return found
-    },
+    findEvents: query =>
+      sources.findEvents(operator.sites === null ? query : { ...query, sites: operator.sites }),
     eventsByReference: async reference =>
       (await sources.eventsByReference(reference)).filter(event => sees(event.site)),
   }
@@ -93,6 +83,7 @@ function limitedStatus(status: GateStatus, sees: View['sees']): GateStatus {
       }
     }),
     certificates: [],
+    openings: status.openings.filter(({ range }) => range.startsWith('site:') && sees(range.slice(5))),
     memory: { rssBytes: 0, heapBytes: 0 },
   }
 }

@@ -1,6 +1,10 @@
 // portcullis allow, deny, ban, unban: temporary standing of addresses, each with reason, owner and end.
 import { cidrContains, parseCidr } from '../../net/cidr.ts'
-import { type NewOverlayEntry, type OverlayEntry, type OverlayKind } from '../../journal/store-overlay.ts'
+import {
+  type NewOverlayEntry,
+  type OverlayEntry,
+  type OverlayKind as AnyKind,
+} from '../../journal/store-overlay.ts'
 import { storeFile } from '../../journal/store-file.ts'
 import { openStoreCore } from '../../journal/store-core.ts'
 import { PortcullisError } from '../../policy/error.ts'
@@ -10,6 +14,8 @@ import { usageError, type Command, type CommandArguments, type CommandContext } 
 import { formatTime, parseDuration, shortRange } from '../format.ts'
 import { askGate, requirePolicy } from '../gate-access.ts'
 import { suggest } from '../../config/spelling.ts'
+
+type OverlayKind = Exclude<AnyKind, 'opening'>
 
 const DEFAULT_FOR = { ban: '1d', allow: '7d' } as const
 const OPTIONS = {
@@ -138,7 +144,7 @@ async function add(kind: OverlayKind, args: CommandArguments, context: CommandCo
   }
   const { snapshot } = requirePolicy(args, context)
   if (kind === 'ban' && entry.classes === null && !args.flag('yes')) refuseToLoseSites(range, snapshot)
-  const added = await send(snapshot, 'POST', entry, file => {
+  const added = await changeOverlay(snapshot, 'POST', entry, file => {
     const store = openStoreCore(file)
     try {
       return [store.overlay.add(entry)]
@@ -176,7 +182,7 @@ function meaning(kind: OverlayKind, classes: readonly TrafficClass[] | null, ran
 async function remove(kind: OverlayKind, args: CommandArguments, context: CommandContext): Promise<number> {
   const range = rangeOf(args, kind === 'ban' ? 'unban' : 'deny')
   const { snapshot } = requirePolicy(args, context)
-  const removed = await send(snapshot, 'DELETE', { kind, range, owner: context.user }, file => {
+  const removed = await changeOverlay(snapshot, 'DELETE', { kind, range, owner: context.user }, file => {
     const store = openStoreCore(file)
     try {
       return store.overlay.remove(kind, range)
@@ -210,7 +216,8 @@ function elsewhere(kind: OverlayKind, range: string, snapshot: Snapshot): string
     : [`  But ${entry.at.file}:${entry.at.line} has one for ${entry.range.text}: remove that line.`]
 }
 
-async function send(
+/** Sends a change to the running gate, or makes it in the store when none runs. */
+export async function changeOverlay(
   snapshot: Snapshot,
   method: 'POST' | 'DELETE',
   body: unknown,

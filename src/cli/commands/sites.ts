@@ -1,5 +1,7 @@
 // portcullis sites: every recorded site, what came from it in the last day, and which exceptions it has.
 import { summariseActivity } from '../../diagnose/activity.ts'
+import { siteOfOpening } from '../../journal/store-openings.ts'
+import type { OverlayEntry } from '../../journal/store-overlay.ts'
 import { REASONS } from '../../policy/reasons.ts'
 import type { Site } from '../../policy/snapshot.ts'
 import type { Command } from '../command.ts'
@@ -20,6 +22,8 @@ type SiteReport = {
   readonly lastCheckInMs: number | null
   readonly topRefusal: string | null
   readonly tlsExceptionUntilMs: number | null
+  /** Until when class enroll is open by `portcullis enroll open`; null: it is not. */
+  readonly enrollOpenUntilMs: number | null
 }
 
 export const sitesCommand: Command = {
@@ -63,6 +67,7 @@ export const sitesCommand: Command = {
         lastCheckInMs: activity.classes.find(entry => entry.class === 'agent')?.lastMs ?? null,
         topRefusal: top === undefined ? null : top.outcome,
         tlsExceptionUntilMs: site.tlsException?.expiresMs ?? null,
+        enrollOpenUntilMs: openUntil(store?.overlay.list() ?? [], site.id, nowMs),
       }
     })
     store?.close()
@@ -91,6 +96,8 @@ function show(
         `${sites[index]?.tlsException?.minimum ?? ''} until ${formatTime(report.tlsExceptionUntilMs).slice(0, 10)}`,
       )
     }
+    if (report.enrollOpenUntilMs !== null)
+      notes.push(terminal.tone('warn', `enroll open until ${formatTime(report.enrollOpenUntilMs)}`))
     return [
       terminal.tone('strong', report.id),
       report.name,
@@ -102,6 +109,14 @@ function show(
     ]
   })
   terminal.print(terminal.table([head, ...rows]))
+}
+
+function openUntil(entries: readonly OverlayEntry[], site: string, nowMs: number): number | null {
+  const ends = entries
+    .filter(entry => entry.kind === 'opening' && siteOfOpening(entry.range) === site)
+    .map(entry => entry.expiresMs ?? 0)
+    .filter(end => end > nowMs)
+  return ends.length === 0 ? null : Math.max(...ends)
 }
 
 function becauseOf(outcome: string): string {

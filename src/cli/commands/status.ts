@@ -57,6 +57,7 @@ function show(status: GateStatus, withConnections: boolean, { terminal }: Comman
       '  ',
     ),
     ...heartbeatLines(status, terminal),
+    ...openingLines(status, terminal),
     '',
     'Certificates',
     terminal.table(
@@ -123,6 +124,17 @@ function heartbeatLines({ heartbeats, nowMs }: GateStatus, terminal: Terminal): 
     `${entry.replies} replies, last ${ago(entry.lastReplyMs)}`,
   ])
   return ['', 'Heartbeats', terminal.table(rows, '  ')]
+}
+
+function openingLines({ openings, nowMs }: GateStatus, terminal: Terminal): readonly string[] {
+  if (openings.length === 0) return []
+  const rows = openings.map(entry => [
+    terminal.tone('warn', entry.classes.join(', ')),
+    entry.range.replace(/^site:/, 'site '),
+    `until ${formatTime(entry.expiresMs)} (${formatAgo(entry.expiresMs, nowMs)})`,
+    `${entry.owner}: ${entry.reason}`,
+  ])
+  return ['', 'Opened for a while', terminal.table(rows, '  ')]
 }
 
 function stateWord(member: MemberState, terminal: Terminal): string {

@@ -20,7 +20,8 @@ import { RequestRun } from './request-run.ts'
 import { ResponseOut } from './response-out.ts'
 import type { HttpServices, SourceUse } from './services.ts'
 import { attach, detach } from './socket-events.ts'
-import { reset, type Splice } from './splice.ts'
+import { reset } from './splice.ts'
+import type { Successor } from './successor.ts'
 
 /**
  * `idle`: between requests. `head`: a head has begun. `body`: a request's body is being received. `running`: a request is
@@ -49,7 +50,7 @@ export class HttpConnection implements Watched {
   private pending: HeadBytes | null = null
   private run: RequestRun | null = null
   /** What took the connection over after an upgrade. */
-  splice: Splice | null = null
+  splice: Successor | null = null
   private ending: Ending = 'complete'
   private pumping = false
   private unflushed = 0
@@ -81,8 +82,7 @@ export class HttpConnection implements Watched {
       bytesIn: () => this.bytesIn + (this.splice?.bytesIn ?? 0),
       bytesOut: () => this.out.totalBytes + (this.splice?.bytesOut ?? 0),
       ending: () => this.splice?.ending ?? this.ending,
-      state: () =>
-        this.splice !== null ? `websocket ${this.splice.class}` : (this.run?.record.class ?? 'idle'),
+      state: () => this.splice?.state ?? this.run?.record.class ?? 'idle',
       // A WebSocket has no next request at which to ask.
       policyChanged: () => void (this.splice !== null && this.renew(this.services.clock.nowMs())),
       drain: () => this.drain(),
@@ -92,6 +92,7 @@ export class HttpConnection implements Watched {
   /** Stops taking requests; ends at once when idle. */
   drain(): void {
     this.draining = true
+    this.splice?.drain()
     if (this.phase === 'idle') this.hangUp('drain')
   }
 

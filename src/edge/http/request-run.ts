@@ -20,8 +20,8 @@ import { RequestRates } from './request-rates.ts'
 import { closedFields, newRecord, reportRefusal, type RequestRecord } from './request-record.ts'
 import { CONTINUE } from './response-head.ts'
 import { reportDetections, reportUnread } from './rule-reports.ts'
+import { sideOf, type Side } from './side.ts'
 import { announcedUnread, beyondMemory, beyondSize, refusalOfUnread, type UnreadBody } from './unread-body.ts'
-import { UpstreamSide } from './upstream-side.ts'
 import { problemOfHandshake } from './web-socket-handshake.ts'
 
 /** A verdict that lets a request pass. */
@@ -62,7 +62,7 @@ export class RequestRun implements BodySink {
   /** The request, when rules want to see messages of the WebSocket that it opens. */
   inspected: RequestFacts | null = null
   private unread: UnreadBody | null = null
-  private upstream: UpstreamSide | null = null
+  private upstream: Side | null = null
   private counted = false
   private rates: RequestRates | null = null
   private retryAfterSeconds = RETRY_AFTER_SECONDS
@@ -269,7 +269,7 @@ export class RequestRun implements BodySink {
     const scope = ruleScope(facts, allowed.class, request.nowMs)
     conn.services.rates.under(facts.standing.snapshot)
     if (!this.mayPass(allowed, request.path, rules.ratesOf(request, scope, 'head'))) return
-    this.upstream = new UpstreamSide(this, conn, head, allowed)
+    this.upstream = sideOf(this, conn, head, allowed, request)
     if (head.webSocket && rules.messagesWanted(request, scope) > 0) this.inspected = request
     if (this.bodyOver) {
       this.upstream.forward()

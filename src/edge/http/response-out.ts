@@ -75,18 +75,23 @@ export class ResponseOut implements Flushable {
     if (this.carriesBody && this.framing.kind === 'chunked') this.append('0\r\n\r\n')
   }
 
-  /** Writes text of the gate's own: interim and own answers. */
-  say(text: string): void {
+  /**
+   * Writes text of the gate's own: interim and own answers.
+   * @param written called when the socket has taken everything; never, when it is closed before
+   */
+  say(text: string, written?: () => void): void {
     this.append(text)
-    this.flush()
+    this.flush(written)
   }
 
-  flush(): void {
+  flush(written?: () => void): void {
     this.scheduled = false
     if (this.text === '') return
     const { text } = this
     this.text = ''
-    if (this.socket.writable) this.socket.write(text, 'latin1')
+    if (!this.socket.writable) return
+    if (written === undefined) this.socket.write(text, 'latin1')
+    else this.socket.write(text, 'latin1', error => error ?? written())
   }
 
   private append(text: string): void {

@@ -10,6 +10,7 @@ import type { GeoFacts } from '../../policy/facts.ts'
 import type { CurrentPolicy } from '../connection.ts'
 import { HeldMemory } from './held-memory.ts'
 import { Deadlines, type HttpClock } from './deadlines.ts'
+import type { OwnService } from './own-service.ts'
 import { GateRates } from './request-rates.ts'
 
 /** What the composition root gives the HTTP edge. */
@@ -24,6 +25,8 @@ export type HttpDependencies = {
   readonly newReference: () => string
   readonly sha256Hex: Digest
   readonly clock: HttpClock
+  /** Answers below the gate's own prefix; absent: nothing is there. */
+  readonly own?: OwnService
 }
 
 /** Dependencies plus what all connections of a handler share. */

@@ -4,6 +4,7 @@ import type { TrafficClass } from '../../policy/classes.ts'
 import type { Ending } from '../../journal/events.ts'
 import type { Deadlines, Watched } from './deadlines.ts'
 import type { InspectedSplice, MessageInspection } from './message-inspection.ts'
+import type { Successor } from './successor.ts'
 import type { FrameBoundary } from './web-socket-frames.ts'
 
 /** After one side has ended, so much silence of the other ends the splice: WebSocket has no half-open state (RFC 6455, section 7). */
@@ -43,7 +44,7 @@ const PARTNER: unique symbol = Symbol('splice')
 type Spliced = Duplex & { [PARTNER]?: Splice }
 
 /** Two joined sockets. The listeners are shared by all splices; only this object is made per splice. */
-export class Splice implements Watched, InspectedSplice {
+export class Splice implements Watched, InspectedSplice, Successor {
   deadlineMs: number
   bytesIn = 0
   bytesOut = 0
@@ -224,6 +225,14 @@ export class Splice implements Watched, InspectedSplice {
     reset(up)
     resetDown()
   }
+
+  /** What it is, for status. */
+  get state(): string {
+    return `websocket ${this.class}`
+  }
+
+  /** Goes on: only the end of the time for draining ends it. */
+  drain(): void {}
 
   /** Cuts both sides. */
   cut(ending: Ending): void {

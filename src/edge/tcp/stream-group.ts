@@ -50,7 +50,7 @@ export type StreamMemberState = {
   readonly lastProblem: string | null
 }
 
-/** Where the sockets of a client go, while it has any. */
+/** Where the sockets of a client go, until the last of them is closed. */
 type Kept = { member: number; address: string | null; sockets: number }
 
 /** A server that is down is looked at often: clients are being sent away. */

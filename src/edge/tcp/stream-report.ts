@@ -1,6 +1,7 @@
 // What is known of one raw TCP stream, and its events: refused or silent, opened, counted, closed, each at most once.
 import type { RuleHit } from '../../ips/rule-set.ts'
-import type { Ending, Reporter, StreamFields } from '../../journal/events.ts'
+import type { Ending, Reporter } from '../../journal/events.ts'
+import type { StreamFields } from '../../journal/events-streams.ts'
 import type { Address } from '../../net/address.ts'
 import type { TlsVersion } from '../../net/tls-version.ts'
 import { REASONS } from '../../policy/reasons.ts'

@@ -213,7 +213,12 @@ export const GATE_EVENTS: Definitions<Names> = {
     covers: ['E9'],
     severity: 'info',
     when: 'The gateway keys were read again.',
-    sentence: f => `Reloading gateway keys: ${plural(f.keys, 'key')} in force.`,
+    sentence: f => {
+      const added = listed('Added', f.added)
+      const removed = listed('Removed', f.removed)
+      const ended = removed === '' ? '' : ' Clients and sessions of a removed key end, all others stay.'
+      return `Reloading gateway keys: ${plural(f.keys, 'key')} in force.${added}${removed}${ended}`
+    },
     gatewayLines: () => ['Reloading Gateway Keys'],
     counter: null,
     stored: true,
@@ -259,4 +264,10 @@ export const GATE_EVENTS: Definitions<Names> = {
     stored: false,
     fromClients: false,
   },
+}
+
+function listed(word: string, names: readonly string[] | undefined): string {
+  return names === undefined || names.length === 0
+    ? ''
+    : ` ${word}: ${names.slice(0, 8).join(', ')}${names.length > 8 ? ' and others' : ''}.`
 }

@@ -1,7 +1,7 @@
 // Events of raw TCP: refused, opened and ended streams, and sides that do not speak the same.
 import { REASONS } from '../../policy/reasons.ts'
 import { formatDuration, type Definitions } from '../definition.ts'
-import type { StreamFields } from '../events.ts'
+import type { StreamFields } from '../events-streams.ts'
 
 type Names = 'stream.refused' | 'stream.opened' | 'stream.counted' | 'stream.mismatch' | 'stream.closed'
 

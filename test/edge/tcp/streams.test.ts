@@ -96,8 +96,8 @@ test('trap 47: half-close survives both ways, and a dump arrives whole', async t
   t.is(await take(sender, 5), 'go on')
   t.is(await endOf(sender), 'end')
   sender.end(upload)
-  await other.events.next('stream.closed')
-  t.is(received, upload.length)
+  await until(() => received === upload.length)
+  t.is((await other.events.next('stream.closed')).ending, 'complete')
 })
 
 test('a reset of the server reaches the client as one, and a reset of the client the server', async t => {

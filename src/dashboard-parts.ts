@@ -1,0 +1,174 @@
+// The dashboard, put together: who may log in, what the pages show and call, its certificate, and its address.
+import { readdir, readFile } from 'node:fs/promises'
+import type { Access } from './access/access.ts'
+import { loadAssets } from './admin/dashboard/assets.ts'
+import { createDashboardHandler } from './admin/dashboard/handler.ts'
+import type { GateFacts } from './admin/dashboard/health.ts'
+import type { PageRoute } from './admin/dashboard/page.ts'
+import { overviewRoute } from './admin/dashboard/pages/overview.ts'
+import { openDashboardServer, type CertificatePair, type DashboardServer } from './admin/dashboard/server.ts'
+import type { AdminActions } from './admin/routes.ts'
+import { findCertificateFiles, loadCertificate } from './edge/certificate-files.ts'
+import type { CurrentPolicy } from './edge/connection.ts'
+import type { DevAuthority } from './edge/dev-authority.ts'
+import type { Reporter } from './journal/events.ts'
+import type { Store } from './journal/store.ts'
+import { storeFile } from './journal/store-file.ts'
+import { openStoreReading, type StoreReading } from './journal/store-reading.ts'
+import { messageOf } from './own-events.ts'
+import type { DashboardPolicy, Endpoint, Snapshot } from './policy/snapshot.ts'
+import type { PolicyGuard } from './policy-guard.ts'
+
+/** What the dashboard is put together from. */
+export type DashboardOptions = {
+  readonly access: Access
+  readonly actions: Omit<AdminActions, 'guard'> & { readonly guard: PolicyGuard['state'] }
+  readonly current: CurrentPolicy
+  readonly store: Pick<Store, 'state'>
+  readonly reporter: Reporter
+  readonly clock: () => number
+  readonly version: string
+  readonly development: DevAuthority
+  readonly internalError: (where: string, cause: unknown) => void
+}
+
+/** The dashboard of a running gate. */
+export type Dashboard = {
+  /** Opens, moves or closes it as the policy says. A failure is an event: agents must not wait for a dashboard. */
+  readonly apply: (snapshot: Snapshot) => Promise<void>
+  /** As bound; null: it is not open. */
+  readonly endpoint: () => Endpoint | null
+  readonly close: () => Promise<void>
+}
+
+/** Puts the dashboard together; it opens with `apply`. */
+export function createDashboard(options: DashboardOptions): Dashboard {
+  const { reporter, clock, current } = options
+  const reading = openStoreReading({ file: storeFile(current().snapshot.directories.state) })
+  const policy = (): DashboardPolicy | null => current().snapshot.dashboard
+  const handler = createDashboardHandler({
+    access: options.access,
+    sources: {
+      status: options.actions.status,
+      findEvents: query => reading.ask('findEvents', query),
+      eventsByReference: reference => reading.ask('eventsByReference', reference),
+    },
+    routes: dashboardRoutes(options, reading),
+    reporter,
+    clock,
+    version: options.version,
+    assets: loadAssets(),
+    names: () => new Set(policy()?.names),
+    onInternalError: options.internalError,
+  })
+  let server: DashboardServer | null = null
+  let opened: DashboardPolicy | null = null
+  let moving: Promise<unknown> = Promise.resolve()
+
+  const move = async ({ dashboard }: Snapshot): Promise<void> => {
+    if (dashboard !== null && server !== null && isSame(dashboard.endpoint, opened?.endpoint)) {
+      opened = dashboard
+      await server.renewCertificates()
+      return
+    }
+    const left = server
+    server = null
+    opened = dashboard
+    // Not waited for: the page that asked for this reload comes from there and wants its answer.
+    if (left !== null) void left.close()
+    if (dashboard === null) return
+    const { host, port } = dashboard.endpoint
+    try {
+      server = await openDashboardServer(dashboard.endpoint, {
+        handler,
+        certificate: host => certificateFor(host, options),
+        onInternalError: options.internalError,
+      })
+      reporter.report('listener.opened', { listener: 'dashboard', host, port: server.endpoint.port })
+    } catch (cause) {
+      const remedy =
+        'Choose another dashboard.address, or stop what uses this one. The gate goes on without a dashboard.'
+      reporter.report('listener.failed', {
+        listener: 'dashboard',
+        host,
+        port,
+        problem: messageOf(cause),
+        remedy,
+      })
+    }
+  }
+
+  return {
+    apply: snapshot => {
+      const done = moving.then(() => move(snapshot))
+      moving = done.catch(() => undefined)
+      return done
+    },
+    endpoint: () => server?.endpoint ?? null,
+    close: async () => {
+      await moving
+      handler.close()
+      await server?.close()
+      await reading.close()
+    },
+  }
+}
+
+/** Every page. What a page shows and does comes from here; the command line calls the same. */
+function dashboardRoutes(options: DashboardOptions, reading: StoreReading): readonly PageRoute[] {
+  return [
+    overviewRoute({
+      facts: () => gateFacts(options),
+      countsByReason: sinceMs => reading.ask('countsByReason', sinceMs),
+    }),
+  ]
+}
+
+function gateFacts({ actions, current, store }: DashboardOptions): GateFacts {
+  const { snapshot } = current()
+  const listeners = [...snapshot.listeners, ...snapshot.heartbeats].flatMap(({ id, endpoints }) =>
+    endpoints.map(endpoint => ({ listener: id, ...endpoint })),
+  )
+  const { usable, droppedRows, usedBytes } = store.state()
+  return {
+    status: actions.status(),
+    listeners,
+    names: snapshot.names.map(({ host }) => host),
+    journal: { usable, droppedRows, usedBytes },
+    guard: actions.guard(),
+  }
+}
+
+function isSame(a: Endpoint, b: Endpoint | undefined): boolean {
+  return a.host === b?.host && a.port === b.port
+}
+
+async function readPair(files: {
+  readonly certFile: string
+  readonly keyFile: string
+}): Promise<CertificatePair> {
+  const [cert, key] = await Promise.all([readFile(files.certFile, 'utf8'), readFile(files.keyFile, 'utf8')])
+  return { cert, key }
+}
+
+/** The certificate for a host: the policy's, one of the certs directory, or one made for development. */
+async function certificateFor(asked: string | null, options: DashboardOptions): Promise<CertificatePair> {
+  const { snapshot } = options.current()
+  const { dashboard, directories } = snapshot
+  const names = dashboard?.names ?? []
+  const isKnown = asked !== null && (asked === 'localhost' || names.includes(asked))
+  const address = dashboard?.endpoint.host ?? '127.0.0.1'
+  const usual = address === '0.0.0.0' || address === '::' ? (names[0] ?? 'localhost') : address
+  const host = isKnown ? asked : usual
+  const given = dashboard?.certificate ?? null
+  // Which names the policy's own certificate carries is for the browser to say.
+  if (given !== null) return readPair(given)
+  const entries = new Set(await readdir(directories.certs).catch(() => []))
+  for (const files of findCertificateFiles(directories.certs, entries, host)) {
+    const check = await loadCertificate(files, host, options.clock())
+    if (check.ok) return check.certificate
+  }
+  const [made] = await options.development.filesFor(host)
+  if (made === undefined) throw new Error(`no certificate could be made for ${host}`)
+  return readPair(made)
+}

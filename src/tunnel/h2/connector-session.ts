@@ -1,0 +1,112 @@
+// The connector's side of reversed HTTP/2: it is the server and serves CONNECT to the services of its own file, nothing else.
+import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:http2'
+import type { Duplex } from 'node:stream'
+import { joinStream, type Breakable } from './join.ts'
+import { watchLiveness } from './liveness.ts'
+import { GREETING_MS, SESSION_OPTIONS, WINDOW_BYTES } from './limits.ts'
+
+/** A service that could be reached, or why not. */
+export type Reached =
+  { readonly socket: Breakable } | { readonly unknown: true } | { readonly problem: string }
+
+/** What the session needs. */
+export type ConnectorSessionOwner = {
+  readonly nowMs: () => number
+  /** Connects to a service by name. Aborted when the gate gives the stream up. */
+  readonly reach: (service: string, signal: AbortSignal) => Promise<Reached>
+  /** The gate speaks: the tunnel stands. */
+  readonly ready: () => void
+  /** It is over. Called once. `said`: the gate said so itself, in these words. */
+  readonly closed: (why: string, said: boolean) => void
+}
+
+/** A reversed connection to a gate. */
+export type ConnectorSession = {
+  readonly streams: () => number
+  /** Takes no new streams, and ends with the last one. */
+  readonly finish: () => void
+  readonly end: (why: string) => void
+}
+
+/** Begins to serve on a socket on which the gate has said 101. */
+export function serveConnectorSession(socket: Duplex, owner: ConnectorSessionOwner): ConnectorSession {
+  const session = performServerHandshake(socket, SESSION_OPTIONS)
+  let why = 'the gate closed the connection'
+  let said = false
+  let isFinishing = false
+  const streams = new Set<ServerHttp2Stream>()
+  const end = (reason: string): void => {
+    if (session.destroyed) return
+    why = reason
+    session.goaway(constants.NGHTTP2_NO_ERROR, 0, Buffer.from(reason.slice(0, 200), 'utf8'))
+    session.destroy()
+  }
+  const greeting = setTimeout(() => end('the gate did not begin HTTP/2 in time'), GREETING_MS)
+  session.once('remoteSettings', () => {
+    clearTimeout(greeting)
+    session.setLocalWindowSize(WINDOW_BYTES)
+    const read = (): number => ('bytesRead' in socket ? Number(socket.bytesRead) : 0)
+    watchLiveness(session, read, owner.nowMs, end)
+    owner.ready()
+  })
+  session.on('goaway', (_code: number, _last: number, data?: Buffer) => {
+    if (data === undefined || data.length === 0) return
+    why = data.toString('utf8', 0, 200).replaceAll(/[^\x20-\x7e]/g, '?')
+    said = true
+  })
+  session.on('error', (error: Error) => {
+    if (!said) why = error.message
+  })
+  session.once('close', () => {
+    clearTimeout(greeting)
+    socket.destroy()
+    owner.closed(why, said)
+  })
+  session.on('stream', (stream: ServerHttp2Stream, headers) => {
+    streams.add(stream)
+    stream.on('error', () => undefined)
+    stream.once('close', () => {
+      streams.delete(stream)
+      if (isFinishing && streams.size === 0) session.close()
+    })
+    void serve(stream, headers[':method'], headers[':authority'] ?? '', owner)
+  })
+  return {
+    streams: () => streams.size,
+    finish: () => {
+      isFinishing = true
+      if (streams.size === 0) session.close()
+    },
+    end,
+  }
+}
+
+async function serve(
+  stream: ServerHttp2Stream,
+  method: string | undefined,
+  service: string,
+  owner: ConnectorSessionOwner,
+): Promise<void> {
+  if (method !== 'CONNECT') return refuse(stream, 405, 'only CONNECT')
+  const giveUp = new AbortController()
+  const given = (): void => giveUp.abort()
+  stream.once('close', given)
+  const reached = await owner.reach(service, giveUp.signal)
+  stream.off('close', given)
+  if ('unknown' in reached) return refuse(stream, 404, 'no such service')
+  if ('problem' in reached) return refuse(stream, 502, reached.problem)
+  if (stream.destroyed) {
+    reached.socket.destroy()
+    return
+  }
+  stream.respond({ ':status': 200 })
+  joinStream(stream, reached.socket)
+}
+
+function refuse(stream: ServerHttp2Stream, status: number, problem: string): void {
+  if (stream.destroyed) return
+  const said = problem.slice(0, 200).replaceAll(/[^\x20-\x7e]/g, '?')
+  stream.respond({ ':status': status, 'portcullis-problem': said }, { endStream: true })
+  // What the gate has sent already is for nobody.
+  stream.resume()
+}

@@ -1,0 +1,153 @@
+// The gate's side of reversed HTTP/2: it is the client, the connector the server; every TCP stream is one CONNECT.
+import { connect, constants, type ClientHttp2Stream } from 'node:http2'
+import type { Duplex } from 'node:stream'
+import { PortcullisError } from '../../policy/error.ts'
+import { watchLiveness } from './liveness.ts'
+import { GREETING_MS, MAX_STREAMS, SESSION_OPTIONS, WINDOW_BYTES } from './limits.ts'
+
+/** A reversed connection to a connector. */
+export type GateSession = {
+  /**
+   * Opens a stream to a service at once. It emits 'connect' when the connector has reached the service; until then it may
+   * fail with a PortcullisError (`service-unknown`, `service-unreachable`, `client-gone`).
+   */
+  readonly open: (service: string) => TunnelStream
+  readonly streams: () => number
+  /** Takes no new streams and closes when the last one has ended. */
+  readonly finish: () => void
+  /** Ends it at once; the reason goes to the log of the connector. */
+  readonly end: (why: string) => void
+  readonly isOpen: () => boolean
+}
+
+/** One TCP connection through the tunnel. A RST travels as a reset of the stream, both ways. */
+export type TunnelStream = Duplex & { readonly resetAndDestroy: () => void }
+
+/** What a session tells its owner. */
+export type GateSessionOwner = {
+  readonly nowMs: () => number
+  /** The connector has answered: it can be used. */
+  readonly ready: () => void
+  /** It is over. Called once, also when `ready` never was. */
+  readonly closed: (why: string) => void
+}
+
+/** Begins a session on a socket whose connector has been told to be the server of it. */
+export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSession {
+  const session = connect('http://connector', { ...SESSION_OPTIONS, createConnection: () => socket })
+  let why = 'the connection closed'
+  let isReady = false
+  let isFinishing = false
+  const end = (reason: string, code: number = constants.NGHTTP2_NO_ERROR): void => {
+    why = reason
+    if (session.destroyed) return
+    // GOAWAY carries the reason; a peer that does not take it must not keep the socket.
+    session.goaway(code, 0, Buffer.from(reason.slice(0, 200), 'utf8'))
+    session.destroy()
+  }
+  const greeting = setTimeout(() => end('it did not begin HTTP/2 in time'), GREETING_MS)
+  session.once('remoteSettings', () => {
+    clearTimeout(greeting)
+    isReady = true
+    session.setLocalWindowSize(WINDOW_BYTES)
+    const read = (): number => ('bytesRead' in socket ? Number(socket.bytesRead) : 0)
+    watchLiveness(session, read, owner.nowMs, end)
+    owner.ready()
+  })
+  session.on('goaway', (_code: number, _last: number, data?: Buffer) => {
+    if (data !== undefined && data.length > 0) why = printable(data)
+  })
+  session.on('error', (error: Error) => {
+    why = error.message
+  })
+  // Never asked for; a connector that opens streams of its own breaks the protocol.
+  session.on('stream', () => end('it opened a stream', constants.NGHTTP2_PROTOCOL_ERROR))
+  session.once('close', () => {
+    clearTimeout(greeting)
+    socket.destroy()
+    owner.closed(why)
+  })
+  const streams = new Set<ClientHttp2Stream>()
+  return {
+    open: service => {
+      if (session.destroyed || session.closed || !isReady || isFinishing) throw gone()
+      if (streams.size >= MAX_STREAMS)
+        throw unreachable(service, `${MAX_STREAMS} connections are open through it`)
+      const stream = session.request({ ':method': 'CONNECT', ':authority': service }, { endStream: false })
+      streams.add(stream)
+      stream.once('close', () => {
+        streams.delete(stream)
+        if (isFinishing && streams.size === 0) session.close()
+      })
+      return tunnelStream(stream, service)
+    },
+    streams: () => streams.size,
+    finish: () => {
+      isFinishing = true
+      if (streams.size === 0) session.close()
+    },
+    end,
+    isOpen: () => isReady && !isFinishing && !session.closed && !session.destroyed,
+  }
+}
+
+function tunnelStream(stream: ClientHttp2Stream, service: string): TunnelStream {
+  let isOpen = false
+  stream.on('response', headers => {
+    const status = headers[':status'] ?? 0
+    if (status === 200) {
+      isOpen = true
+      stream.emit('connect')
+      return
+    }
+    stream.destroy(failureOf(service, status, String(headers['portcullis-problem'] ?? '')))
+  })
+  stream.once('close', () => {
+    // Before the answer, an end of the stream is an end of the client.
+    if (!isOpen && stream.listenerCount('error') > 0 && stream.errored === null) stream.emit('error', gone())
+  })
+  const resetAndDestroy = (): void => {
+    stream.close(constants.NGHTTP2_CANCEL)
+    stream.destroy()
+  }
+  return Object.assign(stream, { resetAndDestroy })
+}
+
+function failureOf(service: string, status: number, problem: string): PortcullisError {
+  if (status === 404) {
+    return new PortcullisError(`the connector offers no service ${service}`, {
+      code: 'service-unknown',
+      side: 'upstream',
+      retry: true,
+      status: 502,
+      remedy: 'Add it under services in the file of the connector, and restart the connector.',
+    })
+  }
+  return unreachable(service, problem === '' ? `status ${status}` : printable(Buffer.from(problem)))
+}
+
+function unreachable(service: string, why: string): PortcullisError {
+  return new PortcullisError(`the connector cannot reach its service ${service}: ${why}`, {
+    code: 'service-unreachable',
+    side: 'upstream',
+    retry: true,
+    status: 502,
+    remedy: 'Start the service, or correct its address in the file of the connector.',
+  })
+}
+
+/** The client is not attached, or went while it was asked. */
+export function gone(): PortcullisError {
+  return new PortcullisError('the client is not attached', {
+    code: 'client-gone',
+    side: 'upstream',
+    retry: true,
+    status: 502,
+    remedy: 'See that the connector runs there and reaches the gate: its own log says what it waits for.',
+  })
+}
+
+/** Words of the other side, fit for a log line. */
+function printable(bytes: Buffer): string {
+  return bytes.toString('utf8', 0, 200).replaceAll(/[^\x20-\x7e]/g, '?')
+}

@@ -1,0 +1,62 @@
+// Tells whether the other side of a reversed HTTP/2 connection lives: own pings, and any byte that comes counts.
+import type { Http2Session } from 'node:http2'
+import { CONTROL_FRAMES, LOOK_MS, PING_MS, SILENCE_MS } from './limits.ts'
+
+/** Watches a session until it closes. */
+export type Liveness = {
+  /** Monotonic milliseconds of the last sign of life. */
+  readonly heardMs: () => number
+}
+
+/**
+ * Watches a session. Pings are answered by the other end of the tunnel, never by a service behind it: a service that is
+ * down is no reason to restart a tunnel. Any byte counts as life, because an answer to a ping waits behind megabytes of data.
+ * @param bytesRead bytes that came from the peer so far
+ * @param lost called once, with the reason
+ */
+export function watchLiveness(
+  session: Http2Session,
+  bytesRead: () => number,
+  nowMs: () => number,
+  lost: (why: string) => void,
+): Liveness {
+  let heardMs = nowMs()
+  let pingedMs = heardMs
+  let lookedMs = heardMs
+  let read = bytesRead()
+  let controlFrames = 0
+  const hear = (): void => {
+    heardMs = nowMs()
+  }
+  const count = (): void => {
+    hear()
+    controlFrames++
+    if (controlFrames > CONTROL_FRAMES) stop(`more than ${CONTROL_FRAMES} control frames in ${PING_MS} ms`)
+  }
+  const stop = (why: string): void => {
+    clearInterval(timer)
+    if (!session.destroyed) lost(why)
+  }
+  const look = (): void => {
+    const now = nowMs()
+    const bytes = bytesRead()
+    if (bytes !== read) hear()
+    read = bytes
+    // The process itself was held up: what came meanwhile is read before anybody is called dead.
+    const stalled = now - lookedMs > LOOK_MS * 4
+    lookedMs = now
+    if (!stalled && now - heardMs > SILENCE_MS) return stop(`nothing was heard for ${now - heardMs} ms`)
+    if (now - pingedMs < PING_MS) return
+    pingedMs = now
+    controlFrames = 0
+    session.ping(error => {
+      if (error === null) hear()
+    })
+  }
+  const timer = setInterval(look, LOOK_MS)
+  timer.unref()
+  session.on('ping', count)
+  session.on('remoteSettings', count)
+  session.once('close', () => clearInterval(timer))
+  return { heardMs: () => heardMs }
+}
