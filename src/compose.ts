@@ -2,7 +2,7 @@
 import { hash, randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { accessRoutes } from './admin/access-routes.ts'
-import { openAdminServer, type AdminServer } from './admin/server.ts'
+import { createAdminAddress, type AdminAddress } from './admin-parts.ts'
 import { ensureAdminToken } from './admin/token.ts'
 import { adminRoutes } from './admin/routes.ts'
 import type { ReloadOptions, ReloadResult } from './admin/reload-result.ts'
@@ -34,7 +34,7 @@ import { createJournalParts } from './journal-parts.ts'
 import { createPolicyGuard, type PolicyGuard } from './policy-guard.ts'
 import { createPolicyHistory } from './policy-history.ts'
 import { createGatewayParts, openAccess } from './gateway-parts.ts'
-import { adminFailure, loadedFields, messageOf } from './own-events.ts'
+import { loadedFields } from './own-events.ts'
 import { createRulePromotion } from './rule-promotion.ts'
 import { startExpiryWarnings } from './expiry-warnings.ts'
 import { connectionGauges, gateStatus } from './status.ts'
@@ -67,7 +67,7 @@ export type Portcullis = {
   readonly heartbeats: HeartbeatRelay
   readonly streams: StreamRelay
   readonly snapshot: () => Snapshot
-  readonly adminEndpoint: () => AdminServer['endpoint'] | null
+  readonly adminEndpoint: AdminAddress['endpoint']
   readonly dashboardEndpoint: Dashboard['endpoint']
   readonly reporter: JournalReporter
   readonly reload: (trigger: ReloadTrigger, options?: ReloadOptions) => Promise<ReloadResult>
@@ -228,7 +228,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       await gate.apply(snapshot)
       await Promise.all([heartbeats.apply(snapshot), streams.apply(snapshot)])
       forwarder.retain([...snapshot.upstreams.values()].flatMap(group => group.members))
-      await moveAdmin(snapshot)
+      await admin.move(snapshot)
       await dashboard.apply(snapshot)
       watcher?.refresh()
       reporter.report('policy.loaded', loadedFields(snapshot, changes, warnings))
@@ -282,34 +282,22 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     internalError,
   })
 
-  let admin: AdminServer | null = null
-  let leftAdmin: Promise<unknown> = Promise.resolve()
-  const openAdmin = async (snapshot: Snapshot): Promise<AdminServer> =>
-    openAdminServer(snapshot.admin.endpoint, {
+  const admin = createAdminAddress(
+    {
       token: ensureAdminToken(stateDir),
       metrics: () => metrics.render(),
       routes,
       onInternalError: internalError,
-    })
-  const moveAdmin = async (snapshot: Snapshot): Promise<void> => {
-    const old = admin
-    const { host, port } = snapshot.admin.endpoint
-    if (old?.wanted.host === host && old.wanted.port === port) return
-    try {
-      admin = await openAdmin(snapshot)
-      // Not waited for: the call that asked for this reload may come from there and wants its answer.
-      leftAdmin = Promise.all([leftAdmin, old?.close()])
-    } catch (cause) {
-      reporter.report('listener.failed', adminFailure(snapshot, cause))
-    }
-  }
+    },
+    reporter,
+  )
 
   const close = async (connectionsCut: number): Promise<void> => {
     expiryWarnings.stop()
     guard?.stop()
     promotion.stop()
     watcher?.close()
-    await Promise.all([leftAdmin, admin?.close(), dashboard.close()])
+    await Promise.all([admin.close(), dashboard.close()])
     tunnel.close()
     await Promise.all([gate.close(), streams.close()])
     await heartbeats.close()
@@ -326,17 +314,10 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   let watcher: ReturnType<typeof watchPolicy> | null = null
 
   try {
-    admin = await openAdmin(first.snapshot)
+    await admin.open(first.snapshot)
   } catch (cause) {
-    reporter.report('listener.failed', adminFailure(first.snapshot, cause))
     await close(0)
-    const { host, port } = first.snapshot.admin.endpoint
-    throw new PortcullisError(`the admin address ${host}:${port} cannot be opened: ${messageOf(cause)}`, {
-      code: 'admin-address',
-      side: 'configuration',
-      remedy: 'Is another gate running here? Otherwise choose another admin.address in the policy.',
-      cause,
-    })
+    throw cause
   }
   const opened = await gate.apply(first.snapshot)
   if (opened.opened + (await streams.apply(first.snapshot)) === 0) {
@@ -371,7 +352,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     heartbeats,
     streams,
     snapshot: () => inForce.snapshot,
-    adminEndpoint: () => admin?.endpoint ?? null,
+    adminEndpoint: admin.endpoint,
     dashboardEndpoint: dashboard.endpoint,
     reporter,
     reload,

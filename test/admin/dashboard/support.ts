@@ -286,6 +286,8 @@ export function testStatus(nowMs: number, more: Partial<GateStatus> = {}): GateS
     connections: [],
     upstreams: [],
     streams: [],
+    clients: [],
+    sessions: [],
     heartbeats: [],
     certificates: [],
     openings: [],
