@@ -16,7 +16,7 @@ import type { PolicyInForce } from './edge/connection.ts'
 import { createDevAuthority } from './edge/dev-authority.ts'
 import { drainAll } from './edge/drain.ts'
 import { createGate, type Gate } from './edge/gate.ts'
-import { createHeartbeatRelay, type HeartbeatRelay } from './edge/udp/relay.ts'
+import type { HeartbeatRelay } from './edge/udp/relay.ts'
 import { createHttpHandler } from './edge/http/handler.ts'
 import { createUpstreams } from './forward/upstreams.ts'
 import { createForwarder } from './forward/wire-forwarder.ts'
@@ -28,6 +28,7 @@ import type { JournalReporter } from './journal/reporter.ts'
 import { buildOverlay } from './journal/store-overlay.ts'
 import { PortcullisError } from './policy/error.ts'
 import type { Snapshot } from './policy/snapshot.ts'
+import { createHeartbeatParts } from './heartbeat-parts.ts'
 import { overlayActions } from './overlay-actions.ts'
 import { createDashboard, type Dashboard } from './dashboard-parts.ts'
 import { createJournalParts } from './journal-parts.ts'
@@ -159,18 +160,23 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     reporter,
     clock,
   })
-  const forwarder = createForwarder()
+  const { lookup } = countries
+  const { heartbeats, attachUdp } = createHeartbeatParts({ current, lookup, reporter, clock })
+  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: attachUdp })
+  const { through } = tunnel
+  const forwarder = createForwarder({ through })
   const upstreams = createUpstreams({
     reporter,
     clock,
     random: Math.random,
     openRequests: member => forwarder.open(member),
+    through,
   })
+  tunnel.follow(upstreams)
   upstreams.apply(first.snapshot)
   const development = createDevAuthority(first.snapshot.directories.certs, clock)
   const certificates = createCertificates({ reporter, nowMs: clock, development })
   await certificates.apply(first.snapshot)
-  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: null })
   const newReference = createReferences(bytes => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>))
   const handler = createHttpHandler({
     current,
@@ -193,9 +199,8 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   const shared = { current, lookup: countries.lookup, reporter, certificates, newReference, clock }
   const ticketSecret = randomBytes(32)
   const gate = createGate({ ...shared, isUpstreamUp: upstreams.isUp, handler, ticketSecret })
-  const streams = createStreamParts({ ...shared, gate, ticketSecret })
+  const streams = createStreamParts({ ...shared, gate, ticketSecret, openThrough: through })
 
-  const heartbeats = createHeartbeatRelay({ current, lookup: countries.lookup, reporter, clock })
   const parts = { gate, heartbeats, streams, upstreams, certificates, countries, store, ledger }
   metrics.addGauges(connectionGauges(parts, current))
 
@@ -224,6 +229,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       await certificates.apply(snapshot)
       upstreams.apply(snapshot)
       inForce = { ...inForce, snapshot }
+      tunnel.policyChanged()
       reporter.reconfigure(snapshot.journal)
       await gate.apply(snapshot)
       await Promise.all([heartbeats.apply(snapshot), streams.apply(snapshot)])

@@ -5,6 +5,13 @@ import { loadAssets } from './admin/dashboard/assets.ts'
 import { createDashboardHandler } from './admin/dashboard/handler.ts'
 import type { GateFacts } from './admin/dashboard/health.ts'
 import type { PageRoute } from './admin/dashboard/page.ts'
+import { auditRoute } from './admin/dashboard/pages/audit.ts'
+import { certificateRoute } from './admin/dashboard/pages/certificates.ts'
+import { clientRoutes } from './admin/dashboard/pages/clients.ts'
+import { connectionRoute } from './admin/dashboard/pages/connections.ts'
+import { eventRoutes } from './admin/dashboard/pages/events.ts'
+import { standingRoutes, type PolicyEntry } from './admin/dashboard/pages/standing.ts'
+import { upstreamRoute } from './admin/dashboard/pages/upstreams.ts'
 import { overviewRoute } from './admin/dashboard/pages/overview.ts'
 import { openDashboardServer, type CertificatePair, type DashboardServer } from './admin/dashboard/server.ts'
 import type { AdminActions } from './admin/routes.ts'
@@ -16,6 +23,9 @@ import type { Store } from './journal/store.ts'
 import { storeFile } from './journal/store-file.ts'
 import { openStoreReading, type StoreReading } from './journal/store-reading.ts'
 import { messageOf } from './own-events.ts'
+import { parseCidr } from './net/cidr.ts'
+import { sitesWithin } from './policy/sites-within.ts'
+import { formatSourceLine } from './policy/source-line.ts'
 import type { DashboardPolicy, Endpoint, Snapshot } from './policy/snapshot.ts'
 import type { PolicyGuard } from './policy-guard.ts'
 
@@ -116,12 +126,44 @@ export function createDashboard(options: DashboardOptions): Dashboard {
 
 /** Every page. What a page shows and does comes from here; the command line calls the same. */
 function dashboardRoutes(options: DashboardOptions, reading: StoreReading): readonly PageRoute[] {
+  const { actions, clock } = options
+  const policy = (): Snapshot => options.current().snapshot
   return [
     overviewRoute({
       facts: () => gateFacts(options),
       countsByReason: sinceMs => reading.ask('countsByReason', sinceMs),
     }),
+    ...eventRoutes({ sites: () => policy().sites, flush: actions.flush, clock }),
+    connectionRoute(),
+    ...clientRoutes({ keys: options.access.keys }),
+    upstreamRoute(),
+    certificateRoute({ names: () => policy().names.map(({ host }) => host) }),
+    ...standingRoutes({
+      entries: actions.entries,
+      addEntry: actions.addEntry,
+      removeEntries: actions.removeEntries,
+      policyEntries: () => policyEntries(policy()),
+      sitesWithin: text => {
+        const range = parseCidr(text)
+        return typeof range === 'string' ? [] : sitesWithin(range, policy().sites).map(({ id }) => id)
+      },
+    }),
+    auditRoute(actions.flush),
   ]
+}
+
+function policyEntries({ ban, allow }: Snapshot): readonly PolicyEntry[] {
+  return (['ban', 'allow'] as const).flatMap(kind =>
+    (kind === 'ban' ? ban : allow).values().map(({ range, classes, reason, owner, expiresMs, at }) => ({
+      kind,
+      range: range.text,
+      classes: classes === null ? null : [...classes],
+      reason,
+      owner,
+      expiresMs,
+      line: formatSourceLine(at),
+    })),
+  )
 }
 
 function gateFacts({ actions, current, store }: DashboardOptions): GateFacts {

@@ -1,4 +1,5 @@
 // The journal, put together: metrics, ledger, store and the reporter that feeds them. Everything else reports to it.
+import { createLatencyTally } from './journal/latency.ts'
 import { createLedger, type Ledger } from './journal/ledger.ts'
 import type { EventFields, EventName } from './journal/events.ts'
 import type { LineSink } from './journal/line-sink.ts'
@@ -37,12 +38,20 @@ export async function createJournalParts(options: JournalPartsOptions): Promise<
   const metrics = createMetrics({ clock })
   const ledger = createLedger()
   const tally = createTrafficTally()
+  const latency = createLatencyTally()
   const store = await openStore({
     file: storeFile(options.stateDir),
     retention: options.policy,
     clock,
     ledger,
-    tally,
+    tally: {
+      state: tally.state,
+      drain: () => {
+        const sums = latency.drain()
+        const batch = tally.drain()
+        return sums === null ? batch : { ...(batch ?? { traffic: [], rules: [] }), latency: sums }
+      },
+    },
     onExpired: options.onEntriesEnded,
   })
   const reporter = createReporter({
@@ -55,6 +64,7 @@ export async function createJournalParts(options: JournalPartsOptions): Promise<
       record: (name, fields, nowMs) => {
         ledger.record(name, fields, nowMs)
         tally.record(name, fields, nowMs)
+        latency.record(name, fields, nowMs)
         options.onRecorded(name, fields, nowMs)
       },
     },

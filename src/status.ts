@@ -1,4 +1,5 @@
 // What the composed parts say of themselves, put together for `GET /v1/status` and for the gauges of the metrics.
+import { originText } from './config/describe.ts'
 import type { CertificateState, GateStatus, RejectedPolicy } from './admin/status.ts'
 import type { Certificates } from './edge/certificates.ts'
 import type { CurrentPolicy } from './edge/connection.ts'
@@ -170,6 +171,6 @@ function isWebSocket({ state }: { readonly state: string }): boolean {
 }
 
 function originOf(members: readonly UpstreamMember[], id: string): string {
-  const origin = members.find(member => member.id === id)?.origin
-  return origin === undefined ? '' : `${origin.protocol}://${origin.host}:${origin.port}`
+  const member = members.find(entry => entry.id === id)
+  return member === undefined ? '' : originText(member)
 }

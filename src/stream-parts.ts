@@ -1,13 +1,9 @@
-// The raw TCP part of the gate, put together: the relay on top of the HTTPS edge, and how streams reach connectors.
+// The raw TCP part of the gate, put together: the relay on top of the HTTPS edge.
 import type { Gate } from './edge/gate.ts'
 import { createStreamRelay, type StreamRelay, type StreamRelayOptions } from './edge/tcp/relay.ts'
-import { PortcullisError } from './policy/error.ts'
 
 /** What the composition root gives. */
-export type StreamPartsOptions = Omit<
-  StreamRelayOptions,
-  'admission' | 'adopt' | 'openConnector' | 'clock'
-> & {
+export type StreamPartsOptions = Omit<StreamRelayOptions, 'admission' | 'adopt' | 'clock'> & {
   readonly gate: Gate
   /** Milliseconds since the epoch. */
   readonly clock: () => number
@@ -19,7 +15,6 @@ export function createStreamParts({ gate, clock, ...options }: StreamPartsOption
     ...options,
     admission: gate.admission,
     adopt: gate.adopt,
-    openConnector: url => Promise.reject(noConnector(url)),
     clock: {
       nowMs: clock,
       monotonicMs: () => performance.now(),
@@ -29,14 +24,5 @@ export function createStreamParts({ gate, clock, ...options }: StreamPartsOption
         return () => clearInterval(timer)
       },
     },
-  })
-}
-
-function noConnector(url: string): PortcullisError {
-  return new PortcullisError(`no connector offers ${url}`, {
-    code: 'client-gone',
-    side: 'upstream',
-    retry: true,
-    remedy: 'Start the connector, and look at its own log: it must be attached with the name of this URL.',
   })
 }

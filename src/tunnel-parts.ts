@@ -1,11 +1,15 @@
 // What the gate puts together of connectors: attaching, the registry of clients, and the answers below the gate's own prefix.
 import { randomUUID } from 'node:crypto'
+import type { Duplex } from 'node:stream'
 import type { Access } from './access/access.ts'
 import type { CurrentPolicy } from './edge/connection.ts'
 import type { OwnReply, OwnRequest, OwnService, OwnSwitch } from './edge/http/own-service.ts'
+import type { Upstreams } from './forward/upstreams.ts'
 import type { Reporter } from './journal/events.ts'
+import type { ConnectorVia } from './policy/gateway-policy.ts'
 import { createAttach, type AttachLimits } from './tunnel/attach.ts'
 import { TUNNEL_PREFIX } from './tunnel/client.ts'
+import { KEY_REMOVED } from './tunnel/connector/connector.ts'
 import { createRegistry, type Registry } from './tunnel/registry.ts'
 import type { AttachUdp } from './tunnel/udp-attach.ts'
 
@@ -25,10 +29,14 @@ export type TunnelPartsOptions = {
 export type TunnelParts = {
   readonly registry: Registry
   readonly own: OwnService
+  /** Carries connections to upstream members behind a connector. @throws PortcullisError when there is none */
+  readonly through: (via: ConnectorVia) => Duplex
+  /** Another policy is in force. */
+  readonly policyChanged: () => void
+  /** From now on upstreams hear at once of clients that come and go. */
+  readonly follow: (upstreams: Pick<Upstreams, 'clientChanged'>) => void
   readonly close: () => void
 }
-
-const LIMITS: AttachLimits = { connections: 20_000, connectionsPerSource: 2_000 }
 
 /** Where connectors attach. */
 const CONNECTOR_PATH = `${TUNNEL_PREFIX}connector`
@@ -37,13 +45,21 @@ const OPERATOR_PREFIX = `${TUNNEL_PREFIX}operator/`
 /** Puts the parts together. */
 export function createTunnelParts(options: TunnelPartsOptions): TunnelParts {
   const { access, reporter, clock, udp } = options
-  const limits = (): AttachLimits => LIMITS
+  const limits = (): AttachLimits => {
+    const { attachments, attachmentsPerSource } = options.current().snapshot.gateway
+    return { connections: attachments, connectionsPerSource: attachmentsPerSource }
+  }
+  const connectorName = (client: string, key: string): string | null => {
+    for (const entry of options.current().snapshot.gateway.connectors.values())
+      if (entry.client === client && entry.key === key) return entry.name
+    return null
+  }
   const registry = createRegistry({ reporter, clock, newId: randomUUID })
   const operator = options.operator?.(registry) ?? null
   const monotonicMs = (): number => performance.now()
-  const attach = createAttach({ access, registry, reporter, limits, udp, monotonicMs })
+  const attach = createAttach({ access, registry, reporter, limits, udp, connectorName, monotonicMs })
   const stopListening = access.onChange(({ keysRemoved }) => {
-    for (const key of keysRemoved) registry.detachKey(key, 'the gateway key was removed')
+    for (const key of keysRemoved) registry.detachKey(key, KEY_REMOVED)
   })
   const own: OwnService = {
     request: async request => {
@@ -59,6 +75,17 @@ export function createTunnelParts(options: TunnelPartsOptions): TunnelParts {
   return {
     registry,
     own,
+    policyChanged: () => {
+      const fits = (client: string, key: string): boolean => connectorName(client, key) !== null
+      registry.detachUdp(fits, 'the policy does not name this connector any more')
+    },
+    follow: upstreams => {
+      // Asked again: one that another process has replaced is not gone.
+      registry.onChange(({ key, name }) =>
+        upstreams.clientChanged(key, name, registry.find(key, name) !== undefined),
+      )
+    },
+    through: ({ key, client, service }) => registry.stream(key, client, service),
     close: () => {
       stopListening()
       registry.detachAll('the gate shuts down')

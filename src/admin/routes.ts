@@ -26,7 +26,8 @@ export type AdminActions = {
   readonly flush: () => Promise<void>
 }
 
-const MAX_TEXT = 300
+/** Longest reason or owner of an entry. */
+export const MAX_ENTRY_TEXT = 300
 /** Longest life of an opening. */
 export const MAX_OPENING_MS = 7 * 86_400_000
 const SITE_ID = /^[a-z0-9][a-z0-9-]{0,62}$/
@@ -90,7 +91,7 @@ function readEntry(body: unknown): NewOverlayEntry | string {
   const reason = textOf(body, 'reason')
   const owner = textOf(body, 'owner')
   if (reason === undefined || owner === undefined)
-    return `reason and owner are texts of 1 to ${MAX_TEXT} characters, without control characters`
+    return `reason and owner are texts of 1 to ${MAX_ENTRY_TEXT} characters, without control characters`
   const classes = classesOf(body)
   if (classes === undefined) return `classes is null or a list of ${CLASSES.join(', ')}`
   const createdMs = field(body, 'createdMs')
@@ -134,9 +135,12 @@ function rangeOf(body: unknown): string | undefined {
 
 function textOf(body: unknown, name: string): string | undefined {
   const text = field(body, name)
-  return typeof text === 'string' && text.trim() !== '' && text.length <= MAX_TEXT && !UNSAFE.test(text)
-    ? text
-    : undefined
+  return typeof text === 'string' && isEntryText(text) ? text : undefined
+}
+
+/** Whether a text may be the reason or owner of an entry. */
+export function isEntryText(text: string): boolean {
+  return text.trim() !== '' && text.length <= MAX_ENTRY_TEXT && !UNSAFE.test(text)
 }
 
 // What could garble the terminal of whoever lists the entries: controls, ANSI sequences, bidi and invisible characters.

@@ -51,7 +51,23 @@ export type HeartbeatStatus = {
     readonly replies: number
     readonly lastHeartbeatMs: number
     readonly lastReplyMs: number | null
+    /** Lost between clients and gate, estimated from senders with a rhythm; null: too few to say. */
+    readonly lossPercent: number | null
   }[]
+  /** The connector that it goes through; null: none. */
+  readonly connector: {
+    /** `away`: not attached; `not-offered`: attached without this service. */
+    readonly trouble: 'away' | 'not-offered' | null
+    /** The public port is closed until the connector is back. */
+    readonly portClosed: boolean
+    readonly connections: number
+    readonly sinceMs: number
+    readonly contexts: number
+    readonly queuedBytes: number
+    readonly roundTripMs: number | null
+    readonly dropped: { readonly aged: number; readonly overflow: number; readonly away: number }
+    readonly forged: number
+  } | null
 }
 
 /** One listener for raw TCP. Totals count from the start of the gate. */

@@ -9,6 +9,7 @@ import { demoCommand } from './commands/demo.ts'
 import { diagnoseCommand } from './commands/diagnose.ts'
 import { enrollCommand } from './commands/enroll.ts'
 import { eventsCommand } from './commands/events.ts'
+import { exceptionsCommand } from './commands/exceptions.ts'
 import { explainCommand } from './commands/explain.ts'
 import { generateCommand } from './commands/generate.ts'
 import { allowCommand, banCommand, denyCommand, unbanCommand } from './commands/overlay.ts'
@@ -23,6 +24,8 @@ import { runCommand } from './commands/run.ts'
 import { sitesCommand } from './commands/sites.ts'
 import { statusCommand } from './commands/status.ts'
 import { templateCommand } from './commands/template.ts'
+import { tlsReportCommand } from './commands/tls-report.ts'
+import { trialCommand } from './commands/trial.ts'
 
 /** All commands. */
 export const COMMANDS: readonly Command[] = [
@@ -38,6 +41,7 @@ export const COMMANDS: readonly Command[] = [
   denyCommand,
   banCommand,
   unbanCommand,
+  exceptionsCommand,
   enrollCommand,
   planCommand,
   applyCommand,
@@ -45,6 +49,8 @@ export const COMMANDS: readonly Command[] = [
   diffCommand,
   rollbackCommand,
   templateCommand,
+  trialCommand,
+  tlsReportCommand,
   reloadCommand,
   clientsCommand,
   sessionsCommand,

@@ -72,6 +72,7 @@ export function diagnosisJson(gathered: Gathered): unknown {
     refusals: refusals.slice(0, 20),
     happenings: evidence.happenings.slice(0, 20),
     upstreams: status?.upstreams ?? null,
+    heartbeats: evidence.heartbeatListeners ?? null,
     certificates,
   }
 }
@@ -127,6 +128,19 @@ export function printFix(fix: Fix, terminal: Terminal): void {
   }
 }
 
+/** What is lost between the site and the gate, where its senders keep a rhythm. */
+function heartbeatLines(
+  { activity, heartbeatListeners = [] }: Gathered['evidence'],
+  terminal: Terminal,
+): readonly string[] {
+  return heartbeatListeners.flatMap(({ listener, site }) => {
+    if (site?.lossPercent === undefined || site.lossPercent === null) return []
+    if (activity?.heartbeats?.listeners.includes(listener) !== true) return []
+    const lost = `About ${site.lossPercent} % of the heartbeats of ${site.site ?? 'addresses without a site'} are lost on their way to ${listener}.`
+    return [`  ${terminal.tone(site.lossPercent >= 5 ? 'warn' : 'dim', lost)}`]
+  })
+}
+
 function activityLines({ activity, refusals, evidence }: Gathered, terminal: Terminal): readonly string[] {
   const { nowMs } = evidence
   if (activity === null) return ['  Nothing has ever been recorded in this state directory.']
@@ -153,6 +167,7 @@ function activityLines({ activity, refusals, evidence }: Gathered, terminal: Ter
   }
   const offered = activity.offered.map(({ versions, count }) => `${versions.join(', ')} (${count})`)
   const lines = [terminal.table(rows, '  ')]
+  lines.push(...heartbeatLines(evidence, terminal))
   if (offered.length > 0) lines.push(terminal.wrap(`TLS offered: ${offered.join('; ')}`, '  ', '  '))
   if (refusals.length > 0) lines.push('', terminal.tone('strong', 'Newest refusals'))
   for (const event of distinctRefusals(refusals).slice(0, MAX_REFUSALS))

@@ -121,6 +121,7 @@ function about(common: Common, address: Address, device: string | null): Gathere
     event => device === null || event.fields['ja4'] === device,
   )
   const refusals = events.filter(event => event.reference !== null && event.reason !== null)
+  const explanation = explain(snapshot, common.overlay, question)
   const down = snapshot.names.filter(name => !upstreamUp(status)(name.upstream)).map(name => name.host)
   return {
     databases: countries.databases(),
@@ -130,7 +131,7 @@ function about(common: Common, address: Address, device: string | null): Gathere
     status,
     evidence: {
       address: address.text,
-      explanation: explain(snapshot, common.overlay, question),
+      explanation,
       activity,
       ruleHit: ruleHitOf(refusals),
       handshakeProblem: handshakeProblemOf(events),
@@ -147,6 +148,7 @@ function about(common: Common, address: Address, device: string | null): Gathere
       upstreams: upstreamTroubles(status),
       upstreamsDown: status === undefined ? null : down,
       certificateProblem: certificateProblem(certificates, snapshot, nowMs),
+      ...heartbeatFacts(status, explanation.standing.site?.id ?? null),
       publicHost: snapshot.names[0]?.host ?? null,
       commandOptions: common.commandOptions,
       nowMs,
@@ -217,6 +219,23 @@ function upstreamTroubles(status: GateStatus | undefined): readonly UpstreamTrou
 
 function textOr(value: unknown, otherwise: string): string {
   return typeof value === 'string' ? value : otherwise
+}
+
+function heartbeatFacts(
+  status: GateStatus | undefined,
+  site: string | null,
+): Pick<Evidence, 'heartbeatListeners'> {
+  if (status === undefined) return {}
+  return {
+    heartbeatListeners: status.heartbeats.map(({ listener, upstream, connector, sites }) => ({
+      listener,
+      upstream,
+      connectorTrouble: connector?.trouble ?? null,
+      awaySinceMs: connector === null || connector.trouble === null ? null : connector.sinceMs,
+      portClosed: connector?.portClosed ?? false,
+      site: sites.find(entry => entry.site === site) ?? null,
+    })),
+  }
 }
 
 function newestEvents(store: StoreReader, address: Address, sinceMs: number): readonly StoredEvent[] {

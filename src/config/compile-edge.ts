@@ -206,8 +206,9 @@ export function checkEndpoints(
       report.error(path, `${host}:${port} is ${self.what} of this gate: ${what} would go in a circle`)
   }
   for (const group of upstreams.values()) {
-    for (const { id, origin } of group.members)
-      circle(origin.host, origin.port, ['upstreams', group.id, id.slice(group.id.length + 1)], 'requests')
+    for (const { id, origin, via } of group.members)
+      if (via === undefined)
+        circle(origin.host, origin.port, ['upstreams', group.id, id.slice(group.id.length + 1)], 'requests')
   }
   for (const stream of streams) {
     for (const { host, port } of serversOf(stream))

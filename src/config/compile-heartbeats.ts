@@ -1,6 +1,8 @@
 // Compiles the UDP listeners for heartbeats, and finds what would keep datagrams from passing.
 import type { TrafficClass } from '../policy/classes.ts'
+import type { GatewayPolicy } from '../policy/gateway-policy.ts'
 import type { ClassPolicy, Endpoint, HeartbeatListener } from '../policy/snapshot.ts'
+import { resolveConnector } from './compile-gateway.ts'
 import { isThisMachine } from './compile-upstreams.ts'
 import type { Reporter } from './context.ts'
 import { endpointText } from './describe.ts'
@@ -10,6 +12,7 @@ import type { WrittenPolicy } from './schema.ts'
 /** Compiles the heartbeat listeners. UDP ports are apart from TCP ports, so they collide only with each other. */
 export function compileHeartbeats(
   written: WrittenPolicy,
+  gateway: GatewayPolicy,
   classes: ReadonlyMap<TrafficClass, ClassPolicy>,
   report: Reporter,
 ): readonly HeartbeatListener[] {
@@ -30,7 +33,9 @@ export function compileHeartbeats(
       }
       placed.push({ endpoint, id })
     }
-    if (entry.upstream.port === 0 || isAny(entry.upstream.host)) {
+    if ('connector' in entry.upstream)
+      resolveConnector(entry.upstream, gateway, [...path, 'upstream'], report)
+    else if (entry.upstream.port === 0 || isAny(entry.upstream.host)) {
       report.error(
         [...path, 'upstream'],
         `${endpointText(entry.upstream)} is no address of a server`,
@@ -51,6 +56,7 @@ export function compileHeartbeats(
     }
   })
   for (const { id, upstream } of out) {
+    if ('connector' in upstream) continue
     const self = placed.find(({ endpoint }) => isSelf(endpoint, upstream))
     if (self !== undefined) {
       report.error(

@@ -1,11 +1,21 @@
 // Compiles the listeners for raw TCP: profiles into ports and services, destinations, and what cannot be.
-import type { StreamAction, StreamListener, StreamMember, StreamService } from '../policy/streams.ts'
+import type { GatewayPolicy } from '../policy/gateway-policy.ts'
+import type {
+  StreamTarget,
+  StreamAction,
+  StreamListener,
+  StreamMember,
+  StreamService,
+} from '../policy/streams.ts'
 import type { Endpoint, TlsProfileName, UpstreamTls } from '../policy/snapshot.ts'
 import { compileCertificateCheck, type ReadText } from './compile-upstreams.ts'
+import { connectorUrlText } from '../policy/connector-url.ts'
+import { resolveConnector } from './compile-gateway.ts'
 import type { Reporter } from './context.ts'
 import type { Path } from './read.ts'
 import type { WrittenPolicy } from './schema.ts'
 import type { WrittenService, WrittenStream } from './schema-streams.ts'
+import type { WrittenTarget } from './scalars-streams.ts'
 import { suggestion } from './spelling.ts'
 import { applyProfile, type LoadedStreamProfile } from './stream-profiles.ts'
 
@@ -15,6 +25,7 @@ export type StreamBasis = {
   readonly profileOf: (id: string, path: Path) => LoadedStreamProfile | undefined
   readonly listenerIds: readonly string[]
   readonly readText: ReadText
+  readonly gateway: GatewayPolicy
 }
 
 const MAX_ENDPOINTS = 1_000
@@ -233,7 +244,9 @@ function compileAction(written: Written, path: Path, number: number, context: Se
     const here = [...path, role === 'primary' ? 'upstream' : role]
     const check =
       upstreamTls && compileCertificateCheck(upstreamTls, [...path, 'upstreamTls'], basis.readText, report)
-    const member = { id: `${name}/${role}`, target, tls: null, at: report.at(here) }
+    const found = targetOf(target, here, basis.gateway, report)
+    if (found === null) return []
+    const member = { id: `${name}/${role}`, target: found, tls: null, at: report.at(here) }
     if (check === undefined) return [member]
     const serverName = upstreamTls?.serverName ?? (target.kind === 'tcp' ? target.host : undefined)
     if (serverName === undefined) {
@@ -260,4 +273,15 @@ function compileAction(written: Written, path: Path, number: number, context: Se
 
 function profileName(tls: Written['tls']): TlsProfileName {
   return tls === undefined || tls === 'passthrough' ? 'modern' : tls
+}
+
+function targetOf(
+  target: WrittenTarget,
+  path: Path,
+  gateway: GatewayPolicy,
+  report: Reporter,
+): StreamTarget | null {
+  if (target.kind === 'tcp') return target
+  const via = resolveConnector(target.url, gateway, path, report)
+  return via === null ? null : { kind: 'connector', via, url: connectorUrlText(target.url) }
 }

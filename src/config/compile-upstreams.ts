@@ -1,9 +1,12 @@
 // Compiles upstream groups: members, probe, how their certificates are verified.
 import { X509Certificate } from 'node:crypto'
 import { parseAddress } from '../net/address.ts'
+import { resolveConnector } from './compile-gateway.ts'
+import type { GatewayPolicy } from '../policy/gateway-policy.ts'
 import type { HealthProbe, UpstreamGroup, UpstreamMember, UpstreamTls } from '../policy/snapshot.ts'
 import { compileProbe } from './compile-profile.ts'
 import type { Reporter } from './context.ts'
+import { originText } from './describe.ts'
 import type { Path } from './read.ts'
 import type { WrittenPolicy } from './schema.ts'
 
@@ -15,6 +18,7 @@ type Written = WrittenPolicy['upstreams'][string]
 /** Compiles every upstream group. `probes` gives the probe of the profile that uses a group. */
 export function compileUpstreams(
   written: WrittenPolicy['upstreams'],
+  gateway: GatewayPolicy,
   probes: ReadonlyMap<string, HealthProbe>,
   fallback: HealthProbe,
   readText: ReadText,
@@ -25,10 +29,12 @@ export function compileUpstreams(
     const path: Path = ['upstreams', id]
     const tls = compileTls(group, path, readText, report)
     const members = (['primary', 'secondary'] as const).flatMap((role): readonly UpstreamMember[] => {
-      const origin = group[role]
-      if (origin === undefined) return []
+      const entry = group[role]
+      if (entry === undefined) return []
+      const { connector, ...origin } = entry
       const here = [...path, role]
-      if (origin.protocol === 'http' && !isThisMachine(origin.host)) {
+      const via = connector === undefined ? null : resolveConnector(connector, gateway, here, report)
+      if (connector === undefined && origin.protocol === 'http' && !isThisMachine(origin.host)) {
         report.warn(
           here,
           `traffic to ${origin.host} is not encrypted between the gate and the RMM server`,
@@ -47,17 +53,13 @@ export function compileUpstreams(
                   pinsSha256: tls.pinsSha256,
                 }
               : null,
+          ...(via === null ? {} : { via }),
           at: report.at(here),
         },
       ]
     })
     const [first, second] = members
-    if (
-      first !== undefined &&
-      second !== undefined &&
-      first.origin.host === second.origin.host &&
-      first.origin.port === second.origin.port
-    ) {
+    if (first !== undefined && second !== undefined && originText(first) === originText(second)) {
       report.error([...path, 'secondary'], 'the secondary is the same server as the primary')
     }
     out.set(id, {

@@ -6,6 +6,7 @@ import type { ClassLimits, HealthProbe, Profile, Snapshot } from '../policy/snap
 import { advise, type CertificateFile } from './advise.ts'
 import { compileClasses, widerLimits } from './compile-classes.ts'
 import { checkEndpoints, compileDashboard, compileListeners, compileNames } from './compile-edge.ts'
+import { compileGateway } from './compile-gateway.ts'
 import { compileHeartbeats } from './compile-heartbeats.ts'
 import { compileProfile, type CompiledProfile } from './compile-profile.ts'
 import {
@@ -98,8 +99,10 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     geoip: resolve(options.directory, written.directories.geoip),
     state: options.stateDir ?? resolve(options.directory, written.directories.state),
   }
+  const gateway = compileGateway(written.gateway, report)
   const upstreams = compileUpstreams(
     written.upstreams,
+    gateway,
     probesOf(written, profiles),
     general?.profile.health ?? builtInProbe,
     path => disk.text(resolve(directories.certs, path)),
@@ -125,6 +128,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
       profileOf: (id, path) => loadStreamProfile(id, path, disk, findings, report),
       listenerIds: keysOf(source, 'listeners'),
       readText: path => disk.text(resolve(directories.certs, path)),
+      gateway,
     },
     report,
   )
@@ -151,10 +155,11 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     model,
     home,
     listeners: compileListeners(written.listeners, keysOf(source, 'names'), report),
-    heartbeats: compileHeartbeats(written, classes, report),
+    heartbeats: compileHeartbeats(written, gateway, classes, report),
     streams,
     names,
     upstreams,
+    gateway,
     classes,
     sites,
     siteByAddress: siteTrie(sites),

@@ -1,4 +1,5 @@
 // Words for compiled policy values, shared by the effective policy and by the sentences about changes.
+import { connectorUrlText } from '../policy/connector-url.ts'
 import type {
   AllowEntry,
   ClassLimits,
@@ -34,6 +35,11 @@ function clock(minute: number): string {
 /** `address:port`. */
 export function endpointText({ host, port }: Endpoint): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** Where heartbeats go: `address:port` or `connector://name/service`. */
+export function heartbeatUpstreamText(upstream: HeartbeatListener['upstream']): string {
+  return 'connector' in upstream ? connectorUrlText(upstream) : endpointText(upstream)
 }
 
 /** `127.0.0.1:9443, names gate.example.com, certificate /etc/...`, or `none`. */
@@ -114,8 +120,9 @@ export function streamText(entry: StreamListener): Readonly<Record<string, strin
   }
 }
 
-/** `https://host:port`. */
-export function originText({ origin }: UpstreamMember): string {
+/** `https://host:port`, or `connector://name/service`. */
+export function originText({ origin, via }: UpstreamMember): string {
+  if (via !== undefined) return connectorUrlText({ ...via, tls: origin.protocol === 'https' })
   return `${origin.protocol}://${endpointText(origin)}`
 }
 

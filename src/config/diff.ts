@@ -9,6 +9,7 @@ import {
   entryText,
   endpointsText,
   heartbeatText,
+  heartbeatUpstreamText,
   limitsText,
   originText,
   serviceText,
@@ -31,6 +32,7 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
     ...listChanges('stream', streams(before), streams(after)),
     ...listChanges('name', names(before), names(after)),
     ...listChanges('upstream', upstreams(before), upstreams(after)),
+    ...listChanges('connector', connectors(before), connectors(after)),
     ...listChanges('site', sites(before), sites(after)),
   )
   for (const name of after.names) {
@@ -67,6 +69,8 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
       value(`${part}.${key}${late}`, String(a[key]), String(b[key]))
     }
   }
+  for (const key of ['attachments', 'attachmentsPerSource'] as const)
+    value(`gateway.${key}`, String(before.gateway[key]), String(after.gateway[key]))
   value('deployment.direct', directText(before), directText(after))
   out.push(
     ...setChanges(
@@ -96,6 +100,10 @@ function lines(name: Name): readonly string[] {
     const webSocket = rule.webSocket === null ? '' : rule.webSocket ? ' WebSocket' : ' no WebSocket'
     return `${rule.pattern} is ${rule.class}${methods}${webSocket}`
   })
+}
+
+function connectors({ gateway }: Snapshot): Facts {
+  return new Map([...gateway.connectors].map(([name, { client, key }]) => [name, { client, key }]))
 }
 
 type Facts = ReadonlyMap<string, Readonly<Record<string, string>>>
@@ -182,7 +190,7 @@ function heartbeats(snapshot: Snapshot): Facts {
       entry.id,
       {
         address: entry.endpoints.map(endpointText).join(', '),
-        upstream: endpointText(entry.upstream),
+        upstream: heartbeatUpstreamText(entry.upstream),
         ...heartbeatText(entry),
       },
     ]),

@@ -10,6 +10,7 @@ import {
   entryText,
   endpointsText,
   heartbeatText,
+  heartbeatUpstreamText,
   limitsText,
   originText,
   serviceText,
@@ -44,7 +45,7 @@ export function effectiveText(snapshot: Snapshot): string {
     snapshot.heartbeats.map(entry => [
       entry.id,
       entry.endpoints.map(endpointText).join(', '),
-      `upstream ${endpointText(entry.upstream)}`,
+      `upstream ${heartbeatUpstreamText(entry.upstream)}`,
       ...Object.entries(heartbeatText(entry)).map(([key, value]) => `${key} ${value}`),
       formatSourceLine(entry.at),
     ]),
@@ -94,6 +95,15 @@ export function effectiveText(snapshot: Snapshot): string {
         formatSourceLine(member.at),
       ]),
     ),
+  )
+  section(
+    'Connectors',
+    [...snapshot.gateway.connectors.values()].map(entry => [
+      entry.name,
+      `client ${entry.client}`,
+      `key ${entry.key}`,
+      formatSourceLine(entry.at),
+    ]),
   )
   section('Classes', classRows(snapshot.classes))
   for (const site of snapshot.sites) {
@@ -201,7 +211,7 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
     heartbeats: snapshot.heartbeats.map(entry => ({
       id: entry.id,
       endpoints: entry.endpoints.map(endpointText),
-      upstream: endpointText(entry.upstream),
+      upstream: heartbeatUpstreamText(entry.upstream),
       ...heartbeatText(entry),
       line: formatSourceLine(entry.at),
     })),

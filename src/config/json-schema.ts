@@ -1,5 +1,6 @@
 // JSON Schemas of the policy files, for completion and checks in editors.
 import { z } from 'zod'
+import { connectorFile } from './schema-connector.ts'
 import { policyFile } from './schema.ts'
 import { profileFile } from './schema-profile.ts'
 import { ruleFile } from './schema-rules.ts'
@@ -11,6 +12,7 @@ export function jsonSchemaFiles(): readonly { readonly name: string; readonly co
     { name: 'portcullis.schema.json', content: render(policyFile, 'Portcullis policy') },
     { name: 'profile.schema.json', content: render(profileFile, 'Portcullis RMM profile') },
     { name: 'stream-profile.schema.json', content: render(streamProfileFile, 'Portcullis stream profile') },
+    { name: 'connector.schema.json', content: render(connectorFile, 'Portcullis connector') },
     { name: 'rules.schema.json', content: render(ruleFile, 'Portcullis rule pack') },
   ]
 }

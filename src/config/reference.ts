@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { CLASSES } from '../policy/classes.ts'
 import { builtInLimits, modelAccess, tlsProfiles } from './defaults.ts'
 import { limitsText } from './describe.ts'
+import { connectorFile } from './schema-connector.ts'
 import { policyFile } from './schema.ts'
 import { profileFile } from './schema-profile.ts'
 import { ruleFile } from './schema-rules.ts'
@@ -48,6 +49,7 @@ export function policyReference(): string {
     ...describeFile('profiles/*.yaml', profileFile),
     ...describeFile('streams/*.yaml', streamProfileFile),
     ...describeFile('rules/*.yaml', ruleFile),
+    ...describeFile('connector.yaml', connectorFile),
   ].join('\n')
 }
 

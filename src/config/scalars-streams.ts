@@ -1,5 +1,6 @@
 // The words of stream listeners: addresses with port ranges, upstream targets, versions of products, signatures.
 import { parseAddress } from '../net/address.ts'
+import { isConnectorUrl, parseConnectorUrl, type ConnectorUrl } from '../policy/connector-url.ts'
 import type { StreamTarget } from '../policy/streams.ts'
 import { quoted } from './problems.ts'
 import { hostProblem, word } from './scalars.ts'
@@ -39,18 +40,26 @@ export const streamAddress = word<WrittenStreamAddress>(
   },
 )
 
+/** Where a stream goes, as written: the connector is looked up later. */
+export type WrittenTarget =
+  Extract<StreamTarget, { kind: 'tcp' }> | { readonly kind: 'connector'; readonly url: ConnectorUrl }
+
 /** Where a stream goes: `10.0.0.5:5001`, `10.0.0.5`, `db.internal:5432`, `connector://name/service`. */
-export const streamTarget = word<StreamTarget>(
+export const streamTarget = word<WrittenTarget>(
   {
     description: 'A server: address or name, with or without a port; or a service of a connector.',
     examples: ['10.0.0.5:16888', '10.0.0.5', 'connector://hq/backup'],
   },
   text => {
-    const url = /^connector:\/\/[A-Za-z0-9][A-Za-z0-9._-]{0,62}\/[a-z0-9][a-z0-9-]{0,62}$/
-    if (text.startsWith('connector:')) {
-      return url.test(text)
-        ? { value: { kind: 'connector', url: text } }
-        : [`${quoted(text)} names no service of a connector`, 'write connector://name/service']
+    if (isConnectorUrl(text)) {
+      const url = parseConnectorUrl(text)
+      if (typeof url === 'string') return [url, 'for example connector://rmm/backup']
+      if (url.tls)
+        return [
+          'streams say by upstreamTls that the server speaks TLS',
+          'write connector://, not connector+tls://',
+        ]
+      return { value: { kind: 'connector', url } }
     }
     if (text.includes('://'))
       return [`${quoted(text)} is an URL`, 'raw TCP has no protocol: write 10.0.0.5:16888']

@@ -4,6 +4,7 @@ import { parseAddress } from '../net/address.ts'
 import { parseCidr, type Cidr } from '../net/cidr.ts'
 import { TLS_VERSIONS } from '../net/tls-version.ts'
 import { CLASSES } from '../policy/classes.ts'
+import { isConnectorUrl, parseConnectorUrl, type ConnectorUrl } from '../policy/connector-url.ts'
 import type { Countries, Endpoint } from '../policy/snapshot.ts'
 import { COUNTRY_CODES, likelyCountry } from './countries.ts'
 import { quoted } from './problems.ts'
@@ -182,6 +183,27 @@ export const endpoint = word<Endpoint>(
     const port = Number(match[3])
     if (port > 65_535) return [`port ${port} does not exist`, 'ports end at 65535']
     return { value: { host: address.text, port } }
+  },
+)
+
+/** Where heartbeats go: `address:port`, or `connector://name/service`. */
+export const heartbeatUpstream = word<Endpoint | ConnectorUrl>(
+  {
+    description:
+      'Address and UDP port of the RMM server, or connector://name/service: the UDP service of a connector that dials in from there.',
+    examples: ['10.0.0.5:75', 'connector://rmm/heartbeat'],
+  },
+  text => {
+    if (isConnectorUrl(text)) {
+      const read = parseConnectorUrl(text)
+      if (typeof read === 'string') return [read, 'for example connector://rmm/heartbeat']
+      if (read.tls) return ['heartbeats carry no TLS', 'write connector://, not connector+tls://']
+      return { value: read }
+    }
+    const read = endpoint.safeParse(text)
+    if (read.success) return { value: read.data }
+    const [message = '', hint] = (read.error.issues[0]?.message ?? '').split(HINT)
+    return hint === undefined ? [message] : [message, hint]
   },
 )
 

@@ -12,6 +12,7 @@ import {
   strict,
   tlsProfile,
 } from './scalars.ts'
+import { isConnectorUrl, parseConnectorUrl, type ConnectorUrl } from '../policy/connector-url.ts'
 import { quoted } from './problems.ts'
 
 const HOUR_MS = 3_600_000
@@ -40,23 +41,37 @@ export const listener = strict({
 const origin = z
   .string()
   .meta({
-    description: 'Address of an RMM server: protocol, host and port.',
-    examples: ['http://127.0.0.1:9080', 'https://rmm-internal.example.com'],
+    description:
+      'Address of an RMM server: protocol, host and port. connector://name/service: a service of an attached connector, which speaks TLS to the server where its own file says so; connector+tls://name/service: the gate speaks TLS to the server through the tunnel.',
+    examples: ['http://127.0.0.1:9080', 'https://rmm-internal.example.com', 'connector://rmm/https'],
   })
   .transform((text, context) => {
-    const result = readOrigin(text)
+    const result = isConnectorUrl(text) ? readConnector(text) : readOrigin(text)
     if (typeof result !== 'string') return result
     context.issues.push({ code: 'custom', message: result, input: text })
     return z.NEVER
   })
 
-function readOrigin(text: string):
-  | {
-      readonly protocol: 'http' | 'https'
-      readonly host: string
-      readonly port: number
-    }
-  | string {
+type WrittenOrigin = {
+  readonly protocol: 'http' | 'https'
+  readonly host: string
+  readonly port: number
+  readonly connector?: ConnectorUrl
+}
+
+/** Host and port only show in the Host header of a rewritten request: the name of the connector serves for both. */
+function readConnector(text: string): WrittenOrigin | string {
+  const url = parseConnectorUrl(text)
+  if (typeof url === 'string') return `${url}${HINT}for example connector://rmm/https`
+  return {
+    protocol: url.tls ? 'https' : 'http',
+    host: url.connector,
+    port: url.tls ? 443 : 80,
+    connector: url,
+  }
+}
+
+function readOrigin(text: string): WrittenOrigin | string {
   const example = `${HINT}write protocol, host and port: https://10.0.0.5:443`
   if (!/^https?:\/\//.test(text)) {
     return `${quoted(text)} does not begin with http:// or https://${example}`

@@ -1,6 +1,6 @@
 // Schema of the UDP listeners for heartbeats.
 import { z } from 'zod'
-import { duration, endpoint, oneOrMany, size, strict } from './scalars.ts'
+import { duration, endpoint, heartbeatUpstream, oneOrMany, size, strict } from './scalars.ts'
 
 const count = (min: number, max: number) => z.number().int().min(min).max(max)
 
@@ -9,10 +9,7 @@ export const heartbeatListener = strict({
   address: oneOrMany(endpoint).describe(
     'Address and UDP port, or a list of them. On a machine with several public addresses list each one: answers then leave from the address that the client sent to.',
   ),
-  upstream: endpoint.meta({
-    description: 'Address and UDP port of the RMM server.',
-    examples: ['10.0.0.5:75'],
-  }),
+  upstream: heartbeatUpstream,
   idle: duration(10_000, 24 * 3_600_000)
     .prefault('150s')
     .describe(

@@ -6,6 +6,7 @@ import { classMap } from './schema-classes.ts'
 import { deployment } from './schema-deployment.ts'
 import { heartbeatListener } from './schema-heartbeats.ts'
 import { stream } from './schema-streams.ts'
+import { gateway } from './schema-gateway.ts'
 import {
   admin,
   dashboard,
@@ -224,6 +225,7 @@ export const policyFile = strict({
     .record(servedHost.pipe(z.string()), name)
     .describe('Host names that clients use. All others are refused.'),
   upstreams: z.record(id, upstream).describe('RMM servers by id.'),
+  gateway: gateway.prefault({}),
   trusted: z
     .array(trusted)
     .default([])

@@ -16,6 +16,7 @@ import {
 } from './finding.ts'
 import * as fixes from './fixes.ts'
 import * as clients from './fixes-client.ts'
+import { connectorTrouble } from './heartbeats.ts'
 import { explainOutcome, productOf, standingTrouble } from './trouble.ts'
 
 /** Walks the tree. What the policy says now comes first, then what the source met, newest first. */
@@ -25,8 +26,9 @@ export function diagnose(evidence: Evidence): Diagnosis {
     brokenAround(evidence) ??
     metTrouble(evidence) ??
     foreignPages(evidence) ??
-    elsewhere(evidence) ??
+    connectorTrouble(evidence) ??
     unansweredHeartbeats(evidence) ??
+    elsewhere(evidence) ??
     quiet(evidence) ??
     slow(evidence) ??
     healthy(evidence)

@@ -3,6 +3,7 @@ import type { Explanation } from '../policy/explain.ts'
 import { formatSourceLine } from '../policy/source-line.ts'
 import type { Activity } from './activity.ts'
 import type { Device } from './devices.ts'
+import type { HeartbeatListenerFacts } from './heartbeats.ts'
 import type { Fix } from './fix.ts'
 import type { FixContext } from './fixes.ts'
 
@@ -79,6 +80,8 @@ export type Evidence = {
   /** Names whose upstream is down now; null: no gate runs, so nobody knows. */
   readonly upstreamsDown: readonly string[] | null
   readonly certificateProblem: string | null
+  /** Listeners for heartbeats, as the running gate has them; left out: none runs. */
+  readonly heartbeatListeners?: readonly HeartbeatListenerFacts[]
   readonly publicHost: string | null
   /** Options that a command needs to reach this policy, with a leading space; empty: none. */
   readonly commandOptions: string

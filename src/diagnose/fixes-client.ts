@@ -163,17 +163,19 @@ export function heartbeats(
   snapshot: Snapshot,
   listeners: readonly string[],
 ): Fix {
-  const known = snapshot.heartbeats.filter(entry => listeners.includes(entry.id))
-  const [{ upstream: server } = { upstream: { host: 'the RMM server', port: 75 } }] = known
+  const known = snapshot.heartbeats.flatMap(({ id, upstream, at }) =>
+    listeners.includes(id) && !('connector' in upstream) ? [{ upstream, at }] : [],
+  )
+  const port = known[0]?.upstream.port ?? 'of the service'
   return makeFix([
     onGate(`bin/portcullis status${commandOptions}`, 'Does the server answer others? '),
     'If it does, look at this agent: its replies are lost on the way back to it.',
     onWindows(
       'rmm-server',
-      `If it answers nobody, port ${server.port} must be in this list; start the service that owns it: `,
+      `If it answers nobody, port ${port} must be in this list; start the service that owns it: `,
       'netstat -ano -p UDP',
     ),
-    `Its firewall must let in UDP port ${server.port} from the address of the gate, and let the answers out.`,
+    `Its firewall must let in UDP port ${port} from the address of the gate${known.length === 0 ? ' or of the connector' : ''}, and let the answers out.`,
     ...known.map(
       entry =>
         `Is ${entry.upstream.host} UDP port ${entry.upstream.port} right? It is set at ${formatSourceLine(entry.at)}. For a server that never answers, set replies: none there.`,

@@ -106,26 +106,35 @@ export function ruleException(
     ])
   const { path, others = [] } = hit
   const expires = exceptionEnd(nowMs)
-  const rules = [hit, ...others]
+  const signed = { reason: 'why this is legitimate', owner: 'your name', expires }
+  const items = [hit, ...others]
     .filter(({ ruleId }) => PLAIN_ID.test(ruleId))
     .slice(0, MAX_EXCEPTIONS)
-    .map(({ ruleId, field, alsoIn = [] }) => [
-      `rule: ${ruleId}`,
-      ...(PLAIN_PATH.test(path) ? [`paths: [${JSON.stringify(path.toLowerCase())}]`] : []),
-      ...(isNameable(field)
-        ? [`fields: [${[field, ...alsoIn.filter(isNameable)].map(name => JSON.stringify(name)).join(', ')}]`]
-        : []),
-      `sources: [${yamlAddress(address)}]`,
-      'reason: why this is legitimate',
-      'owner: your name',
-      `expires: ${expires}`,
-    ])
-  const together = rules.length === 1 ? '' : 'Several rules refused the request together. '
-  const items = rules.map(lines => `    - ${lines.join('\n      ')}\n`)
+    .map(rule => exceptionItem({ address, path }, rule, signed))
+  const together = items.length === 1 ? '' : 'Several rules refused the request together. '
   return makeFix([`${together}If the request is legitimate, except exactly it:`], {
     yaml: `rules:\n  exceptions:\n${items.join('')}`,
     expires,
   })
+}
+
+/** One item below `rules.exceptions`: as narrow as what a client sent can safely say. Texts of `signed` are YAML already. */
+export function exceptionItem(
+  { address, path }: { readonly address: string; readonly path: string },
+  { ruleId, field, alsoIn = [] }: FixRule,
+  { reason, owner, expires }: { readonly reason: string; readonly owner: string; readonly expires: string },
+): string {
+  const fields = [field, ...alsoIn].filter(isNameable)
+  const lines = [
+    `rule: ${ruleId}`,
+    ...(PLAIN_PATH.test(path) ? [`paths: [${JSON.stringify(path.toLowerCase())}]`] : []),
+    ...(isNameable(field) ? [`fields: [${fields.map(name => JSON.stringify(name)).join(', ')}]`] : []),
+    `sources: [${yamlAddress(address)}]`,
+    `reason: ${reason}`,
+    `owner: ${owner}`,
+    `expires: ${expires}`,
+  ]
+  return `    - ${lines.join('\n      ')}\n`
 }
 
 // Path and field come from the client: what is not plain is left out, and the source alone narrows the exception.
@@ -219,7 +228,19 @@ export function bodies(
     kind === 'body-too-large'
       ? 'If real traffic is that large, raise the limit for this site:'
       : 'If real traffic looks like that, let it pass for this site; rules then see only a part of it, and each such body is recorded:'
-  return makeFix([what], siteYaml(context, ['classes:', ...lines]))
+  const yaml = siteYaml(context, ['classes:', ...lines])
+  if (kind !== 'body-coding') return makeFix([what], yaml)
+  // What cannot be unpacked is also a hit of the gate's own rule.
+  const expires = exceptionEnd(context.nowMs)
+  const rule = exceptionItem(
+    { address: context.address, path: '' },
+    { ruleId: 'body-unreadable', field: '' },
+    { reason: 'why this is legitimate', owner: 'your name', expires },
+  )
+  return makeFix(['Best let the client send the body plain or as gzip.', what], {
+    yaml: `${yaml}rules:\n  exceptions:\n${rule}`,
+    expires,
+  })
 }
 
 /** A load balancer that nobody has listed. */
@@ -237,13 +258,18 @@ const MIB = 1_048_576
 
 /** Lines below a site: the recorded one of the address, else a new one that holds the address. */
 function siteYaml({ address, site }: FixContext, lines: readonly string[]): string {
-  const id = site?.id ?? `site-${address.replaceAll(/[^0-9a-f]+/g, '-').replaceAll(/^-|-$/g, '')}`
+  const id = site?.id ?? newSiteId(address)
   const head = site === null ? ['name: Name of the customer', `addresses: [${yamlAddress(address)}]`] : []
   return `sites:\n  ${id}:\n${[...head, ...lines].map(line => `    ${line}\n`).join('')}`
 }
 
-// The colons of IPv6 mean something to YAML.
-function yamlAddress(address: string): string {
+/** An id for a site that is known by one address only. */
+export function newSiteId(address: string): string {
+  return `site-${address.replaceAll(/[^0-9a-f]+/g, '-').replaceAll(/^-|-$/g, '')}`
+}
+
+/** An address in YAML: the colons of IPv6 mean something there. */
+export function yamlAddress(address: string): string {
   return address.includes(':') ? JSON.stringify(address) : address
 }
 

@@ -1,9 +1,10 @@
 // Asks an upstream member whether it lives, as the profile's health probe says, over a connection of its own.
+import type { Socket } from 'node:net'
 import { Client } from 'undici'
 import { PortcullisError } from '../policy/error.ts'
 import type { HealthProbe, UpstreamMember } from '../policy/snapshot.ts'
-import { originText } from './upstream-error.ts'
-import { openUpstreamSocket } from './upstream-socket.ts'
+import { originUrl } from './upstream-error.ts'
+import { NO_CONNECTORS, openUpstreamSocket, type OpenThrough } from './upstream-socket.ts'
 
 const MAX_BODY_BYTES = 4096
 
@@ -18,15 +19,18 @@ export async function probe(
   health: HealthProbe,
   host: string,
   signal: AbortSignal,
+  through: OpenThrough = NO_CONNECTORS,
 ): Promise<string | null | undefined> {
-  const client = new Client(originText(member), {
+  const client = new Client(originUrl(member), {
     allowH2: false,
     maxHeaderSize: 65_536,
     connect: (_options, callback) => {
-      const socket = openUpstreamSocket(member, error => {
-        if (error === null) callback(null, socket)
+      const told = (error: Error | null): void => {
+        // Whatever carries it, undici only asks for a stream.
+        if (error === null) callback(null, socket as Socket)
         else callback(error, null)
-      })
+      }
+      const socket = openUpstreamSocket(member, told, through)
       signal.addEventListener('abort', () => socket.destroy(), { once: true })
     },
   })

@@ -1,4 +1,5 @@
 // The errors of the way to the upstream: one function per kind, so that codes, statuses and remedies stay the same everywhere.
+import { connectorUrlText } from '../policy/connector-url.ts'
 import { PortcullisError } from '../policy/error.ts'
 import type { UpstreamMember } from '../policy/snapshot.ts'
 
@@ -13,8 +14,15 @@ export function isMemberFailure(error: PortcullisError): boolean {
   return MEMBER_FAILURES.has(error.code)
 }
 
-/** `https://host:port` of a member. */
+/** `https://host:port` of a member, or where it is behind a connector. */
 export function originText(member: UpstreamMember): string {
+  if (member.via !== undefined)
+    return connectorUrlText({ ...member.via, tls: member.origin.protocol === 'https' })
+  return originUrl(member)
+}
+
+/** The same as a URL that HTTP knows; behind a connector its host is the name of the connector. */
+export function originUrl(member: UpstreamMember): string {
   const { protocol, host, port } = member.origin
   return `${protocol}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }

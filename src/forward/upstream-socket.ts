@@ -1,6 +1,6 @@
 // Opens a verified connection to an upstream member: TCP, or TLS checked by authority and name, or by pinned keys.
 import { createHash } from 'node:crypto'
-import { connect as connectTcp, isIP, type Socket } from 'node:net'
+import { connect as connectTcp, isIP, Socket } from 'node:net'
 import {
   checkServerIdentity,
   connect as connectTls,
@@ -11,8 +11,21 @@ import {
   type TLSSocket,
 } from 'node:tls'
 import type { PortcullisError } from '../policy/error.ts'
+import { Duplex } from 'node:stream'
+import type { ConnectorVia } from '../policy/gateway-policy.ts'
 import type { UpstreamMember, UpstreamTls } from '../policy/snapshot.ts'
 import { busy, unreachable, untrusted } from './upstream-error.ts'
+
+/**
+ * Opens a connection through an attached client. The stream emits 'connect' once the service behind it is reached, and
+ * 'error' when that fails; nothing may be written before.
+ */
+export type OpenThrough = (via: ConnectorVia) => Duplex
+
+/** What stands in when this gate has no connectors. */
+export const NO_CONNECTORS: OpenThrough = via => {
+  throw new Error(`connector ${via.connector} is not attached`)
+}
 
 /** Told once: the connection stands and is verified, or why it does not. */
 export type Connected = (error: PortcullisError | null) => void
@@ -25,17 +38,25 @@ const contexts = new WeakMap<UpstreamTls, SecureContext>()
 /**
  * Starts a connection. The socket is half-open capable, has no delay and no data listener. Destroying it before
  * `connected` was called leaves `connected` uncalled.
+ * @param through carries connections to members behind a connector; what it throws is why there is none
  */
-export function openUpstreamSocket(member: UpstreamMember, connected: Connected): Socket {
+export function openUpstreamSocket(
+  member: UpstreamMember,
+  connected: Connected,
+  through: OpenThrough = NO_CONNECTORS,
+): Duplex {
   const { protocol, host, port } = member.origin
+  const carrier = member.via === undefined ? null : openThrough(member.via, through)
   const socket =
-    protocol === 'https' ? openTls(member, connected) : connectTcp({ host, port, allowHalfOpen: true })
-  socket.setNoDelay(true)
+    protocol === 'https'
+      ? openTls(member, connected, carrier)
+      : (carrier ?? connectTcp({ host, port, allowHalfOpen: true }))
+  if (socket instanceof Socket) socket.setNoDelay(true)
   const failed = (cause: Error): void => {
     const code = 'code' in cause ? String(cause.code) : ''
     if (OWN_SHORTAGES.has(code)) return connected(busy(member, cause.message))
     connected(
-      isNetworkError(code)
+      carrier !== null || isNetworkError(code)
         ? unreachable(member, cause.message, cause)
         : untrusted(member, cause.message, cause),
     )
@@ -52,10 +73,22 @@ export function openUpstreamSocket(member: UpstreamMember, connected: Connected)
   return socket
 }
 
-function openTls(member: UpstreamMember, connected: Connected): TLSSocket {
+function openThrough(via: ConnectorVia, through: OpenThrough): Duplex {
+  try {
+    return through(via)
+  } catch (error) {
+    // Destroyed with the reason: it is told as an error in the next turn, as with any other connection.
+    const none = new Duplex({ read: () => undefined })
+    none.destroy(error instanceof Error ? error : new Error(String(error)))
+    return none
+  }
+}
+
+function openTls(member: UpstreamMember, connected: Connected, carrier: Duplex | null): TLSSocket {
   const { host, port } = member.origin
   const tls = member.tls ?? { serverName: host, caPem: null, pinsSha256: [] }
-  const socket = connectTls({ host, port, ALPNProtocols: ['http/1.1'], ...verifiedTls(tls) })
+  const place = carrier === null ? { host, port } : { socket: carrier }
+  const socket = connectTls({ ...place, ALPNProtocols: ['http/1.1'], ...verifiedTls(tls) })
   socket.once('secureConnect', () => {
     if (isTrusted(socket, tls)) return connected(null)
     connected(untrusted(member, 'its public key is none of the pinned ones'))

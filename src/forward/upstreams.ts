@@ -3,6 +3,7 @@ import type { Reporter } from '../journal/events.ts'
 import type { Snapshot, UpstreamGroup, UpstreamMember } from '../policy/snapshot.ts'
 import { GroupHealth, unknownMember, type HealthChange, type HealthFact } from './health-state.ts'
 import { probe } from './probe.ts'
+import type { OpenThrough } from './upstream-socket.ts'
 import type { MemberHealth, UpstreamSelection } from './upstream-selection.ts'
 
 /** What upstream groups need from outside. */
@@ -14,12 +15,16 @@ export type UpstreamsOptions = {
   readonly random: () => number
   /** Exchanges that run with a member now, for status (`Forwarder.open`). */
   readonly openRequests?: (member: UpstreamMember) => number
+  /** Carries probes to members behind a connector. */
+  readonly through?: OpenThrough
 }
 
 /** Upstream groups that follow the policy in force. */
 export type Upstreams = UpstreamSelection & {
   /** Takes the groups of a new policy; members that did not change keep their state and go on serving. */
   readonly apply: (snapshot: Snapshot) => void
+  /** A client has come or gone: members behind it are asked at once instead of at the next probe. */
+  readonly clientChanged: (key: string, client: string, attached: boolean) => void
   /** Stops all probes. */
   readonly close: () => void
 }
@@ -67,7 +72,7 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
     live.probing = true
     live.again = false
     const { health } = live.group.group
-    const problem = await probe(live.member, health, hostFor(live), live.stop.signal)
+    const problem = await probe(live.member, health, hostFor(live), live.stop.signal, options.through)
     live.probing = false
     if (live.stop.signal.aborted) return
     const wasDown = recordOf(live)?.state === 'down'
@@ -135,6 +140,15 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
     health: () =>
       [...groups.values()].flatMap(live => live.members.map(member => describe(member, openRequests))),
     apply,
+    clientChanged: (key, client, attached) => {
+      for (const live of [...groups.values()].flatMap(group => group.members)) {
+        const { via } = live.member
+        if (via?.key !== key || via.client !== client) continue
+        if (!attached) take(live, { kind: 'live-failed', problem: `connector ${via.connector} is gone` })
+        if (live.probing) live.again = true
+        else schedule(live, 0)
+      }
+    },
     close: () => {
       for (const live of groups.values()) for (const member of live.members) stopMember(member)
       groups = new Map()
@@ -173,7 +187,7 @@ function recordOf(live: LiveMember): ReturnType<typeof unknownMember> | undefine
 }
 
 function isSameServer(a: UpstreamMember, b: UpstreamMember): boolean {
-  return JSON.stringify([a.id, a.origin, a.tls]) === JSON.stringify([b.id, b.origin, b.tls])
+  return JSON.stringify([a.id, a.origin, a.tls, a.via]) === JSON.stringify([b.id, b.origin, b.tls, b.via])
 }
 
 /** The first public name of the group, which is what real requests carry when Host is preserved. */

@@ -1,13 +1,13 @@
 // One connection to an upstream member: a socket, a parser and at most one exchange. Reused only after a cleanly finished one.
 import { createHash } from 'node:crypto'
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { PortcullisError } from '../policy/error.ts'
 import type { UpstreamMember } from '../policy/snapshot.ts'
 import { formatLastChunk } from './request-head.ts'
 import { ResponseParser, type ParsedHead, type ParserLimits, type ResponseSink } from './response-parser.ts'
 import type { Flushable, TurnEnd } from './turn-end.ts'
 import { closing, invalid, late, reset } from './upstream-error.ts'
-import { openUpstreamSocket } from './upstream-socket.ts'
+import { openUpstreamSocket, type OpenThrough } from './upstream-socket.ts'
 import type { Carrier, WireExchange } from './wire-exchange.ts'
 
 /** What a connection tells the pool that owns it. */
@@ -15,6 +15,7 @@ export type ConnectionOwner = {
   /** The forwarder's coarse clock, milliseconds. */
   readonly now: () => number
   readonly turnEnd: TurnEnd
+  readonly through: OpenThrough
   /** Finished cleanly: may carry another exchange. */
   readonly free: (connection: WireConnection, keepAliveMs: number | null) => void
   /** Closed or handed away: counts no more. */
@@ -34,7 +35,7 @@ export class WireConnection implements Carrier, Flushable, ResponseSink {
   deadlineMs = Infinity
   readonly #member: UpstreamMember
   readonly #owner: ConnectionOwner
-  readonly #socket: Socket
+  readonly #socket: Duplex
   readonly #parser: ResponseParser
   #exchange: WireExchange | null = null
   #ready = false
@@ -51,7 +52,7 @@ export class WireConnection implements Carrier, Flushable, ResponseSink {
     this.#member = member
     this.#owner = owner
     this.#parser = new ResponseParser(this, limits)
-    this.#socket = openUpstreamSocket(member, error => this.#connected(error))
+    this.#socket = openUpstreamSocket(member, error => this.#connected(error), owner.through)
     this.#socket.on('error', this.#onError)
     this.#socket.on('close', this.#onClose)
   }

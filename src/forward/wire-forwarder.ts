@@ -4,6 +4,7 @@ import type { Exchange, ExchangeHandler, Forwarder, UpgradeHandler, UpstreamRequ
 import { formatRequestHead } from './request-head.ts'
 import { TurnEnd } from './turn-end.ts'
 import { closing, misuse } from './upstream-error.ts'
+import { NO_CONNECTORS, type OpenThrough } from './upstream-socket.ts'
 import { WireExchange } from './wire-exchange.ts'
 import { WirePool, type PoolLimits } from './wire-pool.ts'
 
@@ -11,6 +12,8 @@ import { WirePool, type PoolLimits } from './wire-pool.ts'
 export type ForwarderOptions = Partial<PoolLimits> & {
   /** Monotonic clock, milliseconds. */
   readonly clock?: () => number
+  /** Carries connections to members behind a connector. */
+  readonly through?: OpenThrough
 }
 
 const DEFAULTS: PoolLimits = {
@@ -26,7 +29,7 @@ const SWEEP_MS = 100
 
 /** Makes the forwarder. Methods of an `Exchange` are called as methods; after `onEnd` what is still written is dropped. */
 export function createForwarder(options: ForwarderOptions = {}): Forwarder {
-  const { clock = () => performance.now(), ...overrides } = options
+  const { clock = () => performance.now(), through = NO_CONNECTORS, ...overrides } = options
   const limits: PoolLimits = { ...DEFAULTS, ...overrides }
   const pools = new Map<string, WirePool>()
   const poolOf = new WeakMap<UpstreamMember, WirePool>()
@@ -54,7 +57,7 @@ export function createForwarder(options: ForwarderOptions = {}): Forwarder {
     const known = poolOf.get(member)
     if (known !== undefined) return known
     const key = poolKey(member)
-    const pool = pools.get(key) ?? new WirePool(limits, () => now, turnEnd)
+    const pool = pools.get(key) ?? new WirePool(limits, () => now, turnEnd, through)
     pool.revive()
     pools.set(key, pool)
     poolOf.set(member, pool)
@@ -106,6 +109,6 @@ export function createForwarder(options: ForwarderOptions = {}): Forwarder {
 
 /** Members with the same key may share connections: same place, same way to prove it. */
 function poolKey(member: UpstreamMember): string {
-  const { origin, tls } = member
-  return JSON.stringify([member.id, origin, tls])
+  const { origin, tls, via } = member
+  return JSON.stringify([member.id, origin, tls, via])
 }

@@ -2,6 +2,7 @@
 import type { UpstreamMember } from '../policy/snapshot.ts'
 import type { ParserLimits } from './response-parser.ts'
 import type { TurnEnd } from './turn-end.ts'
+import type { OpenThrough } from './upstream-socket.ts'
 import { busy, closing } from './upstream-error.ts'
 import { WireConnection, type ConnectionOwner } from './wire-connection.ts'
 import type { WireExchange } from './wire-exchange.ts'
@@ -20,13 +21,15 @@ export type PoolLimits = ParserLimits & {
 export class WirePool implements ConnectionOwner {
   readonly now: () => number
   readonly turnEnd: TurnEnd
+  readonly through: OpenThrough
   readonly #limits: PoolLimits
   readonly #all = new Set<WireConnection>()
   readonly #idle: WireConnection[] = []
   readonly #waiting = new Set<WireExchange>()
   #retired = false
 
-  constructor(limits: PoolLimits, now: () => number, turnEnd: TurnEnd) {
+  constructor(limits: PoolLimits, now: () => number, turnEnd: TurnEnd, through: OpenThrough) {
+    this.through = through
     this.#limits = limits
     this.now = now
     this.turnEnd = turnEnd

@@ -71,7 +71,12 @@ export function compileRules(
 function infoOf({ document, phase }: Pick<CompiledRule, 'document' | 'phase'>): RuleInfo {
   const { id, title, severity, mode, pack, tags, action, overrides, rate, refs, except, at } = document
   const { enforceAfterDays, digest } = document
-  const exceptions = except.map(({ reason, expiresMs, at: line }) => ({ reason, expiresMs, at: line }))
+  const exceptions = except.map(({ reason, owner, expiresMs, at: line }) => ({
+    reason,
+    owner,
+    expiresMs,
+    at: line,
+  }))
   return {
     id,
     title,

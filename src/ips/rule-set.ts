@@ -118,6 +118,7 @@ export type RuleInfo = {
   /** Exceptions with their ends. */
   readonly exceptions: readonly {
     readonly reason: string
+    readonly owner: string
     readonly at: SourceLine
     readonly expiresMs: number
   }[]

@@ -5,6 +5,7 @@ import type { TrafficClass } from '../policy/classes.ts'
 import type { Reason } from '../policy/reasons.ts'
 import type { Stage } from '../policy/verdict.ts'
 import type { DashboardEventFields } from './events-dashboard.ts'
+import type { HeartbeatEventFields } from './events-heartbeat.ts'
 import type { StreamEventFields } from './events-streams.ts'
 
 /** How loud an event is. */
@@ -57,6 +58,7 @@ export type OperatorWay = 'gateway' | 'dashboard'
 
 /** Fields by event name. Names are stable: logs, metrics, stored rows and documents use them. */
 export type EventFields = DashboardEventFields &
+  HeartbeatEventFields &
   StreamEventFields & {
     // The gate itself (N-E1 to N-E9).
     'gate.started': {
@@ -204,6 +206,10 @@ export type EventFields = DashboardEventFields &
         readonly durationMs: number
         /** Time until the head of the upstream's response; 0 when there was none. */
         readonly upstreamMs: number
+        /** From the head of the request until it was handed to the server; -1: it never was. */
+        readonly forwardedMs?: number
+        /** Of that the gate's own time: without what the client took to send a body that rules wanted to see. */
+        readonly gateMs?: number
         readonly ending: Ending
         readonly webSocket: boolean
         readonly userAgent: string | null
@@ -232,6 +238,16 @@ export type EventFields = DashboardEventFields &
       /** What was seen, for example `300000 bytes, 131072 looked at`. */
       readonly saw: string
     }
+    /** A page of another name asked, and the RMM server did not agree to it: the browser shows a CORS error. */
+    'request.cross-origin': ClientFields & {
+      readonly host: string
+      readonly method: string
+      readonly path: string
+      readonly class: TrafficClass
+      /** `https://old.example.com`, as the browser sent it. */
+      readonly origin: string
+      readonly status: number
+    }
     'rate.held': ClientFields & {
       readonly reference: string
       readonly host: string
@@ -258,43 +274,6 @@ export type EventFields = DashboardEventFields &
         readonly tls?: TlsVersion
         readonly userAgent?: string | null
       }
-    // Heartbeats over UDP.
-    'heartbeat.refused': ClientFields &
-      Omit<RefusalFields, 'reference'> & {
-        /** Datagrams; the first of a source is reported at once, the others of a minute together. */
-        readonly count: number
-      }
-    'heartbeat.opened': ClientFields
-    /** What a flow did since its last report, about every 20 s and at its end. */
-    'heartbeat.counted': ClientFields & {
-      readonly heartbeats: number
-      readonly replies: number
-      readonly bytesIn: number
-      readonly bytesOut: number
-      /** False: replies were expected, and none came. */
-      readonly answered: boolean
-    }
-    'heartbeat.closed': ClientFields & {
-      readonly heartbeats: number
-      readonly replies: number
-      readonly bytesIn: number
-      readonly bytesOut: number
-      /** Replies that were kept back, because the sender had not sent enough for them. */
-      readonly withheld: number
-      readonly durationMs: number
-      readonly lastHeartbeatMs: number
-      readonly lastReplyMs: number | null
-      readonly ending: 'idle' | 'displaced' | 'refused' | 'failed' | 'reload' | 'shutdown'
-    }
-    'heartbeat.unanswered': {
-      readonly listener: string
-      readonly upstream: string
-      readonly heartbeats: number
-      readonly sinceMs: number
-      /** The machine of the server said that nothing listens there. */
-      readonly portClosed: boolean
-    }
-    'heartbeat.answered': { readonly listener: string; readonly upstream: string }
     // Upstream.
     'upstream.down': { readonly group: string; readonly member: string; readonly problem: string }
     'upstream.up': { readonly group: string; readonly member: string; readonly downMs: number }

@@ -1,7 +1,7 @@
 // The store as seen by the thread that owns the file: batches in, answers out, upkeep in small steps. Synchronous.
 import type { DatabaseSync } from 'node:sqlite'
 import type { LedgerBatch } from './ledger-facts.ts'
-import type { Retention } from './retention.ts'
+import { cutoffs, type Retention } from './retention.ts'
 import {
   closeQuietly,
   inTransaction,
@@ -13,6 +13,8 @@ import {
   type Replaced,
 } from './store-database.ts'
 import { createEventTable, type EventRow, type EventTable } from './store-events.ts'
+import { createDetectionTable, type DetectionTable } from './store-detections.ts'
+import { createLatencyTable, type LatencyTable } from './store-latency.ts'
 import { createLedgerTable, type LedgerTable } from './store-ledger.ts'
 import { createOverlayTable, type OverlayEntry, type OverlayTable } from './store-overlay.ts'
 import { createDeviceTable, type DeviceTable } from './store-devices.ts'
@@ -47,6 +49,8 @@ export type StoreSize = {
 /** Everything that can be asked of a store without changing it. */
 export type StoreReader = {
   readonly events: Pick<EventTable, 'byReference' | 'find' | 'countsByReason'>
+  readonly latency: Pick<LatencyTable, 'since'>
+  readonly detections: DetectionTable
   readonly ledger: Pick<LedgerTable, 'ofSource' | 'ofRange' | 'all' | 'sums'>
   readonly overlay: Pick<OverlayTable, 'list'>
   readonly rules: Pick<RuleTable, 'effects' | 'promoted'>
@@ -78,8 +82,11 @@ export function openStoreCore(file: string): StoreCore {
   const events = createEventTable(database)
   const traffic = createTrafficTable(database)
   const ruleHits = createRuleHitTable(database, ledger)
+  const latency = createLatencyTable(database)
   return {
     events,
+    latency,
+    detections: createDetectionTable(database),
     ledger,
     traffic,
     ruleHits,
@@ -93,7 +100,10 @@ export function openStoreCore(file: string): StoreCore {
         inTransaction(database, () => {
           events.insert(batch.events)
           if (batch.ledger !== null) ledger.add(batch.ledger)
-          if (batch.tally !== undefined && batch.tally !== null) traffic.add(batch.tally)
+          if (batch.tally !== undefined && batch.tally !== null) {
+            traffic.add(batch.tally)
+            latency.add(batch.tally.latency ?? [])
+          }
         })
       } catch (error) {
         // Ids that the rolled-back transaction had made are void.
@@ -105,6 +115,7 @@ export function openStoreCore(file: string): StoreCore {
       const expired = overlay.removeExpired(nowMs)
       const packed = inTransaction(database, () => ledger.pack(nowMs, PACKED_PER_STEP))
       const trimmed = inTransaction(database, () => trimStep(database, retention, nowMs, ledger.forget))
+      latency.trim(cutoffs(retention, nowMs).ledgerBeforeDay)
       const pagesLeft = giveBackPages(database)
       const more = packed === PACKED_PER_STEP || trimmed.more || pagesLeft
       return { rows: trimmed.rows, why: trimmed.why, expired, more }
@@ -145,6 +156,8 @@ export function openStoreReader(file: string): StoreReader {
   return {
     events: createEventTable(database),
     ledger,
+    latency: createLatencyTable(database),
+    detections: createDetectionTable(database),
     traffic: createTrafficTable(database),
     ruleHits: createRuleHitTable(database, ledger),
     devices: createDeviceTable(database, ledger),

@@ -1,4 +1,5 @@
 // The words of the hourly sums behind the dashboard: what came from each site and country, and how often rules held.
+import type { LatencySum } from './latency.ts'
 
 /** What came from one site and one country in one hour. Counts are requests and connections; heartbeats are counted apart. */
 export type TrafficSum = {
@@ -36,4 +37,6 @@ export type RuleSum = {
 export type TallyBatch = {
   readonly traffic: readonly TrafficSum[]
   readonly rules: readonly RuleSum[]
+  /** Absent: none. */
+  readonly latency?: readonly LatencySum[]
 }

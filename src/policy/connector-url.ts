@@ -12,6 +12,9 @@ export type ConnectorUrl = {
 /** Names of connectors and services: ids, so that they stand in headers, URLs and log lines as they are. */
 export const TUNNEL_NAME = /^[a-z0-9][a-z0-9-]{0,62}$/
 
+/** Names of clients: names of computers are among them. */
+export const CONNECTOR_CLIENT = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
+
 /** Whether a text means to be one, right or wrong. */
 export function isConnectorUrl(text: string): boolean {
   return /^connector(?:\+tls)?:/i.test(text)

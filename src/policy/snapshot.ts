@@ -1,7 +1,9 @@
 // The compiled policy: an immutable value that every decision reads. config/compile.ts is its only maker.
+import type { ConnectorUrl } from './connector-url.ts'
 import type { Address } from '../net/address.ts'
 import type { Cidr, CidrTrie } from '../net/cidr.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
+import type { ConnectorVia, GatewayPolicy } from './gateway-policy.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
 import type { TrafficClass } from './classes.ts'
 import type { Openings } from './openings.ts'
@@ -158,7 +160,8 @@ export type Listener = {
 export type HeartbeatListener = {
   readonly id: string
   readonly endpoints: readonly Endpoint[]
-  readonly upstream: Endpoint
+  /** An address of the RMM server, or a UDP service of a connector that dials in. */
+  readonly upstream: Endpoint | ConnectorUrl
   /** Silence of a client after which its flow ends. */
   readonly idleMs: number
   /** Largest payload in either direction. */
@@ -198,6 +201,8 @@ export type UpstreamMember = {
     readonly port: number
   }
   readonly tls: UpstreamTls | null
+  /** The client that carries connections to it; absent: the gate connects itself. */
+  readonly via?: ConnectorVia
   readonly at: SourceLine
 }
 
@@ -356,6 +361,7 @@ export type Snapshot = {
   readonly streams: readonly StreamListener[]
   readonly names: readonly Name[]
   readonly upstreams: ReadonlyMap<string, UpstreamGroup>
+  readonly gateway: GatewayPolicy
   readonly classes: ReadonlyMap<TrafficClass, ClassPolicy>
   readonly sites: readonly Site[]
   readonly siteByAddress: CidrTrie<Site>

@@ -1,6 +1,7 @@
 // Raw TCP as the policy states it: listeners, what their first bytes may be, and the services behind them.
 import type { Cidr } from '../net/cidr.ts'
 import type { TrafficClass } from './classes.ts'
+import type { ConnectorVia } from './gateway-policy.ts'
 import type { Endpoint, Snapshot, TlsProfileName, UpstreamTls } from './snapshot.ts'
 import type { SourceLine } from './source-line.ts'
 
@@ -24,7 +25,12 @@ export type StreamTarget =
       /** Null: the port that the client came to. */
       readonly port: number | null
     }
-  | { readonly kind: 'connector'; readonly url: string }
+  | {
+      readonly kind: 'connector'
+      readonly via: ConnectorVia
+      /** As the policy writes it. */
+      readonly url: string
+    }
 
 /** One server of a service. The first member is the primary. */
 export type StreamMember = {

@@ -26,6 +26,11 @@ export type AttachOptions = {
   readonly limits: () => AttachLimits
   /** Takes UDP connections over; null: this gate carries none. */
   readonly udp: AttachUdp | null
+  /**
+   * Name under which the policy knows a client of a key; null: it does not. Only such a client may carry UDP: whoever
+   * holds any other key could otherwise take the heartbeats of a server over.
+   */
+  readonly connectorName: (client: string, key: string) => string | null
   /** Monotonic milliseconds. */
   readonly monotonicMs: () => number
 }
@@ -104,6 +109,14 @@ export function createAttach(
     }
     const identity = readIdentity(headers)
     if (typeof identity === 'string') return refused(400, 'identity-invalid', `${identity}.`, UPDATE)
+    const udpName = protocol === UDP_PROTOCOL ? options.connectorName(identity.name, check.key.name) : null
+    if (protocol === UDP_PROTOCOL && udpName === null)
+      return refused(
+        403,
+        'connector-unknown',
+        `The policy names no connector ${identity.name} with this key.`,
+        NAME_IT,
+      )
     if (signal.aborted) return refused(400, 'client-gone', 'The client is gone.', LATER)
     const { name, maxClients } = check.key
     const place = registry.apply({ identity, key: name, maxClients, from: client })
@@ -117,7 +130,7 @@ export function createAttach(
         60,
       )
     }
-    return protocol === H2_PROTOCOL ? switchToH2(place, options) : switchToUdp(place, options)
+    return udpName === null ? switchToH2(place, options) : switchToUdp(place, udpName, options)
   }
 }
 
@@ -130,15 +143,16 @@ function switchToH2(place: Place, { monotonicMs }: AttachOptions): AttachAnswer 
       const session = openGateSession(socket, {
         nowMs: monotonicMs,
         ready: () => joined.ready(session),
-        closed: why => joined.leave(why),
+        fading: () => joined.fade(),
+        closed: () => joined.leave(),
       })
-      const joined = place.join({ detach: session.end, finish: session.finish })
-      return { state: 'connector', drain: session.finish }
+      const joined = place.join({ protocol: 'tcp', detach: session.end })
+      return { state: 'connector', drain: () => session.finish(SHUTDOWN) }
     },
   }
 }
 
-function switchToUdp(place: Place, { udp }: AttachOptions): AttachAnswer {
+function switchToUdp(place: Place, name: string, { udp }: AttachOptions): AttachAnswer {
   return {
     protocol: UDP_PROTOCOL,
     headers: ['Capsule-Protocol', '?1'],
@@ -146,25 +160,29 @@ function switchToUdp(place: Place, { udp }: AttachOptions): AttachAnswer {
       if (udp === null) throw new Error('UDP connections are not carried')
       const leave = (): void => {
         socket.off('close', leave)
-        joined.leave('')
+        joined.leave()
         socket.destroy()
       }
       socket.on('close', leave)
       const detach = (why: string): void => attached.detach(why)
-      const joined = place.join({ detach, finish: () => detach('the gate shuts down') })
-      const attached = udp({ client: place.client, socket, early, leave })
+      const joined = place.join({ protocol: 'udp', detach })
+      const attached = udp({ client: { ...place.client, name }, socket, early, leave })
       joined.ready(null)
-      return { state: 'connector udp', drain: () => detach('the gate shuts down') }
+      return { state: 'connector udp', drain: () => detach(SHUTDOWN) }
     },
   }
 }
 
+const SHUTDOWN = 'the gate shuts down'
+
 const UNKNOWN = { ok: false, why: 'unknown', retryAfterMs: null } as const
 
 const KEY =
-  'Give the connector one of the gateway keys of this gate: `portcullis key list` names them, `portcullis key add` makes one.'
+  'Give the connector one of the gateway keys of this gate: `portcullis keys list` names them, `portcullis keys add` makes one.'
 const UPDATE = 'Connector and gate must be of versions that go together; update the older one.'
 const RAISE = 'Raise the limit at the gate, or detach clients that are no longer used.'
+const NAME_IT =
+  'Add it to the policy of the gate, under gateway.connectors, with the name of its key; TCP services need that only for upstreams.'
 const LATER = 'Try again a little later.'
 
 function refused(

@@ -1,6 +1,6 @@
 // Who a connector says it is: the headers of an attaching request, read strictly.
 import { parseAddress } from '../net/address.ts'
-import { TUNNEL_NAME } from '../policy/connector-url.ts'
+import { CONNECTOR_CLIENT, TUNNEL_NAME } from '../policy/connector-url.ts'
 import type { OfferedService } from './client.ts'
 
 /** Headers by lower-case name. */
@@ -16,9 +16,6 @@ export type Identity = {
   readonly version: string
   readonly services: readonly OfferedService[]
 }
-
-/** Names of clients: names of computers are among them. */
-export const CLIENT_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
 
 const INSTANCE = /^[A-Za-z0-9_-]{16,64}$/
 const VERSION = /^[\x21-\x7e]{1,40}$/
@@ -55,7 +52,7 @@ export function identityHeaders(identity: Identity, key: string): readonly strin
 /** Reads who attaches; a sentence when a header is not as it must be. */
 export function readIdentity(headers: Headers): Identity | string {
   const name = headers.get('portcullis-client') ?? ''
-  if (!CLIENT_NAME.test(name)) return `${HEADER.client} is missing or no name`
+  if (!CONNECTOR_CLIENT.test(name)) return `${HEADER.client} is missing or no name`
   const instance = headers.get('portcullis-instance') ?? ''
   if (!INSTANCE.test(instance)) return `${HEADER.instance} is missing or no token`
   const version = headers.get('portcullis-version') ?? ''
@@ -73,7 +70,7 @@ export function claimedAddress(headers: Headers): string {
 /** The name that a client says it has, fit for events about a refusal. */
 export function claimedName(headers: Headers): string {
   const name = headers.get('portcullis-client') ?? ''
-  return CLIENT_NAME.test(name) ? name : '(unnamed)'
+  return CONNECTOR_CLIENT.test(name) ? name : '(unnamed)'
 }
 
 /** The key of the request; empty: none, or none that can be one. */

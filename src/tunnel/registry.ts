@@ -25,10 +25,9 @@ export type Applicant = {
 
 /** One connection of a client. */
 export type Link = {
+  readonly protocol: 'tcp' | 'udp'
   /** Ends it at once; the reason goes to the other side. */
   readonly detach: (why: string) => void
-  /** Ends it when what runs on it has ended. */
-  readonly finish: () => void
 }
 
 /** The place of one connector process. A connection that joins must leave exactly once. */
@@ -42,7 +41,9 @@ export type Place = {
 export type Joined = {
   /** The other side has answered: the client is attached, and takes the place of an older process of the same name. */
   readonly ready: (session: GateSession | null) => void
-  readonly leave: (why: string) => void
+  /** It takes nothing new: the client counts as gone unless it has another connection that does. */
+  readonly fade: () => void
+  readonly leave: () => void
 }
 
 /** The registry of attached clients. */
@@ -53,10 +54,10 @@ export type Registry = Clients & {
   readonly stream: (key: string, name: string, service: string) => TunnelStream
   /** Connections in all and from one address, ready or not. */
   readonly connections: (address?: string) => number
+  /** Ends the UDP connections of clients that do not fit any more. */
+  readonly detachUdp: (fits: (client: string, key: string) => boolean, why: string) => void
   /** Detaches every client of a key. */
   readonly detachKey: (key: string, why: string) => void
-  /** Lets every connection finish. */
-  readonly finish: () => void
   readonly detachAll: (why: string) => void
 }
 
@@ -67,6 +68,8 @@ type Entry = {
   readonly links: Set<Link>
   /** Newest first. */
   readonly sessions: GateSession[]
+  /** Connections that take something new. */
+  usable: number
   isCurrent: boolean
 }
 
@@ -138,6 +141,7 @@ export function createRegistry(options: RegistryOptions): Registry {
       applicant,
       links: new Set(),
       sessions: [],
+      usable: 0,
       isCurrent: false,
       live: {
         id: newId(),
@@ -164,26 +168,35 @@ export function createRegistry(options: RegistryOptions): Registry {
     count(address, 1)
     let session: GateSession | null = null
     let hasLeft = false
+    let isUsable = false
+    const fade = (): void => {
+      if (!isUsable) return
+      isUsable = false
+      entry.usable--
+      if (entry.usable === 0) retire(entry)
+    }
     return {
       ready: opened => {
         if (hasLeft) return
         session = opened
         if (opened !== null) {
           // New streams go to the newest; what runs on an older connection ends there in its own time.
-          for (const older of entry.sessions) older.finish()
+          for (const older of entry.sessions) older.finish('a newer connection has taken over')
           entry.sessions.unshift(opened)
         }
+        isUsable = true
+        entry.usable++
         takeOver(entry)
       },
+      fade,
       leave: () => {
         if (hasLeft) return
         hasLeft = true
+        fade()
         count(address, -1)
         entry.links.delete(link)
         if (session !== null) entry.sessions.splice(entry.sessions.indexOf(session), 1)
-        if (entry.links.size > 0) return
-        if (entries.get(id) === entry) entries.delete(id)
-        retire(entry)
+        if (entry.links.size === 0 && entries.get(id) === entry) entries.delete(id)
       },
     }
   }
@@ -211,11 +224,14 @@ export function createRegistry(options: RegistryOptions): Registry {
       return open(entry, service)
     },
     connections: address => (address === undefined ? connections : (perSource.get(address) ?? 0)),
+    detachUdp: (fits, why) => {
+      for (const { applicant, links } of entries.values()) {
+        if (fits(applicant.identity.name, applicant.key)) continue
+        for (const link of links) if (link.protocol === 'udp') link.detach(why)
+      }
+    },
     detachKey: (key, why) => {
       for (const entry of entries.values()) if (entry.applicant.key === key) detach(entry, why)
-    },
-    finish: () => {
-      for (const entry of entries.values()) for (const link of entry.links) link.finish()
     },
     detachAll: why => {
       for (const entry of entries.values()) detach(entry, why)

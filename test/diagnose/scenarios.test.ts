@@ -1,15 +1,7 @@
 // Situations that support meets, played with real clients against a real gate: the diagnosis names the cause, and its fix fixes it.
-import test, { type ExecutionContext } from 'ava'
+import test from 'ava'
 import { OTHER_HOST, startRunningBench, type Ask, type RunningBench } from '../cli/support.ts'
-import { AGENT, diagnose, GB, isThrough, US, type Fix } from './support.ts'
-
-/** Merges the printed YAML into the policy, as an admin would, and has the gate take it. */
-async function applyYaml(t: ExecutionContext, bench: RunningBench, fix: Fix | null): Promise<void> {
-  if (typeof fix?.yaml !== 'string') throw new Error('the fix has no YAML')
-  bench.mergePolicy(fix.yaml)
-  const { code, err } = await bench.cli(['reload'])
-  t.is(code, 0, `${err}\n${bench.policyText()}`)
-}
+import { AGENT, applyPatch, diagnose, GB, isThrough, US } from './support.ts'
 
 type Situation = {
   readonly title: string
@@ -105,7 +97,7 @@ const WITH_YAML: readonly Situation[] = [
 ]
 
 for (const { title, policy = '', source = US, ask = AGENT, cause, sentence, before } of WITH_YAML) {
-  test(`${title}: named, and the printed YAML mends it`, async t => {
+  test.serial(`${title}: named, and the printed YAML mends it`, async t => {
     const bench = await startRunningBench(t, policy)
     await before?.(bench)
     t.false(isThrough(await bench.ask(source, ask)), 'refused at first')
@@ -115,7 +107,7 @@ for (const { title, policy = '', source = US, ask = AGENT, cause, sentence, befo
     t.regex(found.sentence, sentence)
     t.false(found.healthy)
     t.is(found.code, 1)
-    await applyYaml(t, bench, found.fix)
+    await applyPatch(bench, found.fix)
     const changed = await diagnose(bench, source)
     t.true(changed.healthy || ['rule', 'never-arrived'].includes(changed.cause), JSON.stringify(changed))
     bench.advance(1_000)

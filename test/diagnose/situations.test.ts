@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { HOST, startRunningBench, type Ask, type RunningBench } from '../cli/support.ts'
 import { testCertificate } from '../support/certificates.ts'
-import { AGENT, diagnose, isThrough, US } from './support.ts'
+import { AGENT, applyPatch, diagnose, isThrough, US } from './support.ts'
 
 const CHECK_IN: Ask = {
   path: '/LabTech/Agent.aspx',
@@ -17,7 +17,7 @@ const DIRECT = '127.0.0.2'
 // "Peer certificate cannot be authenticated with known CA certificates."
 const CURL_NOT_TRUSTED = 60
 
-test('banned by an operator: said with owner and end, and unban mends it', async t => {
+test.serial('banned by an operator: said with owner and end, and unban mends it', async t => {
   const bench = await startRunningBench(t)
   await bench.cli(['ban', US, '--reason', 'password guessing', '--owner', 'jane'])
   t.false(isThrough(await bench.ask(US)))
@@ -32,7 +32,7 @@ test('banned by an operator: said with owner and end, and unban mends it', async
   t.is((await diagnose(bench, US)).cause, 'healthy')
 })
 
-test('banned from one class only: agents pass, and the diagnosis names the class', async t => {
+test.serial('banned from one class only: agents pass, and the diagnosis names the class', async t => {
   const bench = await startRunningBench(t)
   await bench.cli(['ban', US, '--reason', 'password guessing', '--class', 'console'])
   t.true(isThrough(await bench.ask(US, AGENT)))
@@ -44,7 +44,7 @@ test('banned from one class only: agents pass, and the diagnosis names the class
   t.regex(found.sentence, /banned from console/)
 })
 
-test('a ban in the policy file is named by its line', async t => {
+test.serial('a ban in the policy file is named by its line', async t => {
   const bench = await startRunningBench(t, `bans: [{ address: ${US}, reason: scans, owner: jane }]`)
   const found = await diagnose(bench, US)
   t.is(found.cause, 'banned')
@@ -54,7 +54,7 @@ test('a ban in the policy file is named by its line', async t => {
   )
 })
 
-test('plain text on a TLS port', async t => {
+test.serial('plain text on a TLS port', async t => {
   const bench = await startRunningBench(t)
   const answer = await bench.send(US, `GET / HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`)
   t.notRegex(answer, /^HTTP\/1\.1 200/)
@@ -82,33 +82,35 @@ async function curl(bench: RunningBench, host: string, ...args: readonly string[
   return code
 }
 
-test('a client that does not trust the certificate breaks the handshake off; with the authority it gets in', async t => {
-  const bench = await startRunningBench(t, 'geo: { loopback: allow }')
-  t.is(await curl(bench, HOST), CURL_NOT_TRUSTED)
-  const found = await diagnose(bench, DIRECT)
-  t.is(found.cause, 'handshake')
-  t.regex(found.sentence, /breaks off the TLS handshake once: it does not trust the certificate/)
-  bench.advance(1_000)
-  t.is(await curl(bench, HOST, '--cacert', bench.authorityFile), 0)
-  t.is((await diagnose(bench, DIRECT)).cause, 'healthy')
-})
+test.serial(
+  'a client that does not trust the certificate breaks the handshake off; with the authority it gets in',
+  async t => {
+    const bench = await startRunningBench(t, 'geo: { loopback: allow }')
+    t.is(await curl(bench, HOST), CURL_NOT_TRUSTED)
+    const found = await diagnose(bench, DIRECT)
+    t.is(found.cause, 'handshake')
+    t.regex(found.sentence, /breaks off the TLS handshake once: it does not trust the certificate/)
+    bench.advance(1_000)
+    t.is(await curl(bench, HOST, '--cacert', bench.authorityFile), 0)
+    t.is((await diagnose(bench, DIRECT)).cause, 'healthy')
+  },
+)
 
-test('a client that names no host: the printed YAML says which one it means', async t => {
+test.serial('a client that names no host: the printed YAML says which one it means', async t => {
   const bench = await startRunningBench(t, 'geo: { loopback: allow }')
   const withoutName = ['--insecure', '--header', `Host: ${HOST}`]
   t.not(await curl(bench, '127.0.0.1', ...withoutName), 0)
   const found = await diagnose(bench, DIRECT)
   t.is(found.cause, 'name')
   t.regex(found.sentence, /names no host \(once\)/)
-  bench.mergePolicy(found.fix?.yaml ?? '')
-  t.is((await bench.cli(['reload'])).code, 0)
+  await applyPatch(bench, found.fix)
   t.is((await diagnose(bench, DIRECT)).cause, 'fixed')
   bench.advance(1_000)
   t.is(await curl(bench, '127.0.0.1', ...withoutName), 0)
   t.is((await diagnose(bench, DIRECT)).cause, 'healthy')
 })
 
-test('a port test is success; nothing at all is not', async t => {
+test.serial('a port test is success; nothing at all is not', async t => {
   const bench = await startRunningBench(t)
   const nothing = await diagnose(bench, US)
   t.is(nothing.cause, 'never-arrived')
@@ -117,7 +119,7 @@ test('a port test is success; nothing at all is not', async t => {
   t.is((await diagnose(bench, US)).cause, 'reachability-test')
 })
 
-test('upstream down, and back again', async t => {
+test.serial('upstream down, and back again', async t => {
   const health = '{ path: /LabTech/Agent.aspx, interval: 1s, timeout: 1s }'
   const bench = await startRunningBench(t, `upstreams: { rmm: { health: ${health} } }`)
   await bench.practice.fail('refuse')
@@ -138,7 +140,7 @@ test('upstream down, and back again', async t => {
   t.is((await diagnose(bench, US)).cause, 'healthy')
 })
 
-test('an ended certificate is nobody else’s fault, and a renewed one mends it', async t => {
+test.serial('an ended certificate is nobody else’s fault, and a renewed one mends it', async t => {
   const bench = await startRunningBench(t)
   const certs = join(bench.root, 'certs')
   const put = async (days: number): Promise<void> => {
@@ -157,7 +159,7 @@ test('an ended certificate is nobody else’s fault, and a renewed one mends it'
   t.not((await diagnose(bench, US)).cause, 'certificate')
 })
 
-test('too many connections of one address: named, and the printed YAML gives room', async t => {
+test.serial('too many connections of one address: named, and the printed YAML gives room', async t => {
   const bench = await startRunningBench(t, 'limits: { connectionsPerSource: 1 }')
   // A long poll, which ends when an agent checks in.
   const polling = bench.ask(US, { path: '/LabTech/Agent.aspx/practice/poll?ms=60000' })
@@ -167,8 +169,7 @@ test('too many connections of one address: named, and the printed YAML gives roo
   const found = await diagnose(bench, US)
   t.is(found.cause, 'capacity')
   t.regex(found.sentence, /too many connections open at once/)
-  bench.mergePolicy(found.fix?.yaml ?? '')
-  t.is((await bench.cli(['reload'])).code, 0)
+  await applyPatch(bench, found.fix)
   bench.advance(1_000)
   t.true(isThrough(await bench.ask(US, here)))
   t.true(isThrough(await polling))
@@ -176,7 +177,7 @@ test('too many connections of one address: named, and the printed YAML gives roo
   t.is((await diagnose(bench, US)).cause, 'healthy')
 })
 
-test('a reference from a refusal page explains exactly that refusal', async t => {
+test.serial('a reference from a refusal page explains exactly that refusal', async t => {
   const bench = await startRunningBench(t)
   const refused = await bench.ask(US, {
     path: '/automate?file=../../windows/win.ini',

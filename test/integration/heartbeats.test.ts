@@ -61,6 +61,10 @@ test('a diagnosis tells heartbeats without replies, working ones and replies tha
   bench.practice.answerHeartbeats(true)
   await beat(bench, socket, 3)
   await until(() => replies() === 3)
+  const only = await diagnose(bench, HERE)
+  t.is(only.cause, 'direct-address', only.sentence)
+  t.regex(only.sentence, /check-ins do not \(none has come\)/)
+  await bench.ask(HERE, { path: '/LabTech/Agent.aspx' })
   t.like(await diagnose(bench, HERE), { cause: 'healthy', healthy: true })
   t.regex((await bench.cli(['status'])).out, /1 client +9 in, .* 3 replies/)
 

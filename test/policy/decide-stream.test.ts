@@ -49,6 +49,8 @@ test('limits of a listener: of a source, of its site, and in all, each with its 
   t.is(reasonOf({ fromSource: 4 }), 'stream-limit-source: 4 of 4 open')
   t.is(reasonOf({ fromSite: id => (id === 'acme' ? 6 : 0) }), 'stream-limit-site: 6 of 6 open from acme')
   t.is(reasonOf({ total: 10 }), 'stream-limit-total: 10 of 10 open')
+  const site6 = accept(policy, listener, '198.51.100.7', { ...NOTHING_OPEN, fromSite: () => 6 }).verdict
+  t.like(site6.allow ? {} : site6.refusal, { reason: 'stream-limit-site', stage: 'limits' })
   t.regex(reasonOf({ gateFromSource: 5_000 }), /^connection-limit-source/)
   t.regex(reasonOf({ gateTotal: 20_000 }), /^connection-limit-total/)
 })

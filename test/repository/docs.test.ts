@@ -234,7 +234,7 @@ test('trap 38: every command, option and script that a document shows exists', a
   const { COMMON_OPTIONS } = await import('../../src/cli/command.ts')
   const wrong: string[] = []
   for (const path of DOCUMENTS) {
-    for (const [, name = '', rest = ''] of read(path).matchAll(/`(?:bin\/)?portcullis ([a-z]+)([^`\n]*)/g)) {
+    for (const [, name = '', rest = ''] of read(path).matchAll(/`(?:bin\/)?portcullis ([a-z-]+)([^`\n]*)/g)) {
       const command = COMMANDS.find(entry => entry.name === name)
       if (command === undefined && name !== 'help') wrong.push(`${path}: portcullis ${name}`)
       for (const [, option = ''] of rest.matchAll(/--([a-z-]+)/g))

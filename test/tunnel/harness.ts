@@ -167,7 +167,7 @@ export async function attach(
     gate.address,
     options.proxy ?? null,
     'portcullis-h2',
-    identityHeaders(who, options.key ?? KEY),
+    () => identityHeaders(who, options.key ?? KEY),
     AbortSignal.timeout(10_000),
   )
   if (early.length > 0) socket.unshift(early)

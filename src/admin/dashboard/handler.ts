@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Access, Operator } from '../../access/access.ts'
 import type { EventFields, Reporter } from '../../journal/events.ts'
 import { parseAddress } from '../../net/address.ts'
+import { PortcullisError } from '../../policy/error.ts'
 import { ASSET_PREFIX, type Assets } from './assets.ts'
 import { clearCookie, readCookie, SESSION_COOKIE, setCookie, THEME_COOKIE } from './cookies.ts'
 import { MAX_FORM_BYTES, readForm } from './form.ts'
@@ -12,9 +13,11 @@ import { framed, hasRole, isLimited, THEMES, type Theme } from './layout.ts'
 import { loginPage, MAX_NAME, MAX_PASSWORD, refusalStatus, refusalText } from './login.ts'
 import type { Page, PageAnswer, PageRoute } from './page.ts'
 import { ownPath, sendHtml, sendRedirect, sendText, type MoreHeaders } from './reply.ts'
+import { accountRoutes } from './pages/account.ts'
 import { createRouter, type Match } from './router.ts'
 import { createSessions, hasToken, type Session, type SessionLimits } from './sessions.ts'
 import { createStreams } from './streams.ts'
+import { notFound, refusedPage } from './standard-pages.ts'
 import { viewOf, type ViewSources } from './view.ts'
 
 /** What the dashboard stands on. */
@@ -56,7 +59,6 @@ type Visit = {
 /** Makes the handler. @throws Error when routes collide or a file for browsers is missing */
 export function createDashboardHandler(parts: DashboardParts): DashboardHandler {
   const { access, reporter, clock, assets } = parts
-  const router = createRouter(parts.routes)
   const running = new Map<string, number>()
   const streams = createStreams()
   const sessions = createSessions(
@@ -72,6 +74,19 @@ export function createDashboardHandler(parts: DashboardParts): DashboardHandler 
   const stopListening = access.onChange(change =>
     sessions.endOperators([...change.operatorsChanged, ...change.operatorsRemoved], 'operator-changed'),
   )
+
+  const routes = [
+    ...parts.routes,
+    ...accountRoutes({
+      sessions: ({ name }) => sessions.ofOperator(name),
+      endAll: ({ name }) => {
+        const { length } = sessions.ofOperator(name)
+        sessions.endOperators([name], 'logged-out')
+        return length
+      },
+    }),
+  ]
+  const router = createRouter(routes)
 
   /** The session of a request, if its operator is still the one who logged in. */
   const visitor = (request: IncomingMessage): { session: Session; operator: Operator } | undefined => {
@@ -102,7 +117,7 @@ export function createDashboardHandler(parts: DashboardParts): DashboardHandler 
     const { session, operator, url, request, response } = visit
     const body = framed(page, {
       assets,
-      routes: parts.routes,
+      routes,
       version: parts.version,
       operator,
       theme: themeOf(request),
@@ -215,7 +230,11 @@ export function createDashboardHandler(parts: DashboardParts): DashboardHandler 
       })
     } catch (cause) {
       audit('failed')
-      throw cause
+      if (!(cause instanceof PortcullisError)) throw cause
+      const { message, remedy } = cause
+      const body = html`<p>${message}.</p>
+        <p>${remedy}</p>`
+      return sendPage(visit, 503, { title: 'Not possible at this moment', body })
     } finally {
       const left = (running.get(session.handle) ?? 1) - 1
       if (left > 0) running.set(session.handle, left)
@@ -360,29 +379,4 @@ function themeOf(request: IncomingMessage): Theme {
 
 function csrfField(session: Session) {
   return html`<input type="hidden" name="csrf" value="${session.csrfToken}" />`
-}
-
-function notFound(path: string): Omit<Page, 'kind'> {
-  return {
-    title: 'Not found',
-    body: html`<p>There is nothing at <code>${path}</code>.</p>
-      <p><a href="/">Go to the overview</a></p>`,
-  }
-}
-
-function refusedPage(operator: Operator, why: EventFields['dashboard.refused']['why']): Omit<Page, 'kind'> {
-  const text =
-    why === 'role'
-      ? `Your role is ${operator.role}, which does not allow this.`
-      : why === 'site'
-        ? 'There is no such site among those that you see.'
-        : 'You are limited to some sites or keys, and this is about the whole gate.'
-  return {
-    title: 'Not allowed',
-    body: html`<p>${text}</p>
-      <p class="dim">
-        Whoever runs the gate can change it: <code>bin/portcullis operators</code>. The attempt is in the
-        audit log.
-      </p>`,
-  }
 }

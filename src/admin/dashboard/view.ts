@@ -39,7 +39,7 @@ export function viewOf(operator: Operator, sources: ViewSources): View {
     reaches,
     status: () => {
       const status = sources.status()
-      return isLimited ? limitedStatus(status, sees) : status
+      return isLimited ? limitedStatus(status, sees, reaches) : status
     },
     findEvents: query =>
       sources.findEvents(operator.sites === null ? query : { ...query, sites: operator.sites }),
@@ -49,8 +49,10 @@ export function viewOf(operator: Operator, sources: ViewSources): View {
 }
 
 /** The status without what belongs to other sites, and without what only whoever runs the gate may read. */
-function limitedStatus(status: GateStatus, sees: View['sees']): GateStatus {
+function limitedStatus(status: GateStatus, sees: View['sees'], reaches: View['reaches']): GateStatus {
   const connections = status.connections.filter(entry => sees(entry.site))
+  const clients = status.clients.filter(({ site, key }) => sees(site) && reaches(key))
+  const shown = new Set(clients.map(({ name, key }) => `${key} ${name}`))
   return {
     ...status,
     pid: 0,
@@ -82,6 +84,8 @@ function limitedStatus(status: GateStatus, sees: View['sees']): GateStatus {
         sites,
       }
     }),
+    clients,
+    sessions: status.sessions.filter(({ client, key }) => shown.has(`${key} ${client}`)),
     certificates: [],
     openings: status.openings.filter(({ range }) => range.startsWith('site:') && sees(range.slice(5))),
     memory: { rssBytes: 0, heapBytes: 0 },

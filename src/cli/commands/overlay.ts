@@ -1,5 +1,5 @@
 // portcullis allow, deny, ban, unban: temporary standing of addresses, each with reason, owner and end.
-import { cidrContains, parseCidr } from '../../net/cidr.ts'
+import { parseCidr } from '../../net/cidr.ts'
 import {
   type NewOverlayEntry,
   type OverlayEntry,
@@ -9,6 +9,8 @@ import { storeFile } from '../../journal/store-file.ts'
 import { openStoreCore } from '../../journal/store-core.ts'
 import { PortcullisError } from '../../policy/error.ts'
 import { CLASSES, type TrafficClass } from '../../policy/classes.ts'
+import { allowFrom, FROM_OPTIONS } from '../allow-from.ts'
+import { sitesWithin } from '../../policy/sites-within.ts'
 import type { Snapshot } from '../../policy/snapshot.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
 import { formatTime, parseDuration, shortRange } from '../format.ts'
@@ -29,6 +31,7 @@ const OPTIONS = {
 } as const
 const ALLOW_OPTIONS = {
   ...OPTIONS,
+  ...FROM_OPTIONS,
   class: {
     type: 'string',
     multiple: true,
@@ -53,11 +56,15 @@ export const banCommand: Command = {
 
 export const allowCommand: Command = {
   name: 'allow',
-  usage: 'allow <address or range> --reason <text> [--for 7d] [--class agent]',
-  summary: 'Admit an address for a time, whatever bans and countries say',
-  examples: ['portcullis allow 198.51.100.7 --reason "jo travels" --for 7d --class console'],
+  usage: 'allow <address or range> | --from <reference> --reason <text> [--for 7d] [--class agent]',
+  summary: 'Admit an address for a time, or write the narrowest exception for one refusal into the policy',
+  examples: [
+    'portcullis allow 198.51.100.7 --reason "jo travels" --for 7d --class console',
+    'portcullis allow --from P7F3-K9QX-M2A --reason "invoice upload, ticket 4711" --for 30d --dry-run',
+  ],
   options: ALLOW_OPTIONS,
-  run: (args, context) => add('allow', args, context),
+  run: (args, context) =>
+    args.text('from') === undefined ? add('allow', args, context) : allowFrom(classesOf(args), args, context),
 }
 
 export const unbanCommand: Command = {
@@ -233,9 +240,7 @@ export async function changeOverlay(
 function refuseToLoseSites(range: string, snapshot: Snapshot): void {
   const ban = parseCidr(range)
   if (typeof ban === 'string') return
-  const hit = snapshot.sites.filter(site =>
-    site.ranges.some(own => cidrContains(ban, own.address) || cidrContains(own, ban.address)),
-  )
+  const hit = sitesWithin(ban, snapshot.sites)
   if (hit.length === 0) return
   const names = hit.slice(0, 5).map(site => site.id)
   throw new PortcullisError(

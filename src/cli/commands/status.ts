@@ -119,11 +119,36 @@ function heartbeatLines({ heartbeats, nowMs }: GateStatus, terminal: Terminal): 
   const rows = heartbeats.map(entry => [
     entry.listener,
     entry.upstream,
-    entry.silent ? terminal.tone('bad', 'server does not answer') : counted(entry.flows, 'client'),
+    heartbeatWord(entry, terminal),
     `${entry.heartbeats} in, last ${ago(entry.lastHeartbeatMs)}`,
     `${entry.replies} replies, last ${ago(entry.lastReplyMs)}`,
   ])
-  return ['', 'Heartbeats', terminal.table(rows, '  ')]
+  return ['', 'Heartbeats', terminal.table(rows, '  '), ...lossLines(heartbeats)]
+}
+
+function heartbeatWord(entry: GateStatus['heartbeats'][number], terminal: Terminal): string {
+  const { connector, silent, flows } = entry
+  if (connector?.trouble === 'away')
+    return terminal.tone('bad', `connector is away${connector.portClosed ? ', port closed' : ''}`)
+  if (connector?.trouble === 'not-offered') return terminal.tone('bad', 'connector does not offer it')
+  if (silent) return terminal.tone('bad', 'server does not answer')
+  const through = connector === null ? '' : ` through ${counted(connector.connections, 'connection')}`
+  return counted(flows, 'client') + through
+}
+
+/** Loss below this is nothing to worry about. */
+const WORTH_SAYING = 2
+
+function lossLines(heartbeats: GateStatus['heartbeats']): readonly string[] {
+  return heartbeats.flatMap(({ listener, sites }) =>
+    sites.flatMap(({ site, lossPercent }) =>
+      lossPercent === null || lossPercent < WORTH_SAYING
+        ? []
+        : [
+            `  ${listener}: about ${lossPercent} % of the heartbeats of ${site ?? 'other addresses'} are lost`,
+          ],
+    ),
+  )
 }
 
 function openingLines({ openings, nowMs }: GateStatus, terminal: Terminal): readonly string[] {

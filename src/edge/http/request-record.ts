@@ -22,6 +22,10 @@ export type RequestRecord = {
   /** Member that served, empty: none. */
   upstream: string
   upstreamMs: number
+  /** Time until it was handed to the upstream; -1: not yet. */
+  forwardedMs: number
+  /** Time that the client took to send a body that was held for rules. */
+  waitedMs: number
   status: number
   bytesIn: number
   bytesOut: number
@@ -48,6 +52,8 @@ export function newRecord(
     class: null,
     upstream: '',
     upstreamMs: 0,
+    forwardedMs: -1,
+    waitedMs: 0,
     status: 0,
     bytesIn: head.bytes,
     bytesOut: 0,
@@ -123,6 +129,8 @@ export function closedFields(
     bytesOut: record.bytesOut,
     durationMs: nowMs - record.startedMs,
     upstreamMs: record.upstreamMs,
+    forwardedMs: record.forwardedMs,
+    gateMs: record.forwardedMs < 0 ? -1 : Math.max(0, record.forwardedMs - record.waitedMs),
     ending,
     webSocket: record.webSocket,
     userAgent: record.userAgent,

@@ -295,6 +295,7 @@ export class RequestRun implements BodySink {
   private judgeBody(beyond: UnreadBody | null): void {
     const { conn, held, facts, request, allowed, record } = this
     if (held === null || request === null || allowed === null) return
+    record.waitedMs = conn.services.clock.monotonicMs() - record.startedMs
     const { limits, rules } = facts.standing.snapshot
     const judged = held.joined().subarray(0, limits.inspectBytes)
     const scope = ruleScope(facts, allowed.class, request.nowMs)

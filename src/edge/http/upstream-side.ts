@@ -5,6 +5,7 @@ import { isMemberFailure } from '../../forward/upstream-error.ts'
 import type { Ending } from '../../journal/events.ts'
 import type { PortcullisError } from '../../policy/error.ts'
 import type { UpstreamMember } from '../../policy/snapshot.ts'
+import { reportCrossOrigin } from './cross-origin.ts'
 import type { HttpConnection } from './http-connection.ts'
 import { joinWebSocket } from './join-web-socket.ts'
 import type { RequestHead } from './request-head.ts'
@@ -47,6 +48,8 @@ export class UpstreamSide implements UpgradeHandler {
     }
     this.member = member
     run.record.upstream = member.id
+    if (run.record.forwardedMs < 0)
+      run.record.forwardedMs = conn.services.clock.monotonicMs() - run.record.startedMs
     const { profile } = allowed.name
     const way: Way = { profile, group, member, host: head.hostField, clientAddress: source.address.text }
     this.way = way
@@ -204,6 +207,7 @@ export class UpstreamSide implements UpgradeHandler {
     const { method, minor, webSocket } = this.head
     run.upstreamAnswered(head.status, head.headers)
     conn.services.selection.succeeded(member)
+    reportCrossOrigin(conn, run.record, run.headers, head.status, head.headers)
     const framing = responseFraming(method, head.status, minor, head.contentLength)
     const carriesBody = framing.kind !== 'none' && method !== 'HEAD' && head.status !== 304
     const maxBytes = this.allowed.policy.limits.maxResponseBytes

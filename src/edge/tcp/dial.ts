@@ -3,12 +3,9 @@ import { lookup } from 'node:dns'
 import { connect as connectTcp, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
-import { isTrusted, verifiedTls } from '../../forward/upstream-socket.ts'
+import { isTrusted, verifiedTls, type OpenThrough } from '../../forward/upstream-socket.ts'
 import { parseAddress } from '../../net/address.ts'
 import type { StreamMember } from '../../policy/streams.ts'
-
-/** Opens a connection to a service of a connector that has dialled in, by its `connector://` URL. */
-export type OpenConnector = (url: string, signal: AbortSignal) => Promise<Duplex>
 
 /** What is dialled. */
 export type DialRequest = {
@@ -42,11 +39,10 @@ const OWN_SHORTAGES = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNO
  */
 export function dial(
   request: DialRequest,
-  openConnector: OpenConnector,
+  openThrough: OpenThrough,
   done: (result: Dialled) => void,
 ): () => void {
   const { member } = request
-  const abort = new AbortController()
   let isOver = false
   let raw: Duplex | null = null
   const drop = (): void => {
@@ -61,7 +57,6 @@ export function dial(
     isOver = true
     clearTimeout(timer)
     if (!result.ok) {
-      abort.abort()
       drop()
     }
     done(result)
@@ -95,14 +90,19 @@ export function dial(
   }
 
   if (member.target.kind === 'connector') {
-    const { url } = member.target
-    openConnector(url, abort.signal).then(socket => {
-      if (isOver) socket.destroy()
-      else {
-        raw = socket
-        secure(socket, url, url)
-      }
-    }, fail)
+    const { url, via } = member.target
+    try {
+      const stream = openThrough(via)
+      raw = stream
+      stream.once('error', fail)
+      stream.once('connect', () => {
+        stream.off('error', fail)
+        secure(stream, url, url)
+      })
+    } catch (error) {
+      // Told in the next turn, as with every other connection.
+      queueMicrotask(() => fail(error))
+    }
   } else {
     const port = member.target.port ?? request.port
     resolve(member.target.host, request.address, addresses => {
@@ -128,7 +128,6 @@ export function dial(
     if (isOver) return
     isOver = true
     clearTimeout(timer)
-    abort.abort()
     drop()
   }
 }

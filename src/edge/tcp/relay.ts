@@ -2,6 +2,7 @@
 import { hash } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import type { OpenThrough } from '../../forward/upstream-socket.ts'
 import type { Reporter } from '../../journal/events.ts'
 import { parseAddress, type Address } from '../../net/address.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
@@ -18,7 +19,6 @@ import { createJa4 } from '../ja4.ts'
 import type { LiveConnection } from '../live-connection.ts'
 import { createTlsServers } from '../tls-profiles.ts'
 import { isStillAdmitted } from './admit-stream.ts'
-import type { OpenConnector } from './dial.ts'
 import { liveStream } from './live-stream.ts'
 import { StreamConnection } from './stream-connection.ts'
 import type { AdoptClient, OpenStreamEndpoint, StreamContext } from './stream-context.ts'
@@ -34,7 +34,7 @@ export type StreamRelayOptions = {
   /** Counts connections together with the HTTPS edge. */
   readonly admission: Admission
   readonly adopt: AdoptClient
-  readonly openConnector: OpenConnector
+  readonly openThrough: OpenThrough
   readonly ticketSecret: Buffer
   readonly newReference: () => string
   readonly clock: HttpClock
@@ -226,7 +226,7 @@ export function createStreamRelay(options: StreamRelayOptions): StreamRelay {
           probePort,
           reporter,
           nowMs: clock.nowMs,
-          openConnector: options.openConnector,
+          openThrough: options.openThrough,
         })
         groups.set(key, { group, settings })
       }

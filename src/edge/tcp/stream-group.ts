@@ -3,7 +3,8 @@ import type { Duplex } from 'node:stream'
 import { GroupHealth, unknownMember, type HealthChange, type HealthFact } from '../../forward/health-state.ts'
 import type { Reporter } from '../../journal/events.ts'
 import type { StreamMember } from '../../policy/streams.ts'
-import { dial, type Dialled, type OpenConnector } from './dial.ts'
+import type { OpenThrough } from '../../forward/upstream-socket.ts'
+import { dial, type Dialled } from './dial.ts'
 import { localHeader } from './proxy-header.ts'
 
 /** What a group needs. */
@@ -17,7 +18,7 @@ export type StreamGroupOptions = {
   readonly probePort: number
   readonly reporter: Reporter
   readonly nowMs: () => number
-  readonly openConnector: OpenConnector
+  readonly openThrough: OpenThrough
 }
 
 /** One stream to be opened. */
@@ -90,7 +91,7 @@ export class StreamGroup {
       tried.add(index)
       const address = kept?.member === index ? kept.address : null
       const held = this.#keep(opening.client, index, address)
-      const giveUp = dial({ ...opening, member, address }, this.#options.openConnector, result => {
+      const giveUp = dial({ ...opening, member, address }, this.#options.openThrough, result => {
         if (!result.ok) {
           this.#release(opening.client, held)
           problem = `${member.id}: ${result.problem}`
@@ -194,7 +195,7 @@ export class StreamGroup {
       keepAliveMs: PROBE_MS,
     }
     let isDone = false
-    const cancel = dial(request, this.#options.openConnector, result => {
+    const cancel = dial(request, this.#options.openThrough, result => {
       isDone = true
       this.#probing.delete(index)
       if (result.ok) {

@@ -6,6 +6,7 @@ import type { Reason } from '../../policy/reasons.ts'
 import type { HeartbeatListener } from '../../policy/snapshot.ts'
 import type { Standing } from '../../policy/standing.ts'
 import type { Refusal } from '../../policy/verdict.ts'
+import { beat, newRhythm, takeJudged, type Rhythm } from './rhythm.ts'
 
 /** Headers of IPv4 and UDP: with tiny datagrams they are most of what a sender has to pay for. */
 export const HEADER_BYTES = 28
@@ -50,10 +51,11 @@ export type Flow<Upstream> = {
   /** Replies that would have been more than the sender paid for. */
   withheld: number
   confirmed: boolean
+  readonly rhythm: Rhythm
 }
 
 /** Why a flow ended. */
-export type FlowEnd = 'idle' | 'displaced' | 'refused' | 'failed' | 'reload' | 'shutdown'
+export type FlowEnd = 'idle' | 'displaced' | 'refused' | 'failed' | 'connector-away' | 'reload' | 'shutdown'
 
 /** A flow that is no more: its upstream socket is to be closed. */
 export type EndedFlow<Upstream> = { readonly flow: Flow<Upstream>; readonly end: FlowEnd }
@@ -78,6 +80,9 @@ export type FlowCount<Upstream> = Passed & {
   readonly flow: Flow<Upstream>
   /** False: replies were expected, and none came. */
   readonly answered: boolean
+  /** Beats of a sender with a rhythm that came, and that should have come and did not. */
+  readonly kept: number
+  readonly missed: number
 }
 
 /** What time has brought. */
@@ -174,6 +179,7 @@ export class FlowTable<Upstream> {
       lastReplyMs: null,
       withheld: 0,
       confirmed: false,
+      rhythm: newRhythm(),
     }
     this.#add(flow)
     this.#count(flow, bytes, nowMs)
@@ -235,7 +241,8 @@ export class FlowTable<Upstream> {
     Object.assign(flow.fresh, nothing())
     flow.countedMs = nowMs
     const young = passed.heartbeats === 0 || nowMs - firstMs < GRACE_MS
-    return { flow, ...passed, answered: passed.replies > 0 || !this.#settings.expectsReplies || young }
+    const answered = passed.replies > 0 || !this.#settings.expectsReplies || young
+    return { flow, ...passed, answered, ...takeJudged(flow.rhythm) }
   }
 
   /** Ends every flow that fits. */
@@ -276,6 +283,7 @@ export class FlowTable<Upstream> {
   #count(flow: Flow<Upstream>, bytes: number, nowMs: number): void {
     const { total, fresh } = flow
     if (fresh.heartbeats === 0) fresh.firstMs = nowMs
+    if (total.heartbeats > 0) beat(flow.rhythm, nowMs - flow.lastHeartbeatMs)
     total.heartbeats++
     total.bytesIn += bytes
     fresh.heartbeats++

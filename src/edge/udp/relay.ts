@@ -4,6 +4,7 @@ import type { Address } from '../../net/address.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
 import type { HeartbeatListener, Snapshot } from '../../policy/snapshot.ts'
 import type { CurrentPolicy } from '../connection.ts'
+import type { HeartbeatTunnels } from './way.ts'
 import { HeartbeatService, type HeartbeatState, type ServiceContext } from './service.ts'
 
 /** What the relay needs from outside. */
@@ -13,6 +14,8 @@ export type HeartbeatRelayOptions = {
   readonly reporter: Reporter
   /** Milliseconds since the epoch. */
   readonly clock: () => number
+  /** The tunnels of connectors; null: there are none. */
+  readonly tunnels?: HeartbeatTunnels | null
 }
 
 /** The running relay. */
@@ -35,7 +38,7 @@ const RETRY_MS = 10_000
 /** Creates a relay that listens nowhere until `apply`. */
 export function createHeartbeatRelay(options: HeartbeatRelayOptions): HeartbeatRelay {
   const services = new Map<string, HeartbeatService>()
-  const context: ServiceContext = { ...options, nowMs: options.clock }
+  const context: ServiceContext = { ...options, nowMs: options.clock, tunnels: options.tunnels ?? null }
   let wanted: readonly HeartbeatListener[] = []
   let queue: Promise<unknown> = Promise.resolve()
   let ticking: NodeJS.Timeout | null = null
@@ -57,11 +60,12 @@ export function createHeartbeatRelay(options: HeartbeatRelayOptions): HeartbeatR
   const tick = (): void => {
     const nowMs = options.clock()
     let isIncomplete = false
+    let isBack = false
     for (const service of services.values()) {
-      service.tick(nowMs)
+      if (service.tick(nowMs)) isBack = true
       if (!service.isComplete()) isIncomplete = true
     }
-    if (isIncomplete && nowMs - triedMs >= RETRY_MS) void inTurn(openAll)
+    if (isBack || (isIncomplete && nowMs - triedMs >= RETRY_MS)) void inTurn(openAll)
   }
 
   const startTicking = (): void => {

@@ -12,7 +12,10 @@ import { countryWord } from '../../policy/who.ts'
 import type { CurrentPolicy } from '../connection.ts'
 import { FlowTable, type EndedFlow, type Flow, type FlowCount, type FlowEnd } from './flow-table.ts'
 import { RefusalTally } from './refusal-tally.ts'
-import { openListening, openUpstream, sendBack, type UpstreamSocket } from './sockets.ts'
+import { SiteCounts, type SiteHeartbeats } from './site-counts.ts'
+import { openListening, sendBack, type UpstreamSocket } from './sockets.ts'
+import { ConnectorWatch, troubleOf, type ConnectorTrouble } from './connector-watch.ts'
+import { openWay, upstreamText, type HeartbeatTunnels, type TunnelState } from './way.ts'
 import { explainUdpBind } from './bind-failure.ts'
 
 /** What listeners share. */
@@ -21,6 +24,8 @@ export type ServiceContext = {
   readonly lookup: (address: Address) => GeoFacts
   readonly reporter: Reporter
   readonly nowMs: () => number
+  /** Null: this gate has none, so connectors are always away. */
+  readonly tunnels: HeartbeatTunnels | null
 }
 
 /** What a listener does now, for status. Numbers count from its start. */
@@ -35,16 +40,10 @@ export type HeartbeatState = {
   readonly lastReplyMs: number | null
   /** The server has not answered anybody for a while. */
   readonly silent: boolean
-  readonly sites: readonly SiteHeartbeats[]
-}
-
-/** The same by site of the clients, as far as flows have been counted (every 20 s). */
-export type SiteHeartbeats = {
-  readonly site: string | null
-  heartbeats: number
-  replies: number
-  lastHeartbeatMs: number
-  lastReplyMs: number | null
+  /** The connector that it goes through; null: none. */
+  readonly connector:
+    (TunnelState & { readonly trouble: ConnectorTrouble; readonly portClosed: boolean }) | null
+  readonly sites: readonly (SiteHeartbeats & { readonly lossPercent: number | null })[]
 }
 
 type Bound = { readonly endpoint: Endpoint; readonly socket: Socket; readonly number: number }
@@ -52,6 +51,16 @@ type Upstream = { readonly bound: Bound; readonly socket: UpstreamSocket }
 type RefusedFields = Omit<EventFields['heartbeat.refused'], 'count'>
 
 const PROBLEM_MS = 60_000
+const NO_TUNNEL: TunnelState = {
+  connections: 0,
+  sinceMs: 0,
+  isOffered: null,
+  contexts: 0,
+  queuedBytes: 0,
+  roundTripMs: null,
+  dropped: { aged: 0, overflow: 0, away: 0 },
+  forged: 0,
+}
 
 /** A heartbeat listener. It opens its addresses in `open`, and again when one was not to be had. */
 export class HeartbeatService {
@@ -67,11 +76,15 @@ export class HeartbeatService {
   #portClosedMs = -Infinity
   #problemMs = -Infinity
   #lastNumber = 0
-  readonly #bySite = new Map<string | null, SiteHeartbeats>()
+  readonly #sites = new SiteCounts()
+  #watch: ConnectorWatch
+  #refusedContexts = 0
+  #refusedContextsMs = -Infinity
 
   constructor(context: ServiceContext, settings: HeartbeatListener) {
     this.#context = context
     this.#settings = settings
+    this.#watch = new ConnectorWatch(context.nowMs())
     this.#table = new FlowTable({
       settings,
       policy: context.current,
@@ -85,10 +98,13 @@ export class HeartbeatService {
 
   /** Takes other settings. Addresses that are gone are closed; new ones wait for `open`. */
   reconfigure(settings: HeartbeatListener): void {
-    const isOther = textOf(settings.upstream) !== textOf(this.#settings.upstream)
+    const isOther = upstreamText(settings.upstream) !== upstreamText(this.#settings.upstream)
     this.#settings = settings
     this.#table.reconfigure(settings)
-    if (isOther) this.#endAll('reload')
+    if (isOther) {
+      this.#endAll('reload')
+      this.#watch = new ConnectorWatch(this.#context.nowMs())
+    }
     const keys = new Set(this.#wanted().map(([key]) => key))
     for (const [key, bound] of this.#bound) if (!keys.has(key)) this.#shut(key, bound, 'reload')
     for (const key of this.#failures.keys()) if (!keys.has(key)) this.#failures.delete(key)
@@ -97,7 +113,7 @@ export class HeartbeatService {
   /** Opens what is not open yet. A failure is reported once; it may be called again at any time. */
   async open(isV4Wanted: (port: number) => boolean): Promise<void> {
     for (const [key, endpoint] of this.#wanted()) {
-      if (this.#bound.has(key)) continue
+      if (this.#bound.has(key) || this.#watch.isClosed) continue
       const place = { listener: this.#settings.id, host: endpoint.host, port: endpoint.port }
       try {
         const ipv6Only = endpoint.host === '::' && endpoint.port !== 0 && isV4Wanted(endpoint.port)
@@ -118,9 +134,9 @@ export class HeartbeatService {
     }
   }
 
-  /** Whether every address listens. */
+  /** Whether every address listens that should. */
   isComplete(): boolean {
-    return this.#bound.size === this.#wanted().length
+    return this.#watch.isClosed || this.#bound.size === this.#wanted().length
   }
 
   addresses(): readonly { readonly listener: string; readonly host: string; readonly port: number }[] {
@@ -134,31 +150,34 @@ export class HeartbeatService {
   state(): HeartbeatState {
     return {
       listener: this.#settings.id,
-      upstream: textOf(this.#settings.upstream),
+      upstream: upstreamText(this.#settings.upstream),
       flows: this.#table.size,
       sources: this.#table.sources(),
       ...this.#counts,
       lastHeartbeatMs: this.#lastHeartbeatMs,
       lastReplyMs: this.#lastReplyMs,
       silent: this.#table.silent,
-      sites: [...this.#bySite.values()],
+      connector: this.#connectorState(),
+      sites: this.#sites.list(),
     }
   }
 
-  /** To be called about once a second. */
-  tick(nowMs: number): void {
+  /** To be called about once a second. Returns whether `open` is to be called at once: the connector is back. */
+  tick(nowMs: number): boolean {
     const { ended, counted, silent } = this.#table.tick(nowMs)
     for (const count of counted) this.#reportCount(count)
     for (const entry of ended) this.#ended(entry)
     if (silent !== null) {
       this.#context.reporter.report('heartbeat.unanswered', {
         listener: this.#settings.id,
-        upstream: textOf(this.#settings.upstream),
+        upstream: upstreamText(this.#settings.upstream),
         ...silent,
         portClosed: this.#portClosedMs >= silent.sinceMs,
+        connector: this.#connectorState()?.trouble ?? null,
       })
     }
     this.#reportTally(nowMs, false)
+    return this.#lookAtConnector(nowMs)
   }
 
   /** Closes sockets and flows. */
@@ -201,20 +220,56 @@ export class HeartbeatService {
   }
 
   #openUpstream(flow: Flow<Upstream>, bound: Bound, from: RemoteInfo): UpstreamSocket {
-    return openUpstream(
-      this.#settings.upstream,
-      message => this.#replied(flow, bound, from, message),
-      (code, unusable) => {
-        const nowMs = this.#context.nowMs()
-        if (code === 'ECONNREFUSED') this.#portClosedMs = nowMs
-        else this.#problem(`upstream ${textOf(this.#settings.upstream)}`, code, nowMs)
-        const ended = unusable ? this.#table.end(flow, 'failed') : null
-        if (ended !== null) this.#ended(ended)
+    const { upstream } = this.#settings
+    return openWay(upstream, this.#context.tunnels, flow, {
+      onDatagram: message => this.#replied(flow, bound, from, message),
+      onPortClosed: () => {
+        this.#portClosedMs = this.#context.nowMs()
       },
-    )
+      onProblem: (code, unusable) => {
+        this.#problem(`upstream ${upstreamText(upstream)}`, code, this.#context.nowMs())
+        if (unusable) this.#endFlow(flow, 'failed')
+      },
+      onRefused: () => {
+        this.#refusedContexts++
+        this.#endFlow(flow, 'failed')
+      },
+      onDisplaced: () => this.#endFlow(flow, 'displaced'),
+    })
   }
 
-  #replied(flow: Flow<Upstream>, bound: Bound, from: RemoteInfo, message: Buffer): void {
+  #endFlow(flow: Flow<Upstream>, end: FlowEnd): void {
+    const ended = this.#table.end(flow, end)
+    if (ended !== null) this.#ended(ended)
+  }
+
+  #connectorState(): HeartbeatState['connector'] {
+    const { upstream } = this.#settings
+    if (!('connector' in upstream)) return null
+    const state = this.#context.tunnels?.state(upstream) ?? NO_TUNNEL
+    return { ...state, trouble: troubleOf(state), portClosed: this.#watch.isClosed }
+  }
+
+  #lookAtConnector(nowMs: number): boolean {
+    const state = this.#connectorState()
+    if (state === null) return false
+    const { reporter } = this.#context
+    const place = { listener: this.#settings.id, upstream: upstreamText(this.#settings.upstream) }
+    const { port, awayMs, drops } = this.#watch.look(state, nowMs)
+    if (drops !== null) reporter.report('heartbeat.dropped', { ...place, ...drops })
+    if (this.#refusedContexts > 0 && nowMs - this.#refusedContextsMs >= PROBLEM_MS) {
+      reporter.report('heartbeat.context-refused', { ...place, count: this.#refusedContexts })
+      this.#refusedContexts = 0
+      this.#refusedContextsMs = nowMs
+    }
+    if (port === 'close') {
+      reporter.report('heartbeat.port-closed', { ...place, awayMs, connector: state.trouble ?? 'away' })
+      for (const [key, bound] of this.#bound) this.#shut(key, bound, 'connector-away')
+    } else if (port === 'open') reporter.report('heartbeat.port-opened', { ...place, awayMs })
+    return port === 'open'
+  }
+
+  #replied(flow: Flow<Upstream>, bound: Bound, from: RemoteInfo, message: Uint8Array): void {
     const nowMs = this.#context.nowMs()
     if (message.length > this.#settings.datagramBytes || !this.#table.replied(flow, message.length, nowMs))
       return
@@ -222,7 +277,7 @@ export class HeartbeatService {
     this.#lastReplyMs = nowMs
     sendBack(bound.socket, message, from.port, from.address)
     if (this.#table.takeRecovery()) {
-      const upstream = textOf(this.#settings.upstream)
+      const upstream = upstreamText(this.#settings.upstream)
       this.#context.reporter.report('heartbeat.answered', { listener: this.#settings.id, upstream })
     }
   }
@@ -268,17 +323,7 @@ export class HeartbeatService {
   #reportCount({ flow, ...count }: FlowCount<Upstream>): void {
     const client = this.#client(flow)
     this.#context.reporter.report('heartbeat.counted', { ...client, ...count })
-    const { lastHeartbeatMs, lastReplyMs } = flow
-    const known = this.#bySite.get(client.site)
-    const { heartbeats, replies } = count
-    if (known === undefined) {
-      this.#bySite.set(client.site, { site: client.site, heartbeats, replies, lastHeartbeatMs, lastReplyMs })
-      return
-    }
-    known.heartbeats += heartbeats
-    known.replies += replies
-    known.lastHeartbeatMs = Math.max(known.lastHeartbeatMs, lastHeartbeatMs)
-    if (lastReplyMs !== null) known.lastReplyMs = Math.max(known.lastReplyMs ?? 0, lastReplyMs)
+    this.#sites.add(client.site, { flow, ...count })
   }
 
   #shut(key: string, bound: Bound, end: FlowEnd): void {
@@ -318,8 +363,4 @@ export class HeartbeatService {
       country: countryWord(country),
     }
   }
-}
-
-function textOf({ host, port }: Endpoint): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }

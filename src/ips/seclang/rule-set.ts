@@ -259,7 +259,7 @@ function infoOf(rule: SecRule, use: RuleUse, isLeftOut: boolean): RuleInfo {
     action: rule.action === 'block' ? 'block' : 'score',
   } as const
   if (isLeftOut) return { ...base, mode: 'off' }
-  const exceptions = except.map(({ reason, at, expiresMs }) => ({ reason, at, expiresMs }))
+  const exceptions = except.map(({ reason, owner, at, expiresMs }) => ({ reason, owner, at, expiresMs }))
   return { ...base, mode: use.mode, overrides, enforceAfterDays, digest, exceptions }
 }
 

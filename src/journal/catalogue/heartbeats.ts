@@ -75,7 +75,7 @@ export const HEARTBEAT_EVENTS: Definitions<Names> = {
     severity: 'error',
     when: 'Heartbeats reach the RMM server, and it has answered none of them for 30 s.',
     sentence: f =>
-      `The RMM server ${f.upstream} behind ${f.listener} has answered none of the last ${plural(f.heartbeats, 'heartbeat')} since ${formatTime(f.sinceMs)}. ${f.portClosed ? 'Its machine says that nothing listens on this UDP port: start the service, or correct upstream in the policy.' : 'Look at the firewall of the RMM server (UDP, from the address of the gate), at its service, and at the port of upstream in the policy.'}`,
+      `The RMM server ${f.upstream} behind ${f.listener} has answered none of the last ${plural(f.heartbeats, 'heartbeat')} since ${formatTime(f.sinceMs)}. ${f.connector === 'away' ? 'Its connector is not attached: look at bin/connector on the RMM server.' : f.connector === 'not-offered' ? 'Its connector is attached and does not offer this service: add it to the file of the connector.' : f.portClosed ? 'Its machine says that nothing listens on this UDP port: start the service, or correct upstream in the policy.' : 'Look at the firewall of the RMM server (UDP, from the address of the gate), at its service, and at the port of upstream in the policy.'}`,
     counter: {
       name: 'portcullis_heartbeats_unanswered_total',
       help: 'Times an RMM server stopped answering heartbeats',

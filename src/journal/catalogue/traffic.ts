@@ -12,6 +12,7 @@ type Names =
   | 'request.closed'
   | 'rule.detected'
   | 'rate.held'
+  | 'request.cross-origin'
   | 'inspection.incomplete'
   | 'websocket.opened'
 
@@ -161,6 +162,21 @@ export const TRAFFIC_EVENTS: Definitions<Names> = {
       help: 'Times that a rule that counts was met',
       labels: ['rule', 'class', 'mode'],
       values: f => [f.hit.ruleId, f.class, f.acts ? 'enforce' : 'detect'],
+    },
+    stored: true,
+    fromClients: true,
+  },
+  'request.cross-origin': {
+    code: 'R06',
+    severity: 'info',
+    when: 'A page of another name asked, and the RMM server did not agree to it: the browser shows a CORS error.',
+    sentence: f =>
+      `A page of ${f.origin} in a browser of ${who(f)} asked ${f.method} ${f.host}${f.path} (status ${f.status}), and the RMM server did not allow that: the browser shows a CORS error. Register ${f.host} with the product as another name of it, or open the page as https://${f.host}.`,
+    counter: {
+      name: 'portcullis_cross_origin_refusals_total',
+      help: 'Requests of pages of other names that the RMM server did not agree to',
+      labels: ['class', 'listener'],
+      values: f => [f.class, f.listener],
     },
     stored: true,
     fromClients: true,

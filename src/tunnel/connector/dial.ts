@@ -55,7 +55,7 @@ const CONNECTOR_PATH = `${OWN_PREFIX}connector`
 
 /**
  * Dials and upgrades.
- * @param headers flat list of the headers that say who attaches
+ * @param headers flat list of the headers that say who attaches, from the address of this end
  * @param signal ends it; the caller sets the time limit
  * @param target what is asked for; connectors attach by default
  * @throws DialError
@@ -64,13 +64,13 @@ export async function dialGate(
   gate: GateAddress,
   proxy: ProxyAddress | null,
   protocol: string,
-  headers: readonly string[],
+  headers: (localAddress: string) => readonly string[],
   signal: AbortSignal,
   target = CONNECTOR_PATH,
 ): Promise<Dialled> {
   return withSockets(gate, signal, async opened => {
     const socket = await openSecure(gate, proxy, opened, signal)
-    const early = await upgrade(socket, gate, target, protocol, headers, signal)
+    const early = await upgrade(socket, gate, target, protocol, headers(socket.localAddress ?? ''), signal)
     return { socket, early }
   })
 }

@@ -16,8 +16,13 @@ export type ConnectorSessionOwner = {
   readonly reach: (service: string, signal: AbortSignal) => Promise<Reached>
   /** The gate speaks: the tunnel stands. */
   readonly ready: () => void
-  /** It is over. Called once. `said`: the gate said so itself, in these words. */
+  /**
+   * It is over, or takes nothing new; what runs on it may go on until it ends. Called once.
+   * `said`: the gate said so itself, in these words.
+   */
   readonly closed: (why: string, said: boolean) => void
+  /** Nothing of it is left. Called once, last. */
+  readonly gone?: () => void
 }
 
 /** A reversed connection to a gate. */
@@ -33,8 +38,13 @@ export function serveConnectorSession(socket: Duplex, owner: ConnectorSessionOwn
   const session = performServerHandshake(socket, SESSION_OPTIONS)
   let why = 'the gate closed the connection'
   let said = false
-  let isFinishing = false
+  let isTold = false
   const streams = new Set<ServerHttp2Stream>()
+  const tell = (): void => {
+    if (isTold) return
+    isTold = true
+    owner.closed(why, said)
+  }
   const end = (reason: string): void => {
     if (session.destroyed) return
     why = reason
@@ -50,9 +60,11 @@ export function serveConnectorSession(socket: Duplex, owner: ConnectorSessionOwn
     owner.ready()
   })
   session.on('goaway', (_code: number, _last: number, data?: Buffer) => {
-    if (data === undefined || data.length === 0) return
-    why = data.toString('utf8', 0, 200).replaceAll(/[^\x20-\x7e]/g, '?')
-    said = true
+    if (data !== undefined && data.length > 0) {
+      why = data.toString('utf8', 0, 200).replaceAll(/[^\x20-\x7e]/g, '?')
+      said = true
+    }
+    tell()
   })
   session.on('error', (error: Error) => {
     if (!said) why = error.message
@@ -60,23 +72,19 @@ export function serveConnectorSession(socket: Duplex, owner: ConnectorSessionOwn
   session.once('close', () => {
     clearTimeout(greeting)
     socket.destroy()
-    owner.closed(why, said)
+    tell()
+    owner.gone?.()
   })
   session.on('stream', (stream: ServerHttp2Stream, headers) => {
     streams.add(stream)
     stream.on('error', () => undefined)
-    stream.once('close', () => {
-      streams.delete(stream)
-      if (isFinishing && streams.size === 0) session.close()
-    })
+    stream.once('close', () => streams.delete(stream))
     void serve(stream, headers[':method'], headers[':authority'] ?? '', owner)
   })
   return {
     streams: () => streams.size,
-    finish: () => {
-      isFinishing = true
-      if (streams.size === 0) session.close()
-    },
+    // A graceful GOAWAY: the gate sends nothing new here, and the session ends with its last stream.
+    finish: () => session.close(),
     end,
   }
 }

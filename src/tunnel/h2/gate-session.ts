@@ -14,7 +14,7 @@ export type GateSession = {
   readonly open: (service: string) => TunnelStream
   readonly streams: () => number
   /** Takes no new streams and closes when the last one has ended. */
-  readonly finish: () => void
+  readonly finish: (why: string) => void
   /** Ends it at once; the reason goes to the log of the connector. */
   readonly end: (why: string) => void
   readonly isOpen: () => boolean
@@ -28,6 +28,8 @@ export type GateSessionOwner = {
   readonly nowMs: () => number
   /** The connector has answered: it can be used. */
   readonly ready: () => void
+  /** It takes no new streams; what runs on it goes on. */
+  readonly fading?: () => void
   /** It is over. Called once, also when `ready` never was. */
   readonly closed: (why: string) => void
 }
@@ -37,7 +39,6 @@ export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSe
   const session = connect('http://connector', { ...SESSION_OPTIONS, createConnection: () => socket })
   let why = 'the connection closed'
   let isReady = false
-  let isFinishing = false
   const end = (reason: string, code: number = constants.NGHTTP2_NO_ERROR): void => {
     why = reason
     if (session.destroyed) return
@@ -56,6 +57,7 @@ export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSe
   })
   session.on('goaway', (_code: number, _last: number, data?: Buffer) => {
     if (data !== undefined && data.length > 0) why = printable(data)
+    owner.fading?.()
   })
   session.on('error', (error: Error) => {
     why = error.message
@@ -70,24 +72,22 @@ export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSe
   const streams = new Set<ClientHttp2Stream>()
   return {
     open: service => {
-      if (session.destroyed || session.closed || !isReady || isFinishing) throw gone()
+      if (session.destroyed || session.closed || !isReady) throw gone()
       if (streams.size >= MAX_STREAMS)
         throw unreachable(service, `${MAX_STREAMS} connections are open through it`)
       const stream = session.request({ ':method': 'CONNECT', ':authority': service }, { endStream: false })
       streams.add(stream)
-      stream.once('close', () => {
-        streams.delete(stream)
-        if (isFinishing && streams.size === 0) session.close()
-      })
+      stream.once('close', () => streams.delete(stream))
       return tunnelStream(stream, service)
     },
     streams: () => streams.size,
-    finish: () => {
-      isFinishing = true
-      if (streams.size === 0) session.close()
+    finish: reason => {
+      if (session.destroyed || session.closed) return
+      session.goaway(constants.NGHTTP2_NO_ERROR, 0, Buffer.from(reason.slice(0, 200), 'utf8'))
+      session.close()
     },
     end,
-    isOpen: () => isReady && !isFinishing && !session.closed && !session.destroyed,
+    isOpen: () => isReady && !session.closed && !session.destroyed,
   }
 }
 

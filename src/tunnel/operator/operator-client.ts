@@ -73,7 +73,14 @@ export function createOperatorClient(options: OperatorClientOptions): OperatorCl
         const headers = ['Authorization', `Bearer ${bearer}`]
         const signal = AbortSignal.timeout(TIMEOUT_MS)
         try {
-          const { socket, early } = await dialGate(gate, proxy, OPERATOR_PROTOCOL, headers, signal, target)
+          const { socket, early } = await dialGate(
+            gate,
+            proxy,
+            OPERATOR_PROTOCOL,
+            () => headers,
+            signal,
+            target,
+          )
           if (early.length > 0) socket.unshift(early)
           const ready = Promise.withResolvers<undefined>()
           const closed = Promise.withResolvers<string>()

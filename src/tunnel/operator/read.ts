@@ -1,6 +1,5 @@
 // Reads what an operator's command line sends: strictly, bounded, and with words that tell nothing about secrets.
-import { TUNNEL_NAME } from '../../policy/connector-url.ts'
-import { CLIENT_NAME } from '../identity.ts'
+import { CONNECTOR_CLIENT, TUNNEL_NAME } from '../../policy/connector-url.ts'
 
 /** A login as it was asked for. */
 export type LoginQuestion = {
@@ -40,7 +39,7 @@ export function readLogin(body: Buffer): LoginQuestion | undefined {
   const client = fields.get('client') ?? null
   if (typeof operator !== 'string' || operator.length > MAX_NAME) return undefined
   if (password === undefined || key === undefined) return undefined
-  if (client !== null && (typeof client !== 'string' || !CLIENT_NAME.test(client))) return undefined
+  if (client !== null && (typeof client !== 'string' || !CONNECTOR_CLIENT.test(client))) return undefined
   return { operator, password, key, client }
 }
 
@@ -66,7 +65,7 @@ function secretOf(value: unknown): string | undefined {
 export function readConnect(query: string): ConnectQuestion | undefined {
   const match = /^client=([^&]{1,63})&service=([^&]{1,63})$/.exec(query)
   const [, client = '', service = ''] = match ?? []
-  return CLIENT_NAME.test(client) && TUNNEL_NAME.test(service) ? { client, service } : undefined
+  return CONNECTOR_CLIENT.test(client) && TUNNEL_NAME.test(service) ? { client, service } : undefined
 }
 
 /** The token of an `Authorization: Bearer` header (RFC 6750); undefined: none that could be one. */

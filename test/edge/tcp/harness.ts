@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import type { ExecutionContext } from 'ava'
 import { createStreamRelay, type StreamRelay, type StreamRelayOptions } from '../../../src/edge/tcp/relay.ts'
+import { NO_CONNECTORS } from '../../../src/forward/upstream-socket.ts'
 import { addressScope } from '../../../src/net/address.ts'
 import type { Overlay, Snapshot } from '../../../src/policy/snapshot.ts'
 import type { StreamListener, StreamMember, StreamService } from '../../../src/policy/streams.ts'
@@ -97,7 +98,7 @@ export async function startStreams(
     certificates: { forHost: await certificatesFor([STREAM_HOST]) },
     admission: gate.admission,
     adopt: gate.adopt,
-    openConnector: () => Promise.reject(new Error('there is no connector here')),
+    openThrough: NO_CONNECTORS,
     ticketSecret: Buffer.alloc(32, 7),
     newReference: () => `S-${++references}`,
     clock: {

@@ -3,6 +3,7 @@ import { PassThrough } from 'node:stream'
 import { Pool, type Dispatcher } from 'undici'
 import type { Exchange, ExchangeHandler, Forwarder, UpstreamRequest } from '../../../src/forward/forwarder.ts'
 import { originText, reset, unreachable } from '../../../src/forward/upstream-error.ts'
+import type { Socket } from 'node:net'
 import { openUpstreamSocket } from '../../../src/forward/upstream-socket.ts'
 import type { UpstreamMember } from '../../../src/policy/snapshot.ts'
 
@@ -19,7 +20,7 @@ export function createUndiciForwarder(): Forwarder {
         keepAliveTimeout: 4_000,
         connect: (_options, callback) => {
           const socket = openUpstreamSocket(member, error => {
-            if (error === null) callback(null, socket)
+            if (error === null) callback(null, socket as Socket)
             else callback(error, null)
           })
         },

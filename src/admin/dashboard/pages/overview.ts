@@ -122,7 +122,7 @@ function figures(status: GateStatus, counts: readonly ReasonCount[] | null, view
   return html`<div class="figures">
     ${figure('Connections', numberText(open.connections), view.isLimited ? 'open now' : `of at most ${numberText(open.max)}`)}
     ${figure('WebSockets', numberText(open.webSockets), 'open now')}
-    ${counts === null ? null : figure('Refused', numberText(refused), html`in 24 h · <a href="/events?name=request.refused">show</a>`)}
+    ${counts === null ? null : figure('Refused', numberText(refused), html`in 24 h · <a href="/events?name=connection.refused">show</a>`)}
     ${figure('Up', durationText(nowMs - status.startedMs), html`policy loaded ${ago(status.policy.loadedMs, nowMs)}`)}
     ${view.isLimited ? null : figure('Memory', bytesText(status.memory.rssBytes), `version ${status.version}`)}
   </div>`

@@ -1,0 +1,73 @@
+// Fields of the events about heartbeats over UDP; catalogue/heartbeats.ts and catalogue/heartbeat-tunnels.ts say the rest of them.
+import type { ClientFields, RefusalFields } from './events.ts'
+
+/** Events of heartbeats over UDP. */
+export type HeartbeatEventFields = {
+  'heartbeat.refused': ClientFields &
+    Omit<RefusalFields, 'reference'> & {
+      /** Datagrams; the first of a source is reported at once, the others of a minute together. */
+      readonly count: number
+    }
+  'heartbeat.opened': ClientFields
+  /** What a flow did since its last report, about every 20 s and at its end. */
+  'heartbeat.counted': ClientFields & {
+    readonly heartbeats: number
+    readonly replies: number
+    readonly bytesIn: number
+    readonly bytesOut: number
+    /** False: replies were expected, and none came. */
+    readonly answered: boolean
+    /** Beats of a sender with a rhythm that came, and that should have come and did not. */
+    readonly kept: number
+    readonly missed: number
+  }
+  'heartbeat.closed': ClientFields & {
+    readonly heartbeats: number
+    readonly replies: number
+    readonly bytesIn: number
+    readonly bytesOut: number
+    /** Replies that were kept back, because the sender had not sent enough for them. */
+    readonly withheld: number
+    readonly durationMs: number
+    readonly lastHeartbeatMs: number
+    readonly lastReplyMs: number | null
+    readonly ending: 'idle' | 'displaced' | 'refused' | 'failed' | 'connector-away' | 'reload' | 'shutdown'
+  }
+  'heartbeat.unanswered': {
+    readonly listener: string
+    readonly upstream: string
+    readonly heartbeats: number
+    readonly sinceMs: number
+    /** The machine of the server said that nothing listens there. */
+    readonly portClosed: boolean
+    /** What is wrong with the connector that it goes through; null: nothing, or it goes through none. */
+    readonly connector: 'away' | 'not-offered' | null
+  }
+  'heartbeat.port-closed': {
+    readonly listener: string
+    readonly upstream: string
+    readonly awayMs: number
+    readonly connector: 'away' | 'not-offered'
+  }
+  'heartbeat.port-opened': { readonly listener: string; readonly upstream: string; readonly awayMs: number }
+  /** Datagrams of about a minute that the tunnel of a connector did not carry. */
+  'heartbeat.dropped': {
+    readonly listener: string
+    readonly upstream: string
+    /** They had waited for 2 s. */
+    readonly aged: number
+    /** Too many waited. */
+    readonly overflow: number
+    /** Nothing carried them: the connector was away. */
+    readonly away: number
+    /** They came from the connector for contexts that never were. */
+    readonly forged: number
+  }
+  /** Sources that the connector did not take, of about a minute. */
+  'heartbeat.context-refused': {
+    readonly listener: string
+    readonly upstream: string
+    readonly count: number
+  }
+  'heartbeat.answered': { readonly listener: string; readonly upstream: string }
+}

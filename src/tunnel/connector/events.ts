@@ -1,0 +1,65 @@
+// What a connector reports, in sentences for people and fields for programs.
+import type { DialFailure } from './dial.ts'
+
+/** One event. */
+export type ConnectorEvent =
+  | { readonly event: 'connector.started'; readonly name: string; readonly gates: readonly string[] }
+  | { readonly event: 'connector.stopped' }
+  | { readonly event: 'gate.attached'; readonly gate: string; readonly services: readonly string[] }
+  /** Lost against its will. */
+  | { readonly event: 'gate.lost'; readonly gate: string; readonly why: string }
+  /** Left for a better one. */
+  | { readonly event: 'gate.left'; readonly gate: string; readonly why: string }
+  | {
+      readonly event: 'gate.unreachable'
+      readonly gate: string
+      readonly kind: DialFailure['kind']
+      readonly code: string
+      readonly problem: string
+      readonly remedy: string
+    }
+  | { readonly event: 'service.unreachable'; readonly service: string; readonly problem: string }
+  | { readonly event: 'service.reached'; readonly service: string }
+  /** UDP sources that were refused since the last report. */
+  | { readonly event: 'service.full'; readonly service: string; readonly sources: number }
+  /** Not one TCP service answers. The tunnel stays. */
+  | { readonly event: 'services.silent'; readonly problem: string }
+
+/** How loud an event is. */
+export function levelOf({ event }: ConnectorEvent): 'info' | 'warning' {
+  return TROUBLE.has(event) ? 'warning' : 'info'
+}
+
+const TROUBLE: ReadonlySet<ConnectorEvent['event']> = new Set([
+  'gate.lost',
+  'gate.unreachable',
+  'service.unreachable',
+  'service.full',
+  'services.silent',
+])
+
+/** The event as a sentence. */
+export function sentenceOf(entry: ConnectorEvent): string {
+  switch (entry.event) {
+    case 'connector.started':
+      return `Connector ${entry.name} started; ${entry.gates.length === 1 ? 'its gate is' : 'its gates are'} ${entry.gates.join(', ')}.`
+    case 'connector.stopped':
+      return 'Connector stopped.'
+    case 'gate.attached':
+      return `Attached to ${entry.gate}; offers ${entry.services.join(', ') || 'nothing'}.`
+    case 'gate.lost':
+      return `Lost ${entry.gate}: ${entry.why}. Trying again.`
+    case 'gate.left':
+      return `Left ${entry.gate}: a better gate has been attached long enough.`
+    case 'gate.unreachable':
+      return `No way to ${entry.gate}: ${entry.problem.replace(/\.$/, '')}. ${entry.remedy}`
+    case 'service.unreachable':
+      return `Service ${entry.service} does not answer at ${entry.problem}. The tunnel stays; start the service or correct its address.`
+    case 'service.reached':
+      return `Service ${entry.service} answers again.`
+    case 'service.full':
+      return `Service ${entry.service} has as many sources as it may; ${entry.sources} were refused. Raise its sources.`
+    case 'services.silent':
+      return `No service answers (${entry.problem}). The tunnel stays: is the RMM server running?`
+  }
+}
