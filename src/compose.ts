@@ -284,6 +284,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     reporter,
     clock,
     version: options.version,
+    policyLabel: options.policyLabel ?? policyDirectory,
     development,
     internalError,
   })

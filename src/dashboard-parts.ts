@@ -27,6 +27,7 @@ import { parseCidr } from './net/cidr.ts'
 import { sitesWithin } from './policy/sites-within.ts'
 import { formatSourceLine } from './policy/source-line.ts'
 import type { DashboardPolicy, Endpoint, Snapshot } from './policy/snapshot.ts'
+import { createPages } from './pages-parts.ts'
 import type { PolicyGuard } from './policy-guard.ts'
 
 /** What the dashboard is put together from. */
@@ -38,6 +39,8 @@ export type DashboardOptions = {
   readonly reporter: Reporter
   readonly clock: () => number
   readonly version: string
+  /** How the gate names its policy directory. */
+  readonly policyLabel: string
   readonly development: DevAuthority
   readonly internalError: (where: string, cause: unknown) => void
 }
@@ -56,6 +59,13 @@ export function createDashboard(options: DashboardOptions): Dashboard {
   const { reporter, clock, current } = options
   const reading = openStoreReading({ file: storeFile(current().snapshot.directories.state) })
   const policy = (): DashboardPolicy | null => current().snapshot.dashboard
+  const pages = createPages({
+    actions: options.actions,
+    snapshot: () => current().snapshot,
+    policyLabel: options.policyLabel,
+    reading,
+    clock,
+  })
   const handler = createDashboardHandler({
     access: options.access,
     sources: {
@@ -63,7 +73,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
       findEvents: query => reading.ask('findEvents', query),
       eventsByReference: reference => reading.ask('eventsByReference', reference),
     },
-    routes: dashboardRoutes(options, reading),
+    routes: [...dashboardRoutes(options, reading), ...pages.routes],
     reporter,
     clock,
     version: options.version,
@@ -119,7 +129,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
       await moving
       handler.close()
       await server?.close()
-      await reading.close()
+      await Promise.all([reading.close(), pages.close()])
     },
   }
 }

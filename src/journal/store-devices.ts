@@ -80,7 +80,7 @@ export type DeviceTable = {
 
 const MAX_SOURCES = 300
 const SHOWN_DEVICES = 200
-const MAX_OUTSIDE = 500
+const MAX_OUTSIDE = 300
 const DAY_MS = 24 * HOUR_MS
 
 /** Works on an open database. */

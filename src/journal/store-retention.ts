@@ -75,7 +75,8 @@ export function giveBackPages(database: DatabaseSync): boolean {
 function removeSums(database: DatabaseSync, eventsBeforeMs: number, ledgerBeforeDay: number): void {
   const beforeHour = Math.floor(eventsBeforeMs / HOUR_MS)
   database.prepare('DELETE FROM rule_hour WHERE hour < ?').run(beforeHour)
-  database.prepare('DELETE FROM traffic_hour WHERE hour < ?').run(ledgerBeforeDay * 24)
+  for (const table of ['traffic_hour', 'country_hour'])
+    database.prepare(`DELETE FROM ${table} WHERE hour < ?`).run(ledgerBeforeDay * 24)
   const beforeMs = ledgerBeforeDay * 24 * HOUR_MS
   database.prepare('DELETE FROM site_seen WHERE admitted < ? AND refused < ?').run(beforeMs, beforeMs)
 }

@@ -149,13 +149,13 @@ test('rule hits are what went in; details name sources, places and known agents'
       t.true(sites === null || (!entry.outside && entry.sites.every(site => sites.includes(site))))
     }
   }
-  const detail = core.ruleHits.detail('traversal-1', since, null)
+  const detail = core.ruleHits.detail('path-traversal', since, null)
   t.is(detail.examples.length, 20)
   t.is(
     detail.read,
     Math.min(
       1_000,
-      sumOf(totals.rules, (_, rule) => rule === 'traversal-1'),
+      sumOf(totals.rules, (_, rule) => rule === 'path-traversal'),
     ),
   )
   const agents = new Set(Array.from({ length: FLEET.agents }, (_, agent) => agentAddress(agent)))
@@ -165,10 +165,10 @@ test('rule hits are what went in; details name sources, places and known agents'
     detail.places.reduce((sum, place) => sum + place.hits, 0),
     detail.read,
   )
-  const scoped = core.ruleHits.detail('traversal-1', since, ['site-1'])
+  const scoped = core.ruleHits.detail('path-traversal', since, ['site-1'])
   t.true(scoped.read > 0)
   t.deepEqual([...new Set(scoped.sources.map(source => source.site))], ['site-1'])
-  const [looked] = core.ruleHits.agents(['traversal-1'], since, null, END)
+  const [looked] = core.ruleHits.agents(['path-traversal'], since, null, END)
   t.true((looked?.knownAgents ?? 0) > 0)
   t.deepEqual(core.ruleHits.agents(['never'], since, null, END), [
     { rule: 'never', knownAgents: 0, sources: 0 },
@@ -203,8 +203,8 @@ test('events by country, rule and sites are those that a walk over all of them f
     expect(event => event.fields['country'] === 'KP'),
   )
   t.deepEqual(
-    ids({ rule: 'xss-tag', limit: 100 }),
-    expect(event => rulesOf(event).includes('xss-tag')),
+    ids({ rule: 'script-injection', limit: 100 }),
+    expect(event => rulesOf(event).includes('script-injection')),
   )
   const sites = ['site-1', 'site-4']
   t.deepEqual(
@@ -218,9 +218,9 @@ test('events by country, rule and sites are those that a walk over all of them f
   t.deepEqual(ids({ sites, site: 'site-5', limit: 100 }), [])
   t.deepEqual(ids({ sites: [], limit: 100 }), [])
   t.deepEqual(
-    ids({ sites, rule: 'traversal-1', limit: 100 }),
+    ids({ sites, rule: 'path-traversal', limit: 100 }),
     expect(
-      event => event.site !== null && sites.includes(event.site) && rulesOf(event).includes('traversal-1'),
+      event => event.site !== null && sites.includes(event.site) && rulesOf(event).includes('path-traversal'),
     ),
   )
 })
@@ -311,11 +311,11 @@ test('a store of the version before gets the ways to its events; its sums begin 
   const core = openStoreCore(file)
   fillLargeStore(core, { ...FLEET, days: 1, events: 300 })
   const before = core.events.find({ country: 'CN', limit: 500 }).map(event => event.id)
-  const hits = core.events.find({ rule: 'traversal-1', limit: 500 }).map(event => event.id)
+  const hits = core.events.find({ rule: 'path-traversal', limit: 500 }).map(event => event.id)
   core.close()
   const raw = new DatabaseSync(file)
   raw.exec(
-    `DROP TABLE latency; DROP TABLE traffic_hour; DROP TABLE site_seen; DROP TABLE rule_hour; DROP TABLE rule_event; DROP INDEX event_country;
+    `DROP TABLE latency; DROP TABLE traffic_hour; DROP TABLE country_hour; DROP TABLE site_seen; DROP TABLE rule_hour; DROP TABLE rule_event; DROP INDEX event_country;
      ALTER TABLE event DROP COLUMN country; INSERT INTO event (time, name, severity, reason, fields) VALUES (1, 'x', 1, 'rule', 'no json');
      PRAGMA user_version = 2`,
   )
@@ -327,11 +327,11 @@ test('a store of the version before gets the ways to its events; its sums begin 
     before,
   )
   t.deepEqual(
-    reopened.events.find({ rule: 'traversal-1', limit: 500 }).map(event => event.id),
+    reopened.events.find({ rule: 'path-traversal', limit: 500 }).map(event => event.id),
     hits,
   )
   const [most] = reopened.traffic.ruleHits(0, null)
-  t.is(most?.rule, 'traversal-1')
+  t.is(most?.rule, 'path-traversal')
   t.is((most?.detected ?? 0) + (most?.refused ?? 0), hits.length)
   t.deepEqual(reopened.traffic.byCountry(0, null), [])
 })
@@ -344,7 +344,7 @@ test('upkeep removes sums and ways to events together with what they are about',
   t.deepEqual(core.traffic.byCountry(0, null), [])
   t.deepEqual(core.traffic.seen(null), [])
   t.deepEqual(core.traffic.ruleHits(0, null), [])
-  t.deepEqual(core.events.find({ rule: 'traversal-1', limit: 10 }), [])
+  t.deepEqual(core.events.find({ rule: 'path-traversal', limit: 10 }), [])
 })
 
 test('the reading thread answers while the store is written, and finds a file that was replaced', async t => {
@@ -402,7 +402,7 @@ test('a store that an older gate wrote can still be read by commands', t => {
   openStoreCore(file).close()
   const raw = new DatabaseSync(file)
   raw.exec(
-    `DROP TABLE latency; DROP TABLE traffic_hour; DROP TABLE site_seen; DROP TABLE rule_hour; DROP TABLE rule_event; DROP INDEX event_country;
+    `DROP TABLE latency; DROP TABLE traffic_hour; DROP TABLE country_hour; DROP TABLE site_seen; DROP TABLE rule_hour; DROP TABLE rule_event; DROP INDEX event_country;
      ALTER TABLE event DROP COLUMN country; PRAGMA user_version = 2`,
   )
   raw.close()

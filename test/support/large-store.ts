@@ -35,7 +35,14 @@ export type LargeStoreTotals = {
 
 const COUNTRIES = ['US', 'CA', 'DE', 'GB', 'NL', 'AU', 'MX', 'unknown']
 const ATTACKERS = ['CN', 'RU', 'BR', 'IN', 'VN', 'US', 'NL', 'IR', 'KP', 'ZA', 'unknown']
-const RULES = ['traversal-1', 'sqli-union', 'cw-9932', 'scanner-agent', 'xss-tag', 'log4shell']
+const RULES = [
+  'path-traversal',
+  'sql-injection',
+  'null-byte',
+  'shellshock',
+  'script-injection',
+  'jndi-lookup',
+]
 const REASONS: readonly Reason[] = ['class-country', 'country-refused', 'class-source', 'banned', 'rule']
 
 /** Address of an agent. */
@@ -139,7 +146,7 @@ export function fillLargeStore(core: StoreCore, options: LargeStoreOptions): Lar
         : (ATTACKERS[random(ATTACKERS.length)] ?? 'CN')
       const site = fromAgent ? agentSite(agent, sites) : null
       const address = fromAgent ? agentAddress(agent) : `45.${random(200)}.${random(256)}.${random(256)}`
-      const rule = RULES[Math.min(random(6), random(6))] ?? 'xss-tag'
+      const rule = RULES[Math.min(random(6), random(6))] ?? 'script-injection'
       const place = { address, site, country }
       if (random(5) === 0) {
         const fields = detected(place, rule, random)

@@ -105,6 +105,7 @@ function document(
         <title>${title} · Portcullis</title>
         <link rel="icon" href="${assetUrl(assets, 'icon.svg')}" type="image/svg+xml" />
         <link rel="stylesheet" href="${assetUrl(assets, 'dashboard.css')}" />
+        <link rel="stylesheet" href="${assetUrl(assets, 'pages.css')}" />
         ${modules.map(name => html`<script type="module" src="${assetUrl(assets, name)}"></script>`)}
       </head>
       <body>

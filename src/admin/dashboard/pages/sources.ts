@@ -1,0 +1,136 @@
+// Where the pages of customers, rules and policies get their data and what their forms call; the composition root gives it.
+import type { RuleInfo } from '../../../ips/rule-set.ts'
+import type { NewOverlayEntry, OverlayEntry, OverlayKind } from '../../../journal/store-overlay.ts'
+import type { StoreReading } from '../../../journal/store-reading.ts'
+import type { StoredEvent } from '../../../journal/store-events.ts'
+import type { Snapshot } from '../../../policy/snapshot.ts'
+
+/** What a diagnosis says of one address: the same words as `portcullis diagnose`. */
+export type AddressDiagnosis = {
+  readonly address: string
+  readonly healthy: boolean
+  readonly cause: string
+  readonly sentence: string
+  readonly steps: readonly string[]
+  readonly yaml: string | null
+}
+
+/** The narrowest exception for one refusal or detection. */
+export type ProposedException = {
+  readonly yaml: string
+  readonly steps: readonly string[]
+  /** Command that writes it into the policy. */
+  readonly command: string
+}
+
+/** What became of a change of the policy. */
+export type PolicyChange =
+  | { readonly ok: true; readonly version: number | null; readonly changes: readonly string[] }
+  | { readonly ok: false; readonly problems: readonly string[] }
+
+/** A policy that was in force. */
+export type PastPolicy = {
+  readonly number: number
+  readonly atMs: number
+  readonly who: string
+  readonly why: string
+  readonly changes: readonly string[]
+}
+
+/** Text of a policy file in two versions; null: not there. */
+export type ChangedFile = {
+  readonly name: string
+  readonly before: string | null
+  readonly after: string | null
+}
+
+/** One source that a candidate policy would treat otherwise. */
+export type PlanChange = {
+  readonly kind: 'lost' | 'gained'
+  readonly address: string
+  readonly site: string | null
+  readonly country: string
+  readonly class: string | null
+  readonly reason: string
+  readonly saw: string
+  readonly line: string
+  readonly count: number
+  readonly lastMs: number
+  readonly activeAgent: boolean
+}
+
+/** The outcome of a plan. */
+export type PlanOutcome =
+  | { readonly kind: 'invalid'; readonly problems: readonly string[] }
+  | { readonly kind: 'failed'; readonly problem: string }
+  | {
+      readonly kind: 'done'
+      readonly changes: readonly string[]
+      /** Null: nothing has been recorded yet. */
+      readonly replay: {
+        readonly rows: number
+        readonly sources: number
+        readonly agents: number
+        readonly lostAgents: number
+        readonly changes: readonly PlanChange[]
+        /** Changes that are not listed. */
+        readonly more: number
+      } | null
+      readonly rules: readonly {
+        readonly ruleId: string
+        readonly hits: number
+        readonly sourceCount: number
+        readonly knownAgents: number
+      }[]
+    }
+
+/** A plan that runs or has run. */
+export type PlanJob = {
+  readonly who: string
+  /** What was asked: the directory, or `pasted text`. */
+  readonly subject: string
+  readonly startedMs: number
+  readonly progress: string
+  readonly endedMs: number | null
+  readonly outcome: PlanOutcome | null
+}
+
+/** Everything that these pages need. */
+export type PageSources = {
+  /** Questions to the store, answered by a thread of its own. */
+  readonly ask: StoreReading['ask']
+  /** Resolves when everything reported so far can be read from the store. */
+  readonly flush: () => Promise<void>
+  readonly snapshot: () => Snapshot
+  readonly overlay: () => Promise<readonly OverlayEntry[]>
+  readonly addEntry: (entry: NewOverlayEntry) => Promise<unknown>
+  readonly removeEntries: (
+    kind: OverlayKind,
+    range: string,
+    owner: string,
+  ) => Promise<readonly OverlayEntry[]>
+  /** Null: not known yet, ask again soon. Every answer is the one of `portcullis diagnose`. */
+  readonly diagnose: (addresses: readonly string[]) => Promise<readonly AddressDiagnosis[] | null>
+  /** The rule as its file states it; null: the file cannot be read or has changed. */
+  readonly ruleText: (rule: RuleInfo) => Promise<string | null>
+  /** Null: none can be named for this event. */
+  readonly exceptionFor: (event: StoredEvent, rule: string) => ProposedException | null
+  /** Writes a patch into the policy and puts it in force. */
+  readonly applyPatch: (yaml: string, who: string, why: string) => Promise<PolicyChange>
+  readonly plan: {
+    /** False: one runs already. */
+    readonly start: (
+      candidate: { readonly directory: string } | { readonly text: string },
+      who: string,
+    ) => boolean
+    readonly state: () => PlanJob | null
+    readonly stop: () => Promise<void>
+  }
+  readonly history: {
+    /** Newest first. */
+    readonly list: () => Promise<readonly PastPolicy[]>
+    /** What changed in files from the version before. @throws PortcullisError `no-version` */
+    readonly files: (number: number) => Promise<readonly ChangedFile[]>
+    readonly rollback: (number: number, who: string, why: string) => Promise<PolicyChange>
+  }
+}

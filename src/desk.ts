@@ -1,0 +1,242 @@
+// The handle on desk threads: one stays for diagnoses, one lives as long as a plan. Nothing here holds the event loop up.
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import type { AddressDiagnosis, PlanJob, PlanOutcome } from './admin/dashboard/pages/sources.ts'
+import { POLICY_FILE } from './config/load.ts'
+import type { DeskPolicy, DeskReply, DeskTask } from './desk-messages.ts'
+
+/** What the desk needs. */
+export type DeskOptions = {
+  readonly policy: () => DeskPolicy
+  readonly clock: () => number
+}
+
+/** Does for pages what commands do. */
+export type Desk = {
+  /** Null: not known yet, ask again soon. A diagnosis is worked out once and holds for some seconds. */
+  readonly diagnose: (addresses: readonly string[]) => Promise<readonly AddressDiagnosis[] | null>
+  /** Forgets diagnoses: something was changed. */
+  readonly forget: () => void
+  /** Problems of a policy in a directory; null: it is valid. */
+  readonly check: (directory: string, label: string) => Promise<readonly string[] | null>
+  /** False: a plan is being made already. */
+  readonly startPlan: (
+    candidate: { readonly directory: string } | { readonly text: string },
+    who: string,
+  ) => boolean
+  readonly plan: () => PlanJob | null
+  readonly stopPlan: () => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+/** A page waits so long for a diagnosis; then it is shown without, and renews itself. */
+const PAGE_WAIT_MS = 150
+const REMEMBERED_MS = 15_000
+const MAX_REMEMBERED = 200
+const DIAGNOSE_TIMEOUT_MS = 30_000
+const PLAN_TIMEOUT_MS = 600_000
+/** Without work for so long, the thread for diagnoses gives its memory back. */
+const IDLE_MS = 600_000
+
+type DistributedOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
+type Work = DistributedOmit<DeskTask, 'id' | 'policy' | 'nowMs'>
+type Entry = { readonly promise: Promise<readonly AddressDiagnosis[]>; readonly atMs: number }
+
+/** Makes a desk; threads start with the first task. */
+export function createDesk({ policy, clock }: DeskOptions): Desk {
+  const remembered = new Map<string, Entry>()
+  let staying: Thread | null = null
+  let idle: NodeJS.Timeout | undefined
+  let job: PlanJob | null = null
+  let planning: Thread | null = null
+  let closed = false
+
+  const task = (work: Work, id: number): DeskTask => ({ ...work, id, policy: policy(), nowMs: clock() })
+  const stay = (): Thread => {
+    if (staying === null || staying.isGone()) staying = startThread()
+    clearTimeout(idle)
+    idle = setTimeout(() => {
+      void staying?.end('it had nothing to do')
+      staying = null
+    }, IDLE_MS)
+    idle.unref()
+    return staying
+  }
+  const run = async (candidate: { readonly directory: string } | { readonly text: string }) => {
+    let directory: string | null = null
+    const thread = startThread()
+    planning = thread
+    try {
+      if ('text' in candidate) directory = await copyWith(policy().directory, candidate.text)
+      const work: Work = {
+        kind: 'plan',
+        candidate: 'directory' in candidate ? candidate.directory : (directory ?? ''),
+        label: 'directory' in candidate ? candidate.directory : 'pasted',
+      }
+      const reply = await thread.ask(
+        id => task(work, id),
+        PLAN_TIMEOUT_MS,
+        text => {
+          if (job !== null && planning === thread) job = { ...job, progress: text }
+        },
+      )
+      return reply.kind === 'plan' ? reply.outcome : failed('the desk gave another answer')
+    } catch (error) {
+      return failed(error instanceof Error ? error.message : String(error))
+    } finally {
+      await thread.end('it is done')
+      if (directory !== null) await rm(directory, { recursive: true, force: true })
+    }
+  }
+
+  return {
+    diagnose: async addresses => {
+      if (addresses.length === 0) return []
+      const key = addresses.join(' ')
+      const now = performance.now()
+      let entry = remembered.get(key)
+      if (entry === undefined || entry.atMs < now - REMEMBERED_MS) {
+        if (closed) return []
+        if (remembered.size >= MAX_REMEMBERED) remembered.clear()
+        const promise = stay()
+          .ask(id => task({ kind: 'diagnose', addresses }, id), DIAGNOSE_TIMEOUT_MS)
+          .then(reply => (reply.kind === 'diagnoses' ? reply.diagnoses : []))
+        // Whoever waits for it hears of the failure; that nobody waits any more is no failure of its own.
+        promise.catch(() => remembered.delete(key))
+        entry = { promise, atMs: now }
+        remembered.set(key, entry)
+      }
+      return within(entry.promise, PAGE_WAIT_MS)
+    },
+    forget: () => remembered.clear(),
+    check: async (directory, label) => {
+      const reply = await stay().ask(
+        id => task({ kind: 'check', candidate: directory, label }, id),
+        DIAGNOSE_TIMEOUT_MS,
+      )
+      return reply.kind === 'checked' ? reply.problems : ['the desk gave another answer']
+    },
+    startPlan: (candidate, who) => {
+      if (closed || (job !== null && job.endedMs === null)) return false
+      const subject = 'directory' in candidate ? candidate.directory : 'pasted text'
+      job = { who, subject, startedMs: clock(), progress: '', endedMs: null, outcome: null }
+      void run(candidate).then(outcome => {
+        if (job !== null) job = { ...job, endedMs: clock(), outcome }
+      })
+      return true
+    },
+    plan: () => job,
+    stopPlan: async () => {
+      await planning?.end('it was stopped')
+    },
+    close: async () => {
+      closed = true
+      clearTimeout(idle)
+      await Promise.all([
+        staying?.end('the gate is shutting down'),
+        planning?.end('the gate is shutting down'),
+      ])
+    },
+  }
+}
+
+function failed(problem: string): PlanOutcome {
+  return { kind: 'failed', problem }
+}
+
+/** The value if it is there in time. A failure is thrown to whoever asks. */
+async function within<T>(value: Promise<T>, ms: number): Promise<T | null> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<null>(resolve => {
+    timer = setTimeout(() => resolve(null), ms)
+  })
+  try {
+    return await Promise.race([value, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** A copy of the policy in force with another main file. */
+async function copyWith(directory: string, text: string): Promise<string> {
+  const copy = await mkdtemp(join(tmpdir(), 'portcullis-plan-'))
+  await cp(directory, copy, { recursive: true })
+  await writeFile(join(copy, POLICY_FILE), text)
+  return copy
+}
+
+type Reply = Exclude<DeskReply, { kind: 'progress' | 'problem' }>
+
+type Thread = {
+  /** @throws Error when the thread ends, has a problem or takes too long */
+  readonly ask: (
+    make: (id: number) => DeskTask,
+    timeoutMs: number,
+    onProgress?: (text: string) => void,
+  ) => Promise<Reply>
+  readonly isGone: () => boolean
+  readonly end: (why: string) => Promise<void>
+}
+
+type Waiting = {
+  readonly resolve: (reply: Reply) => void
+  readonly reject: (error: Error) => void
+  readonly onProgress: (text: string) => void
+  readonly timer: NodeJS.Timeout
+}
+
+function startThread(): Thread {
+  const waiting = new Map<number, Waiting>()
+  let nextId = 1
+  let gone = false
+  const worker = new Worker(new URL('./desk-worker.ts', import.meta.url), {
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  })
+  const lose = (why: string): void => {
+    gone = true
+    for (const entry of waiting.values()) {
+      clearTimeout(entry.timer)
+      entry.reject(new Error(why))
+    }
+    waiting.clear()
+  }
+  const end = async (why: string): Promise<void> => {
+    if (gone) return
+    lose(why)
+    await worker.terminate()
+  }
+  worker.unref()
+  worker.on('error', error => lose(error.message))
+  worker.on('exit', () => lose('its thread has ended'))
+  worker.on('message', (reply: DeskReply) => {
+    const entry = waiting.get(reply.id)
+    if (entry === undefined) return
+    if (reply.kind === 'progress') {
+      entry.onProgress(reply.text)
+      return
+    }
+    waiting.delete(reply.id)
+    clearTimeout(entry.timer)
+    if (reply.kind === 'problem') entry.reject(new Error(reply.problem))
+    else entry.resolve(reply)
+    if (waiting.size === 0) worker.unref()
+  })
+  return {
+    ask: (make, timeoutMs, onProgress = () => undefined) => {
+      if (gone) return Promise.reject(new Error('its thread has ended'))
+      const id = nextId++
+      const answer = new Promise<Reply>((resolve, reject) => {
+        const timer = setTimeout(() => void end(`it took longer than ${timeoutMs / 1_000} s`), timeoutMs)
+        timer.unref()
+        waiting.set(id, { resolve, reject, onProgress, timer })
+      })
+      worker.ref()
+      worker.postMessage(make(id), [])
+      return answer
+    },
+    isGone: () => gone,
+    end,
+  }
+}

@@ -1,0 +1,220 @@
+// The pages of customers, rules and policies, put together: where their data comes from and what their forms do.
+import { existsSync } from 'node:fs'
+import { readFile, rename, writeFile } from 'node:fs/promises'
+import { join, relative } from 'node:path'
+import type { PageRoute } from './admin/dashboard/page.ts'
+import { addressRoutes } from './admin/dashboard/pages/addresses.ts'
+import { falsePositiveRoutes } from './admin/dashboard/pages/false-positive.ts'
+import { historyRoutes } from './admin/dashboard/pages/history.ts'
+import { planRoutes } from './admin/dashboard/pages/plan.ts'
+import { hitOf, ruleRoutes } from './admin/dashboard/pages/rule.ts'
+import { rulesRoutes } from './admin/dashboard/pages/rules.ts'
+import { siteFormRoutes } from './admin/dashboard/pages/site-forms.ts'
+import { siteRoutes } from './admin/dashboard/pages/site.ts'
+import { sitesRoutes } from './admin/dashboard/pages/sites.ts'
+import type {
+  ChangedFile,
+  PageSources,
+  PolicyChange,
+  ProposedException,
+} from './admin/dashboard/pages/sources.ts'
+import { worldRoutes } from './admin/dashboard/pages/world.ts'
+import type { ReloadOptions, ReloadResult } from './admin/reload-result.ts'
+import type { AdminActions } from './admin/routes.ts'
+import { ruleText } from './cli/rule-text.ts'
+import { mergePatch } from './config/edit-policy.ts'
+import { policyFiles } from './config/files.ts'
+import { POLICY_FILE } from './config/load.ts'
+import type { DeskPolicy } from './desk-messages.ts'
+import { createDesk } from './desk.ts'
+import { ruleException } from './diagnose/fixes.ts'
+import type { StoredEvent } from './journal/store-events.ts'
+import type { StoreReading } from './journal/store-reading.ts'
+import { listVersions, replacePolicyFiles, versionFiles, type PolicyVersion } from './plan/history.ts'
+import type { Snapshot } from './policy/snapshot.ts'
+
+/** What these pages are put together from. */
+export type PagesOptions = {
+  readonly actions: Pick<AdminActions, 'addEntry' | 'removeEntries' | 'entries' | 'flush'> & {
+    readonly reload: (options: ReloadOptions) => Promise<ReloadResult>
+  }
+  readonly snapshot: () => Snapshot
+  /** How the gate names its policy directory. */
+  readonly policyLabel: string
+  readonly reading: StoreReading
+  readonly clock: () => number
+}
+
+/** The pages, and the end of what stands behind them. */
+export type Pages = { readonly routes: readonly PageRoute[]; readonly close: () => Promise<void> }
+
+/** Puts the pages together. */
+export function createPages(options: PagesOptions): Pages {
+  const { actions, snapshot, reading, clock } = options
+  const desk = createDesk({ policy: () => deskPolicy(snapshot(), options.policyLabel), clock })
+  // One change of the policy after the other: two writers would each undo what the other wrote.
+  let changing: Promise<unknown> = Promise.resolve()
+  const change = (work: () => Promise<PolicyChange>): Promise<PolicyChange> => {
+    const done = changing.then(work).finally(() => desk.forget())
+    changing = done.catch(() => undefined)
+    return done
+  }
+  const changed = async <T>(work: Promise<T>): Promise<T> => {
+    const result = await work
+    desk.forget()
+    return result
+  }
+  const sources: PageSources = {
+    ask: reading.ask,
+    flush: actions.flush,
+    snapshot,
+    overlay: actions.entries,
+    addEntry: entry => changed(actions.addEntry(entry)),
+    removeEntries: (kind, range, owner) => changed(actions.removeEntries(kind, range, owner)),
+    diagnose: desk.diagnose,
+    ruleText: rule => Promise.resolve(ruleText(rule, snapshot())),
+    exceptionFor: (event, rule) => exceptionFor(event, rule, snapshot(), clock()),
+    applyPatch: (yaml, who, why) => change(() => applyPatch(snapshot(), yaml, who, why, actions.reload)),
+    plan: { start: desk.startPlan, state: desk.plan, stop: desk.stopPlan },
+    history: {
+      list: () => Promise.resolve(listVersions(snapshot().directories.state).toReversed()),
+      files: number => changedFiles(snapshot().directories.state, number),
+      rollback: (number, who, why) =>
+        change(async () => {
+          const { state } = snapshot().directories
+          const version = listVersions(state).find(entry => entry.number === number)
+          if (version === undefined) return { ok: false, problems: [`There is no version ${number}.`] }
+          const problems = await desk.check(versionFiles(state, number), `version ${number}`)
+          if (problems !== null) return { ok: false, problems }
+          return rollback(snapshot(), version, who, why, actions.reload)
+        }),
+    },
+  }
+  return {
+    routes: [
+      ...worldRoutes(sources),
+      ...sitesRoutes(sources),
+      ...siteRoutes(sources),
+      ...siteFormRoutes(sources),
+      ...addressRoutes(sources),
+      ...rulesRoutes(sources),
+      ...ruleRoutes(sources),
+      ...falsePositiveRoutes(sources),
+      ...planRoutes(sources),
+      ...historyRoutes(sources),
+    ],
+    close: desk.close,
+  }
+}
+
+/** The policy in force as the desk can load it: from the history, because the files may have been changed since. */
+function deskPolicy({ id, directories }: Snapshot, label: string): DeskPolicy {
+  const last = listVersions(directories.state).findLast(version => version.id === id)
+  return {
+    directory: last === undefined ? directories.policy : versionFiles(directories.state, last.number),
+    meantFor: directories.policy,
+    label,
+    stateDir: directories.state,
+    id,
+    commandPolicy: label === 'policies' ? '' : directories.policy,
+  }
+}
+
+function exceptionFor(
+  event: StoredEvent,
+  rule: string,
+  { sites }: Snapshot,
+  nowMs: number,
+): ProposedException | null {
+  const { ruleId, field, alsoIn } = hitOf(event, rule) ?? {}
+  const { path } = event.fields
+  if (event.address === null || ruleId === undefined || field === undefined || typeof path !== 'string')
+    return null
+  const context = {
+    address: event.address,
+    site: sites.find(site => site.id === event.site) ?? null,
+    commandOptions: '',
+    nowMs,
+  }
+  const { steps, yaml } = ruleException(context, { ruleId, field, path, alsoIn: alsoIn ?? [] })
+  if (yaml === null) return null
+  return { yaml, steps, command: `bin/diagnose ${event.reference ?? event.address}` }
+}
+
+type Reload = (options: ReloadOptions) => Promise<ReloadResult>
+
+/** Merges a patch into the policy file and reloads; a policy that is then refused is taken back. */
+async function applyPatch(
+  { directories }: Snapshot,
+  yaml: string,
+  who: string,
+  why: string,
+  reload: Reload,
+): Promise<PolicyChange> {
+  const file = join(directories.policy, POLICY_FILE)
+  const before = await readFile(file, 'utf8')
+  const edit = mergePatch(POLICY_FILE, before, yaml)
+  if (!edit.ok) return { ok: false, problems: [edit.problem] }
+  await replaceFile(file, edit.text)
+  const result = await reload({ who, why })
+  if (result.ok) return { ok: true, version: result.version, changes: result.changes }
+  // Only what was written here: whoever has edited the file meanwhile keeps the edit.
+  if ((await readFile(file, 'utf8')) === edit.text) await replaceFile(file, before)
+  return { ok: false, problems: result.problems }
+}
+
+async function replaceFile(file: string, text: string): Promise<void> {
+  await writeFile(`${file}.new`, text)
+  await rename(`${file}.new`, file)
+}
+
+async function rollback(
+  { directories }: Snapshot,
+  version: PolicyVersion,
+  who: string,
+  why: string,
+  reload: Reload,
+): Promise<PolicyChange> {
+  const { policy, state } = directories
+  replacePolicyFiles(
+    policy,
+    versionFiles(state, version.number),
+    version.files,
+    policyFiles(policy, POLICY_FILE).map(path => relative(policy, path)),
+  )
+  const result = await reload({ who, why })
+  if (!result.ok) return { ok: false, problems: result.problems }
+  return { ok: true, version: result.version, changes: result.changes }
+}
+
+/** Largest file that is compared line by line. */
+const MAX_COMPARED = 512 * 1024
+
+/** Files that differ between a version and the one before it. */
+async function changedFiles(stateDir: string, number: number): Promise<readonly ChangedFile[]> {
+  const versions = listVersions(stateDir)
+  const at = versions.findIndex(version => version.number === number)
+  const version = versions[at]
+  const previous = versions[at - 1]
+  if (version === undefined || previous === undefined) return []
+  const names = [...new Set([...previous.files, ...version.files])].toSorted()
+  const files: ChangedFile[] = []
+  for (const name of names) {
+    const [before, after] = await Promise.all([
+      textOf(stateDir, previous, name),
+      textOf(stateDir, version, name),
+    ])
+    if (before !== after) files.push({ name, before, after })
+  }
+  return files
+}
+
+async function textOf(stateDir: string, version: PolicyVersion, name: string): Promise<string | null> {
+  if (!version.files.includes(name)) return null
+  const file = join(versionFiles(stateDir, version.number), name)
+  if (!existsSync(file)) return null
+  const text = await readFile(file, 'utf8')
+  return text.length > MAX_COMPARED
+    ? `(a file of ${text.length} characters, not compared line by line)`
+    : text
+}
