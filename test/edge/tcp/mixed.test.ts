@@ -213,10 +213,10 @@ test('TLS that ends here: the certificate of its name, half-close through it, an
   client.end('a question')
   const { bytes } = await readAll(client)
   // PROXY protocol version 2 comes first: signature, version and command, TCP over IPv4, 12 bytes.
-  t.regex(
-    bytes.toString('latin1'),
-    /^answer to \r\n\r\n\0\r\nQUIT\n!\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01.{4}a question$/s,
-  )
+  const text = bytes.toString('latin1')
+  const header = '\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01'
+  t.true(text.startsWith(`answer to ${header}`), JSON.stringify(text))
+  t.true(text.endsWith('a question') && text.length === 10 + header.length + 4 + 10)
   t.like(await events.next('stream.opened'), { negotiated: 'TLSv1.3', class: 'relay' })
   t.is((await events.next('stream.closed')).ending, 'complete')
 
