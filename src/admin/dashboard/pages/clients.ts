@@ -29,7 +29,7 @@ export function clientRoutes(sources: ClientSources): readonly PageRoute[] {
       path: '/clients',
       role: 'viewer',
       reach: 'sites',
-      navigation: { group: 'Customers', label: 'Clients and sessions' },
+      navigation: { group: 'Customers', label: 'Clients' },
       run: ({ view, query }) => {
         const status = view.status()
         const text = (query.get('q') ?? '').trim().slice(0, 100)
@@ -38,7 +38,7 @@ export function clientRoutes(sources: ClientSources): readonly PageRoute[] {
           title: 'Clients and sessions',
           refreshSeconds: 10,
           body: html`${panel('Active sessions', sessionTable(status))}
-          ${panel('Clients', clientTable(status, text), searchForm(text))}`,
+          ${panel('Clients', clientTable(status, text), status.clients.length === 0 ? undefined : searchForm(text))}`,
         }
       },
     },
