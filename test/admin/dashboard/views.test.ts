@@ -216,6 +216,33 @@ test('a healthy gate has nothing to say; each fault is said, worst first', t => 
     say({}, { certificates: [{ ...certificate, development: true }] })[0] ?? '',
     /^warn: .*development authority/,
   )
+  const heartbeat = {
+    listener: 'automate',
+    upstream: 'connector://rmm/heartbeats',
+    flows: 0,
+    sources: 0,
+    heartbeats: 0,
+    replies: 0,
+    lastHeartbeatMs: null,
+    lastReplyMs: null,
+    silent: false,
+    sites: [],
+    connector: {
+      trouble: 'away',
+      portClosed: true,
+      connections: 0,
+      sinceMs: NOW,
+      contexts: 0,
+      queuedBytes: 0,
+      roundTripMs: null,
+      dropped: { aged: 0, overflow: 0, away: 0 },
+      forged: 0,
+    },
+  } as const
+  t.regex(
+    say({}, { heartbeats: [heartbeat] })[0] ?? '',
+    /^bad: Heartbeats of listener automate reach no server: its connector is not attached/,
+  )
   t.regex(say({}, { databases: [] })[0] ?? '', /^bad: No country database/)
   t.regex(
     say({ journal: { usable: false, droppedRows: 0, usedBytes: 0 } })[0] ?? '',

@@ -66,7 +66,8 @@ export function clientRoutes(sources: ClientSources): readonly PageRoute[] {
               <ol>
                 <li>On the gate’s machine: <code>bin/portcullis keys add NAME --generate</code></li>
                 <li>
-                  Give that key to the connector and start it. It appears under
+                  Write it into the file of the connector and start <code>bin/connector run</code> there;
+                  <code>bin/connector check</code> says whether the file is right. It appears under
                   <a href="/clients">clients</a> by itself.
                 </li>
               </ol>`,
