@@ -24,7 +24,7 @@ else await carry()
 /** The line has a thread of its own: it must not wait for the client. */
 async function carry(): Promise<void> {
   const link = await startTcpLink({ port: Number(workerData), delayMs: ONE_WAY_MS })
-  parentPort?.postMessage(link.port)
+  parentPort?.postMessage(link.port, [])
 }
 
 async function measure(): Promise<void> {

@@ -30,6 +30,8 @@ export type MemberState = {
   readonly lastProblem: string | null
   readonly serving: boolean
   readonly openRequests: number
+  /** Medians of answer times, when they are far above what is usual; null: they are not, or too few are known. */
+  readonly slow?: { readonly recentMs: number; readonly usualMs: number; readonly sinceMs: number } | null
 }
 
 /** One UDP listener for heartbeats. Numbers count from its start; times are null before the first one. */
@@ -68,6 +70,25 @@ export type HeartbeatStatus = {
     readonly dropped: { readonly aged: number; readonly overflow: number; readonly away: number }
     readonly forged: number
   } | null
+}
+
+/** One listener for raw TCP. Totals count from the start of the gate. */
+export type StreamStatus = {
+  readonly listener: string
+  readonly kind: 'tcp' | 'tls' | 'mixed'
+  readonly product: string | null
+  readonly open: number
+  readonly opened: number
+  readonly refused: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly members: readonly {
+    readonly member: string
+    readonly state: MemberState['state']
+    readonly serving: boolean
+    readonly sinceMs: number
+    readonly lastProblem: string | null
+  }[]
 }
 
 /** One certificate in use. */
@@ -153,6 +174,7 @@ export type GateStatus = {
   readonly open: { readonly connections: number; readonly webSockets: number; readonly max: number }
   readonly connections: readonly ConnectionState[]
   readonly upstreams: readonly MemberState[]
+  readonly streams: readonly StreamStatus[]
   readonly heartbeats: readonly HeartbeatStatus[]
   readonly clients: readonly ClientState[]
   readonly sessions: readonly SessionState[]
