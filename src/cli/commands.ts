@@ -5,6 +5,7 @@ import { certCommand } from './commands/cert.ts'
 import { checkCommand } from './commands/check.ts'
 import { clientsCommand, sessionsCommand } from './commands/clients.ts'
 import { connectCommand } from './commands/connect.ts'
+import { cutoverCommand } from './commands/cutover.ts'
 import { demoCommand } from './commands/demo.ts'
 import { diagnoseCommand } from './commands/diagnose.ts'
 import { enrollCommand } from './commands/enroll.ts'
@@ -51,6 +52,7 @@ export const COMMANDS: readonly Command[] = [
   templateCommand,
   trialCommand,
   tlsReportCommand,
+  cutoverCommand,
   reloadCommand,
   clientsCommand,
   sessionsCommand,

@@ -310,6 +310,11 @@ const WARNINGS: readonly (readonly [string, string, RegExp])[] = [
     policy('all-traffic', 'admin: { address: "0.0.0.0:9090" }\n'),
     /neither TLS nor password/,
   ],
+  [
+    'dashboard reachable',
+    policy('all-traffic', 'dashboard: { address: "192.168.7.5:9443" }\n'),
+    /other machines can reach the login of the dashboard/,
+  ],
   ['unknown addresses admitted', policy('all-traffic', 'geo: { unknown: allow }\n'), /count as home/],
   [
     'strict listener',

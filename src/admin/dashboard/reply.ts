@@ -43,5 +43,6 @@ export function ownPath(to: string | null | undefined): string {
     return '/'
   if (!URL.canParse(to, base)) return '/'
   const url = new URL(to, base)
-  return url.origin === base ? `${url.pathname}${url.search}` : '/'
+  // Dots that are taken out can leave two slashes at the start, which would be another site: `/.//host`.
+  return url.origin === base && !url.pathname.startsWith('//') ? `${url.pathname}${url.search}` : '/'
 }

@@ -1,6 +1,7 @@
 // portcullis status: what the running gate does now.
 import type { GateStatus, MemberState } from '../../admin/status.ts'
 import { daysLeft } from '../certificate-report.ts'
+import { readCutover } from '../cutover-record.ts'
 import type { Command, CommandContext } from '../command.ts'
 import { databaseAge, databaseName } from '../databases.ts'
 import { counted, formatAgo, formatBytes, formatDuration, formatTime } from '../format.ts'
@@ -17,12 +18,17 @@ export const statusCommand: Command = {
     const { snapshot } = requirePolicy(args, context)
     const status = (await requireGate(snapshot, 'GET', '/v1/status')) as GateStatus
     if (args.flag('json')) context.terminal.json(status)
-    else show(status, args.flag('connections'), context)
+    else show(status, args.flag('connections'), snapshot.directories.state, context)
     return 0
   },
 }
 
-function show(status: GateStatus, withConnections: boolean, { terminal }: CommandContext): void {
+function show(
+  status: GateStatus,
+  withConnections: boolean,
+  stateDir: string,
+  { terminal }: CommandContext,
+): void {
   const { nowMs, policy } = status
   terminal.print(
     `Portcullis ${status.version}, process ${status.pid}, up ${formatDuration(nowMs - status.startedMs)}, ${formatBytes(status.memory.rssBytes)} of memory`,
@@ -58,6 +64,7 @@ function show(status: GateStatus, withConnections: boolean, { terminal }: Comman
     ),
     ...heartbeatLines(status, terminal),
     ...openingLines(status, terminal),
+    ...cutoverLines(status, stateDir, terminal),
     '',
     'Certificates',
     terminal.table(
@@ -160,6 +167,21 @@ function openingLines({ openings, nowMs }: GateStatus, terminal: Terminal): read
     `${entry.owner}: ${entry.reason}`,
   ])
   return ['', 'Opened for a while', terminal.table(rows, '  ')]
+}
+
+/** Nothing before the first check or drill: most gates have been cut over long ago, or never will be. */
+function cutoverLines({ nowMs }: GateStatus, stateDir: string, terminal: Terminal): readonly string[] {
+  const { verified, rehearsed } = readCutover(stateDir)
+  if (verified === null && rehearsed === null) return []
+  const closed =
+    verified === null
+      ? 'never checked from outside'
+      : `${verified.ok ? 'closed' : terminal.tone('bad', 'OPEN')}, checked ${formatAgo(verified.atMs, nowMs)}`
+  const drill =
+    rehearsed === null
+      ? terminal.tone('warn', 'never rehearsed')
+      : `rehearsed ${formatAgo(rehearsed.atMs, nowMs)}${rehearsed.ok ? '' : terminal.tone('bad', ', it failed')}`
+  return ['', 'Cut-over', `  direct access ${closed}`, `  emergency path ${drill}`]
 }
 
 function stateWord(member: MemberState, terminal: Terminal): string {

@@ -379,6 +379,8 @@ test('no redirect leaves the dashboard, and nothing gets into headers', async t 
   const client = await dashboard.loggedIn('jane')
   for (const to of [
     '//evil.example',
+    '/.//evil.example',
+    '/x/..//evil.example',
     '/\\evil.example',
     'https://evil.example',
     '\\\\evil.example',

@@ -110,6 +110,18 @@ export const EDGE_MISTAKES: readonly Mistake[] = [
     says: /admin address is taken by listener https/,
   },
   {
+    name: 'dashboard on the admin port',
+    add: 'dashboard: { address: "127.0.0.1:9090" }\n',
+    at: `${LAST}:23`,
+    says: /the dashboard is taken by the admin address/,
+  },
+  {
+    name: 'dashboard without its certificate',
+    add: 'dashboard: { certificate: { cert: no.crt, key: no.key } }\n',
+    at: `${LAST}:35`,
+    says: /there is no file "no\.crt"/,
+  },
+  {
     name: 'withoutName not served',
     replace: ['"127.0.0.1:8443" }', '"127.0.0.1:8443", withoutName: rm.example.test }'],
     at: '6:52',

@@ -241,6 +241,7 @@ function fieldText(value: unknown): Html | string {
   if (value === null || value === '') return html`<span class="dim">none</span>`
   if (typeof value === 'string' || typeof value === 'number') return String(value)
   if (typeof value === 'boolean') return value ? 'yes' : 'no'
+  if (Array.isArray(value) && value.every(entry => typeof entry === 'string')) return value.join(', ')
   const text = JSON.stringify(value, null, 1)
   return text.length < 80
     ? html`<code>${JSON.stringify(value)}</code>`

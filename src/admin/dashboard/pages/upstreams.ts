@@ -1,6 +1,6 @@
 // The RMM servers behind the gate, and the heartbeats that pass it.
 import type { HeartbeatStatus, MemberState } from '../../status.ts'
-import { ago, counted, durationText, emptyState, numberText, panel, state, table } from '../components.ts'
+import { ago, counted, emptyState, numberText, panel, state, table } from '../components.ts'
 import { html, type Html } from '../html.ts'
 import { link, type GetRoute } from '../page.ts'
 import { memberState } from './overview.ts'
@@ -47,7 +47,7 @@ function memberTable(members: readonly MemberState[], nowMs: number, isLimited: 
       member.member,
       ...(isLimited ? [] : [html`<span class="code">${member.origin}</span>`]),
       memberState(member.state, member.serving),
-      html`${durationText(nowMs - member.sinceMs)}, ${ago(member.sinceMs, nowMs)}`,
+      ago(member.sinceMs, nowMs),
       ...(isLimited ? [] : [numberText(member.openRequests), member.lastProblem]),
     ]),
   )
