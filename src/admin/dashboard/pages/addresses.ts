@@ -57,7 +57,7 @@ export function addressRoutes(sources: PageSources): readonly PageRoute[] {
         const [devices, events, diagnoses] = await Promise.all([
           sources.ask('siteDevices', [range.text], nowMs - DAY_MS),
           view.findEvents({ range, limit: 30 }),
-          sources.diagnose([address.text]),
+          sources.diagnose([address.text], view.isLimited),
         ])
         return {
           kind: 'page',
