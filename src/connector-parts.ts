@@ -29,8 +29,10 @@ export function runConnector({ loaded, version, instance, report, random }: Conn
       : createConnectorUdp(
           loaded.udp,
           {
-            onTrouble: (service, code) =>
-              report({ event: 'service.unreachable', service, problem: `its UDP port: ${code}` }),
+            onTrouble: (service, code) => {
+              if (code === null) report({ event: 'service.reached', service })
+              else report({ event: 'service.unreachable', service, problem: `its UDP port: ${code}` })
+            },
             onFull: (service, sources) => report({ event: 'service.full', service, sources }),
           },
           monotonicMs,

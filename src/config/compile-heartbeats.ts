@@ -17,7 +17,7 @@ export function compileHeartbeats(
   report: Reporter,
 ): readonly HeartbeatListener[] {
   const placed: { readonly endpoint: Endpoint; readonly id: string }[] = []
-  const out = Object.entries(written.heartbeats).map(([id, entry]): HeartbeatListener => {
+  const out = Object.entries(written.heartbeats).flatMap(([id, entry]): readonly HeartbeatListener[] => {
     const path: Path = ['heartbeats', id]
     if (Object.hasOwn(written.listeners, id)) {
       report.error(path, `there is a listener ${id} already`, 'events tell listeners apart by their id')
@@ -33,27 +33,34 @@ export function compileHeartbeats(
       }
       placed.push({ endpoint, id })
     }
-    if ('connector' in entry.upstream)
-      resolveConnector(entry.upstream, gateway, [...path, 'upstream'], report)
-    else if (entry.upstream.port === 0 || isAny(entry.upstream.host)) {
+    const upstream =
+      'connector' in entry.upstream
+        ? resolveConnector(entry.upstream, gateway, [...path, 'upstream'], report)
+        : entry.upstream
+    // Reported already: the policy is not valid.
+    if (upstream === null) return []
+    if (!('connector' in upstream) && (upstream.port === 0 || isAny(upstream.host))) {
       report.error(
         [...path, 'upstream'],
-        `${endpointText(entry.upstream)} is no address of a server`,
+        `${endpointText(upstream)} is no address of a server`,
         'for example 10.0.0.5:75',
       )
     }
-    return {
-      id,
-      endpoints: entry.address,
-      upstream: entry.upstream,
-      idleMs: entry.idle,
-      datagramBytes: entry.datagramSize,
-      flows: entry.flows,
-      flowsPerSource: entry.flowsPerSource,
-      replyRatio: entry.replyRatio,
-      expectsReplies: entry.replies === 'expected',
-      at: report.at(path),
-    }
+    const at = report.at(path)
+    return [
+      {
+        id,
+        endpoints: entry.address,
+        upstream,
+        idleMs: entry.idle,
+        datagramBytes: entry.datagramSize,
+        flows: entry.flows,
+        flowsPerSource: entry.flowsPerSource,
+        replyRatio: entry.replyRatio,
+        expectsReplies: entry.replies === 'expected',
+        at,
+      },
+    ]
   })
   for (const { id, upstream } of out) {
     if ('connector' in upstream) continue

@@ -38,7 +38,7 @@ export function endpointText({ host, port }: Endpoint): string {
 
 /** Where heartbeats go: `address:port` or `connector://name/service`. */
 export function heartbeatUpstreamText(upstream: HeartbeatListener['upstream']): string {
-  return 'connector' in upstream ? connectorUrlText(upstream) : endpointText(upstream)
+  return 'connector' in upstream ? connectorUrlText({ ...upstream, tls: false }) : endpointText(upstream)
 }
 
 /** `127.0.0.1:9443, names gate.example.com, certificate /etc/...`, or `none`. */

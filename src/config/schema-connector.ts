@@ -149,8 +149,10 @@ export const connectorFile = strict({
     .int()
     .min(1)
     .max(8)
-    .default(1)
-    .describe('Connections to each gate for UDP services; one carries thousands of agents.'),
+    .default(4)
+    .describe(
+      'Connections to each gate for UDP services. Sources share them; with several, a lost packet holds up fewer of them.',
+    ),
   services: z
     .record(id, service)
     .describe('What this connector offers. It connects to nothing else, whatever a gate asks for.'),

@@ -1,5 +1,4 @@
 // The compiled policy: an immutable value that every decision reads. config/compile.ts is its only maker.
-import type { ConnectorUrl } from './connector-url.ts'
 import type { Address } from '../net/address.ts'
 import type { Cidr, CidrTrie } from '../net/cidr.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
@@ -160,7 +159,7 @@ export type HeartbeatListener = {
   readonly id: string
   readonly endpoints: readonly Endpoint[]
   /** An address of the RMM server, or a UDP service of a connector that dials in. */
-  readonly upstream: Endpoint | ConnectorUrl
+  readonly upstream: Endpoint | ConnectorVia
   /** Silence of a client after which its flow ends. */
   readonly idleMs: number
   /** Largest payload in either direction. */

@@ -15,7 +15,7 @@ import { RefusalTally } from './refusal-tally.ts'
 import { SiteCounts, type SiteHeartbeats } from './site-counts.ts'
 import { openListening, sendBack, type UpstreamSocket } from './sockets.ts'
 import { ConnectorWatch, troubleOf, type ConnectorTrouble } from './connector-watch.ts'
-import { openWay, upstreamText, type HeartbeatTunnels, type TunnelState } from './way.ts'
+import { isSameUpstream, openWay, upstreamText, type HeartbeatTunnels, type TunnelState } from './way.ts'
 import { explainUdpBind } from './bind-failure.ts'
 
 /** What listeners share. */
@@ -98,7 +98,7 @@ export class HeartbeatService {
 
   /** Takes other settings. Addresses that are gone are closed; new ones wait for `open`. */
   reconfigure(settings: HeartbeatListener): void {
-    const isOther = upstreamText(settings.upstream) !== upstreamText(this.#settings.upstream)
+    const isOther = !isSameUpstream(settings.upstream, this.#settings.upstream)
     this.#settings = settings
     this.#table.reconfigure(settings)
     if (isOther) {

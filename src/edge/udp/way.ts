@@ -1,14 +1,12 @@
 // The way from a flow to its server: an own socket, or a context in the tunnel of a connector. The flow table knows neither.
 import type { Address } from '../../net/address.ts'
 import { connectorUrlText } from '../../policy/connector-url.ts'
+import type { ConnectorVia } from '../../policy/gateway-policy.ts'
 import type { HeartbeatListener } from '../../policy/snapshot.ts'
 import { openUpstream, type UpstreamSocket } from './sockets.ts'
 
 /** Where heartbeats of a listener go. */
 export type HeartbeatUpstream = HeartbeatListener['upstream']
-
-/** A UDP service of a connector. */
-export type TunnelTarget = { readonly connector: string; readonly service: string }
 
 /** How it is with the connector of a target now. */
 export type TunnelState = {
@@ -30,7 +28,7 @@ export type TunnelState = {
 /** The tunnels of connectors, as far as heartbeats need them. */
 export type HeartbeatTunnels = {
   readonly open: (
-    target: TunnelTarget,
+    target: ConnectorVia,
     peer: { readonly address: Address; readonly port: number },
     handlers: {
       readonly onDatagram: (payload: Uint8Array) => void
@@ -39,7 +37,7 @@ export type HeartbeatTunnels = {
       readonly onTrouble: (code: number) => void
     },
   ) => UpstreamSocket
-  readonly state: (target: TunnelTarget) => TunnelState
+  readonly state: (target: ConnectorVia) => TunnelState
 }
 
 /** What the owner of a flow is told. */
@@ -87,9 +85,15 @@ export function openWay(
 /** A gate without tunnels: connectors are away for ever. */
 const NOWHERE: UpstreamSocket = { send: () => undefined, close: () => undefined }
 
+/** Whether flows to one are of use for the other. */
+export function isSameUpstream(a: HeartbeatUpstream, b: HeartbeatUpstream): boolean {
+  if (!('connector' in a) || !('connector' in b)) return upstreamText(a) === upstreamText(b)
+  return a.key === b.key && a.client === b.client && a.service === b.service
+}
+
 /** `10.0.0.5:75`, `[::1]:75`, or `connector://rmm/heartbeat`. */
 export function upstreamText(upstream: HeartbeatUpstream): string {
-  if ('connector' in upstream) return connectorUrlText(upstream)
+  if ('connector' in upstream) return connectorUrlText({ ...upstream, tls: false })
   const { host, port } = upstream
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }

@@ -59,14 +59,15 @@ const RECEIVE_BUFFER_BYTES = 262_144
 export class ServedUdp {
   readonly settings: UdpServiceSettings
   readonly #nowMs: () => number
-  readonly #onTrouble: (code: string) => void
+  readonly #onTrouble: (code: string | null) => void
   readonly #sources = new Map<string, ServedSource>()
   readonly #loopback = new LoopbackAddresses()
   readonly counts: ServedCounts = { datagramsIn: 0, datagramsOut: 0, refusedContexts: 0, unowned: 0 }
   #troubleMs = -Infinity
+  #trouble: string | null = null
 
-  /** @param onTrouble is told what the system says of the service, at most once a second */
-  constructor(settings: UdpServiceSettings, nowMs: () => number, onTrouble: (code: string) => void) {
+  /** @param onTrouble is told what the system says of the service when that is something else than before; null: it answers again */
+  constructor(settings: UdpServiceSettings, nowMs: () => number, onTrouble: (code: string | null) => void) {
     this.settings = settings
     this.#nowMs = nowMs
     this.#onTrouble = onTrouble
@@ -162,6 +163,10 @@ export class ServedUdp {
   }
 
   #answered(source: ServedSource, message: Uint8Array): void {
+    if (this.#trouble !== null) {
+      this.#trouble = null
+      this.#onTrouble(null)
+    }
     if (source.owner === null) {
       this.counts.unowned++
       return
@@ -173,9 +178,12 @@ export class ServedUdp {
 
   #failed(source: ServedSource, code: string): void {
     const nowMs = this.#nowMs()
+    if (this.#trouble !== code) {
+      this.#trouble = code
+      this.#onTrouble(code)
+    }
     if (nowMs - this.#troubleMs >= TROUBLE_EVERY_MS) {
       this.#troubleMs = nowMs
-      this.#onTrouble(code)
       source.owner?.onTrouble(code === 'ECONNREFUSED' ? TROUBLE.portClosed : TROUBLE.unreachable)
     }
     // A closed port is no reason to change the socket; one that never came to be connected is of no use.

@@ -7,8 +7,8 @@ import { ServedUdp, type UdpServiceSettings } from './connector-sockets.ts'
 
 /** What the connector is told, for its own log. */
 export type ConnectorUdpReports = {
-  /** The system says something of a service: `ECONNREFUSED` when nothing listens on its port. At most once a second. */
-  readonly onTrouble: (service: string, code: string) => void
+  /** The system says something new of a service: `ECONNREFUSED` when nothing listens on its port; null: it answers again. */
+  readonly onTrouble: (service: string, code: string | null) => void
   /** The first context that was refused since the last minute, because the service has as many as it may. */
   readonly onFull: (service: string, refused: number) => void
 }

@@ -1,5 +1,6 @@
 // The gate's side of all UDP tunnels: which connector is there, the flows towards its services, and what waits while it is away.
 import type { Address } from '../../net/address.ts'
+import type { ConnectorVia } from '../../policy/gateway-policy.ts'
 import type { Client } from '../client.ts'
 import type { AttachUdp } from '../udp-attach.ts'
 import { GOODBYE } from './capsules.ts'
@@ -7,8 +8,8 @@ import { GateConnection } from './gate-connection.ts'
 import { GateFlow, type FlowHandlers } from './gate-flow.ts'
 import { MAX_AGE_MS } from './outbox.ts'
 
-/** A UDP service of a connector, by the names of `connector://name/service`. */
-export type UdpTarget = { readonly connector: string; readonly service: string }
+/** A UDP service of a client: only the holder of this key can be it. */
+export type UdpTarget = Pick<ConnectorVia, 'client' | 'key' | 'service'>
 
 /** How it is with the connector of a target now. */
 export type UdpTunnelState = {
@@ -54,14 +55,11 @@ const MAX_WAITING_BYTES = 262_144
 
 type Waiting = { readonly flow: GateFlow; readonly payload: Uint8Array; readonly atMs: number }
 
-/** One connector by name, there or away. */
+/** One connector by key and name, there or away. */
 type Connector = {
-  readonly name: string
   connections: GateConnection[]
   /** Id of the attached client that the connections belong to. */
   clientId: string | null
-  /** Name of the gateway key of that client. */
-  key: string | null
   offered: ReadonlySet<string>
   sinceMs: number
   readonly flows: Map<string, GateFlow>
@@ -80,14 +78,13 @@ type Connector = {
  */
 export function createUdpTunnels(wallMs: () => number, nowMs: () => number): UdpTunnels {
   const connectors = new Map<string, Connector>()
-  const of = (name: string): Connector => {
-    const known = connectors.get(name)
+  const of = (key: string, client: string): Connector => {
+    const id = idOf(key, client)
+    const known = connectors.get(id)
     if (known !== undefined) return known
     const made: Connector = {
-      name,
       connections: [],
       clientId: null,
-      key: null,
       offered: new Set(),
       sinceMs: wallMs(),
       flows: new Map(),
@@ -97,22 +94,20 @@ export function createUdpTunnels(wallMs: () => number, nowMs: () => number): Udp
       forged: 0,
       isNamed: false,
     }
-    connectors.set(name, made)
+    connectors.set(id, made)
     return made
   }
 
-  const named = (name: string): Connector => {
-    const connector = of(name)
+  const named = ({ key, client }: UdpTarget): Connector => {
+    const connector = of(key, client)
     connector.isNamed = true
     return connector
   }
 
   return {
     attach: ({ client, socket, early }) => {
-      const connector = of(client.name)
-      // A name belongs to the key that holds it: who has another key cannot take its datagrams.
-      const isTaken = connector.key !== null && connector.key !== client.key && readyOf(connector) > 0
-      if (!isTaken) welcome(connector, client)
+      const connector = of(client.key, client.name)
+      welcome(connector, client)
       if ('setNoDelay' in socket && typeof socket.setNoDelay === 'function') socket.setNoDelay(true)
       const taken = new Set(connector.connections.map(({ slot }) => slot))
       let slot = 0
@@ -132,7 +127,8 @@ export function createUdpTunnels(wallMs: () => number, nowMs: () => number): Udp
             const ready = readyOf(connector)
             if (ready === 0 && ended.hasBeenReady) connector.sinceMs = wallMs()
             settleAll(connector)
-            if (!connector.isNamed && connector.connections.length === 0) connectors.delete(connector.name)
+            if (!connector.isNamed && connector.connections.length === 0)
+              connectors.delete(idOf(client.key, client.name))
           },
           find: ({ address, port }) => {
             const end = ` ${port} ${address.text}`
@@ -146,13 +142,12 @@ export function createUdpTunnels(wallMs: () => number, nowMs: () => number): Udp
         nowMs,
       )
       connector.connections.push(connection)
-      if (isTaken) connection.bind.end(GOODBYE.service, `${client.name} is attached with another gateway key`)
-      else if (connector.connections.length > MAX_CONNECTIONS)
+      if (connector.connections.length > MAX_CONNECTIONS)
         connection.bind.end(GOODBYE.excess, `more than ${MAX_CONNECTIONS} connections of one connector`)
       return { detach: why => connection.bind.end(GOODBYE.done, why) }
     },
     open: (target, peer, handlers) => {
-      const connector = named(target.connector)
+      const connector = named(target)
       const key = `${target.service} ${peer.port} ${peer.address.text}`
       // A context stands for one address and port: who comes second through another port of the gate takes over.
       const before = connector.flows.get(key)
@@ -173,8 +168,8 @@ export function createUdpTunnels(wallMs: () => number, nowMs: () => number): Udp
         },
       }
     },
-    state: ({ connector: name, service }) => {
-      const connector = named(name)
+    state: target => {
+      const connector = named(target)
       const dropped = { ...connector.dropped }
       let { forged } = connector
       let contexts = 0
@@ -190,7 +185,7 @@ export function createUdpTunnels(wallMs: () => number, nowMs: () => number): Udp
       }
       const connections = readyOf(connector)
       const { sinceMs, offered } = connector
-      const isOffered = connections === 0 ? null : offered.has(service)
+      const isOffered = connections === 0 ? null : offered.has(target.service)
       return { connections, sinceMs, isOffered, contexts, queuedBytes, roundTripMs, dropped, forged }
     },
     close: why => {
@@ -205,9 +200,12 @@ function welcome(connector: Connector, client: Client): void {
   if (connector.clientId !== client.id) {
     for (const { bind } of connector.connections) bind.end(GOODBYE.done, 'the connector has attached again')
     connector.clientId = client.id
-    connector.key = client.key
   }
   connector.offered = new Set(client.services.filter(({ kind }) => kind === 'udp').map(({ name }) => name))
+}
+
+function idOf(key: string, client: string): string {
+  return `${key}\n${client}`
 }
 
 function readyOf({ connections }: Connector): number {

@@ -66,6 +66,9 @@ export type World = {
   readonly troubles: string[]
 }
 
+/** The service that the listener of `world` sends to. */
+export const TARGET = { connector: 'rmm', client: 'rmm', key: 'head-office', service: 'heartbeat' }
+
 const CLIENT: Client = {
   id: 'client-1',
   name: 'rmm',
@@ -94,7 +97,7 @@ export async function world(
   const listener: HeartbeatListener = {
     id: 'automate',
     endpoints: [{ host: '127.0.0.1', port: 0 }],
-    upstream: { connector: 'rmm', service: 'heartbeat', tls: false },
+    upstream: TARGET,
     idleMs: 150_000,
     datagramBytes: 1_472,
     flows: 1_000,
@@ -126,7 +129,7 @@ export async function world(
   }
   const connector = createConnectorUdp(
     [service],
-    { onTrouble: (name, code) => troubles.push(`${name} ${code}`), onFull: () => undefined },
+    { onTrouble: (name, code) => troubles.push(`${name} ${code ?? 'answers'}`), onFull: () => undefined },
     monotonic,
   )
   const next: Partial<Client>[] = []
@@ -167,12 +170,11 @@ export async function world(
     },
     port: () => relay.addresses()[0]?.port ?? 0,
     dial: async client => {
-      const before = tunnels.state({ connector: client?.name ?? 'rmm', service: 'heartbeat' }).connections
+      const before = tunnels.state(TARGET).connections
       const socket = await dialRaw(client)
       const { promise: ended, resolve } = Promise.withResolvers<BindEnd>()
       connector.join(socket, Buffer.alloc(0), resolve)
-      const isReady = (): boolean =>
-        tunnels.state({ connector: client?.name ?? 'rmm', service: 'heartbeat' }).connections !== before
+      const isReady = (): boolean => tunnels.state(TARGET).connections !== before
       while (!isReady() && !socket.destroyed) await new Promise(resolve => setTimeout(resolve, 5))
       return { socket, ended }
     },

@@ -3,11 +3,10 @@ import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import test from 'ava'
 import { parseAddress } from '../../../src/net/address.ts'
+import { encodeAssign } from '../../../src/tunnel/udp/capsules.ts'
 import { LoopbackAddresses } from '../../../src/tunnel/udp/connector-sockets.ts'
 import { until } from '../../support/whole-gate.ts'
-import { echoServer, udpPeer, world } from './harness.ts'
-
-const TARGET = { connector: 'rmm', service: 'heartbeat' }
+import { echoServer, TARGET, udpPeer, world } from './harness.ts'
 
 test('two clients get their own answers, and later ones that the server sends by itself', async t => {
   const server = await echoServer(t)
@@ -133,8 +132,8 @@ test('who attaches with another key cannot take the name of a connector', async 
   const { dial, dialRaw, port, tunnels } = await world(t, server.port)
   await dial()
   const thief = await dialRaw({ id: 'client-9', key: 'branch' })
-  thief.resume()
-  await once(thief, 'close')
+  thief.write(encodeAssign(2, null))
+  await once(thief.resume(), 'data')
   const client = await udpPeer(t)
   client.socket.send('hello', port(), '127.0.0.1')
   await until(() => client.got.length === 1)
