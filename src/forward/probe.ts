@@ -9,8 +9,15 @@ import { NO_CONNECTORS, openUpstreamSocket, type OpenThrough } from './upstream-
 const MAX_BODY_BYTES = 4096
 
 /**
- * Sends one probe. Resolves to null when the member is healthy, else to what is wrong; never rejects. Undefined: the gate
- * itself had run out of something (sockets, memory), so the member was not asked and nothing is known about it.
+ * What a probe showed. `unexpected`: the server lives and answers, only not with what the policy waits for. `not-asked`: the
+ * gate itself had run out of something (sockets, memory), so nothing is known about the member.
+ */
+export type ProbeResult =
+  | { readonly kind: 'healthy' | 'not-asked' }
+  | { readonly kind: 'failed' | 'unexpected'; readonly problem: string }
+
+/**
+ * Sends one probe. Never rejects.
  * @param host value of the Host header: servers with several sites answer by it
  * @param signal ends the probe early (it then counts as a problem)
  */
@@ -20,7 +27,7 @@ export async function probe(
   host: string,
   signal: AbortSignal,
   through: OpenThrough = NO_CONNECTORS,
-): Promise<string | null | undefined> {
+): Promise<ProbeResult> {
   const client = new Client(originUrl(member), {
     allowH2: false,
     maxHeaderSize: 65_536,
@@ -43,13 +50,18 @@ export async function probe(
       signal: limit,
     })
     body.on('error', () => undefined)
-    if (!health.statuses.has(statusCode)) return `the probe was answered with status ${statusCode}`
-    if (health.bodyPattern === null) return null
-    return health.bodyPattern.test(await readStart(body)) ? null : 'the body of the probe did not match'
+    if (!health.statuses.has(statusCode)) {
+      const problem = `the probe was answered with status ${statusCode}`
+      return { kind: statusCode < 500 ? 'unexpected' : 'failed', problem }
+    }
+    if (health.bodyPattern === null || health.bodyPattern.test(await readStart(body)))
+      return { kind: 'healthy' }
+    return { kind: 'unexpected', problem: 'the body of the probe did not match' }
   } catch (error) {
-    if (error instanceof PortcullisError && error.code === 'upstream-busy') return undefined
-    if (limit.aborted) return `the probe was not answered within ${health.timeoutMs} ms`
-    return error instanceof Error ? error.message : String(error)
+    if (error instanceof PortcullisError && error.code === 'upstream-busy') return { kind: 'not-asked' }
+    if (limit.aborted)
+      return { kind: 'failed', problem: `the probe was not answered within ${health.timeoutMs} ms` }
+    return { kind: 'failed', problem: error instanceof Error ? error.message : String(error) }
   } finally {
     await client.destroy()
   }

@@ -2,7 +2,7 @@
 import type { Reporter } from '../journal/events.ts'
 import type { Snapshot, UpstreamGroup, UpstreamMember } from '../policy/snapshot.ts'
 import { GroupHealth, unknownMember, type HealthChange, type HealthFact } from './health-state.ts'
-import { probe } from './probe.ts'
+import { probe, type ProbeResult } from './probe.ts'
 import type { OpenThrough } from './upstream-socket.ts'
 import type { MemberHealth, UpstreamSelection } from './upstream-selection.ts'
 
@@ -38,6 +38,10 @@ type LiveMember = {
   probing: boolean
   /** A failure was seen while a probe ran: ask again right after it. */
   again: boolean
+  /** A probe of this definition has been answered as expected. */
+  proven: boolean
+  /** That it never was has been reported. */
+  doubted: boolean
 }
 
 type LiveGroup = {
@@ -72,18 +76,37 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
     live.probing = true
     live.again = false
     const { health } = live.group.group
-    const problem = await probe(live.member, health, hostFor(live), live.stop.signal, options.through)
+    const result = await probe(live.member, health, hostFor(live), live.stop.signal, options.through)
     live.probing = false
     if (live.stop.signal.aborted) return
     const wasDown = recordOf(live)?.state === 'down'
+    const problem = problemOf(live, result)
     // A flood that takes the gate's last socket must not make a living server look dead.
-    if (problem !== undefined)
-      take(live, problem === null ? { kind: 'probe-ok' } : { kind: 'probe-failed', problem })
+    if (problem !== null) take(live, { kind: 'probe-failed', problem })
+    else if (result.kind === 'healthy') {
+      live.proven = true
+      take(live, { kind: 'probe-ok' })
+    } else if (result.kind === 'unexpected') doubt(live, result.problem)
     const record = recordOf(live)
-    const isSuspect = typeof problem === 'string' && !wasDown && record?.state !== 'down'
+    const isSuspect = problem !== null && !wasDown && record?.state !== 'down'
     if (live.again || isSuspect) return schedule(live, 0)
     const usual = record?.state === 'up' ? health.intervalMs : Math.min(health.intervalMs, DOWN_INTERVAL_MS)
     schedule(live, usual * (0.9 + 0.2 * random()))
+  }
+
+  /** Reports once that the probe itself seems to be wrong. */
+  const doubt = (live: LiveMember, problem: string): void => {
+    const record = recordOf(live)
+    if (record !== undefined) record.lastProblem = problem
+    if (live.doubted) return
+    live.doubted = true
+    const { health, id } = live.group.group
+    reporter.report('upstream.failed', {
+      group: id,
+      member: live.member.id,
+      code: 'probe-unexpected',
+      problem: `${problem} (${health.method} ${health.path}); it has never been answered as the policy expects, so it says nothing about the server, which goes on being used: correct \`health\` of the group or of the profile`,
+    })
   }
 
   const apply = (snapshot: Snapshot): void => {
@@ -163,18 +186,47 @@ function makeGroup(
   nowMs: number,
 ): LiveGroup {
   const heirs = group.members.map(member => before?.members.find(old => isSameServer(old.member, member)))
-  const records = heirs.map(
-    heir => (heir === undefined ? undefined : recordOf(heir)) ?? unknownMember(nowMs, group.returnAfterMs),
-  )
+  const isSameProbe = before !== undefined && probeText(before.group) === probeText(group)
+  const records = heirs.map(heir => {
+    const record = heir === undefined ? undefined : recordOf(heir)
+    // What another probe found wrong says nothing under this one: a wrong path taken back must not cost a second more.
+    const isKept = record !== undefined && (isSameProbe || record.state !== 'down')
+    return isKept ? record : unknownMember(nowMs, group.returnAfterMs)
+  })
   const served = before?.health.serving ?? null
   const serving = served === null ? -1 : heirs.findIndex(heir => heir?.position === served)
   const health = new GroupHealth(records, group.returnAfterMs, serving < 0 ? null : serving)
   const live: LiveGroup = { group, health, host, members: [] }
   for (const [position, member] of group.members.entries()) {
-    const stop = new AbortController()
-    live.members.push({ member, group: live, position, stop, timer: null, probing: false, again: false })
+    const proven = isSameProbe && heirs[position]?.proven === true
+    const doubted = isSameProbe && heirs[position]?.doubted === true
+    const idle = { timer: null, probing: false, again: false }
+    live.members.push({
+      member,
+      group: live,
+      position,
+      stop: new AbortController(),
+      ...idle,
+      proven,
+      doubted,
+    })
   }
   return live
+}
+
+/**
+ * What a probe found wrong; null: nothing, or nothing that counts. A server that answers a probe which no member has ever
+ * passed shows that the probe is wrong, a path with a typing mistake say, and must not be taken from its fleet.
+ */
+function problemOf(live: LiveMember, result: ProbeResult): string | null {
+  if (result.kind === 'failed') return result.problem
+  if (result.kind !== 'unexpected') return null
+  return live.group.members.some(({ proven }) => proven) ? result.problem : null
+}
+
+function probeText({ health }: UpstreamGroup): string {
+  const { method, path, statuses, bodyPattern } = health
+  return JSON.stringify([method, path, [...statuses], bodyPattern?.source ?? null])
 }
 
 function stopMember(live: LiveMember): void {

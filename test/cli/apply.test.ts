@@ -3,7 +3,7 @@ import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { AGENT, GB, isThrough, US } from '../diagnose/support.ts'
-import { startBench, startRunningBench, type Json, type RunningBench } from './support.ts'
+import { startBench, startRunningBench, type Ask, type Json, type RunningBench } from './support.ts'
 
 const MINUTE = 60_000
 
@@ -68,26 +68,64 @@ test('apply refuses what would lose active agents, and changes nothing', async t
   t.false(isThrough(await bench.ask(US, AGENT)))
 })
 
-test('the guard: a deadly policy that was forced is undone as soon as a known agent is refused', async t => {
-  const bench = await startRunningBench(t)
-  t.true(isThrough(await bench.ask(US, AGENT)))
-  const before = bench.policyText()
-  const applied = await bench.cli([
-    'apply',
-    candidate(bench, toBritain),
-    '--reason',
-    'forced',
-    '--accept-loss',
-  ])
-  t.is(applied.code, 0)
-  t.false(isThrough(await bench.ask(US, AGENT)))
-  await until(() => bench.policyText() === before)
-  await until(() => [...bench.portcullis.snapshot().home.value].includes('US'))
-  t.true(isThrough(await bench.ask(US, AGENT)))
-  t.true((await eventNames(bench)).includes('policy.rolled-back'))
-  t.regex((await bench.cli(['history'])).out, /\n3 .*the guard: 1 of 1 addresses whose agents checked in/)
-  t.regex((await bench.cli(['events', '--name', 'policy.rolled-back'])).out, /taken back by the guard/)
-})
+/** Changes that are valid and would cost the fleet: what is written, what agents do, and files besides the policy. */
+const DEADLY: readonly {
+  readonly what: string
+  readonly more?: string
+  readonly ask: Ask
+  readonly change: (text: string) => string
+  readonly also?: (directory: string) => void
+}[] = [
+  { what: 'the home country is another one', ask: AGENT, change: toBritain },
+  {
+    what: 'TLS 1.3 only',
+    ask: { ...AGENT, tls: 'TLSv1.2' },
+    change: text => text.replace(/(\n {2}https:\n)/, '$1    tls: strict\n'),
+  },
+  {
+    what: 'a path of the profile is wrong',
+    more: 'model: agent-only',
+    ask: AGENT,
+    change: text => `${text}# the profile is another one\n`,
+    also: directory => {
+      const profile = join(directory, 'profiles/connectwise-automate.yaml')
+      writeFileSync(profile, readFileSync(profile, 'utf8').replaceAll(/\/labtech\b/gi, '/labteck'))
+    },
+  },
+]
+
+/** So many are believed at once, whatever they are refused for. */
+const FLEET = [US, '8.8.8.8', '4.4.4.4']
+
+for (const { what, more, ask, change, also } of DEADLY) {
+  test(`the guard: ${what}: refused by apply, and undone when it was forced, as soon as known agents are refused`, async t => {
+    const bench = await startRunningBench(t, more)
+    const passed = async (): Promise<number> => {
+      const results = []
+      for (const address of FLEET) results.push(await bench.ask(address, ask))
+      return results.filter(isThrough).length
+    }
+    t.is(await passed(), FLEET.length)
+    const { id } = bench.portcullis.snapshot()
+    const before = bench.policyText()
+    const directory = candidate(bench, change)
+    also?.(directory)
+    const words = ['apply', directory, '--reason', 'forced']
+    t.is((await bench.cli(words)).code, 1)
+    t.is(await passed(), FLEET.length)
+    t.is((await bench.cli([...words, '--accept-loss'])).code, 0)
+    t.is(await passed(), 0)
+    await until(() => bench.portcullis.snapshot().id === id)
+    t.is(bench.policyText(), before)
+    t.is(await passed(), FLEET.length)
+    t.true((await eventNames(bench)).includes('policy.rolled-back'))
+    t.regex(
+      (await bench.cli(['history'])).out,
+      /\n3 .*the guard: [23] of 3 addresses whose agents checked in/,
+    )
+    t.regex((await bench.cli(['events', '--name', 'policy.rolled-back'])).out, /taken back by the guard/)
+  })
+}
 
 test('the guard: agents that simply stop coming undo a policy at the end of a window', async t => {
   const bench = await startRunningBench(t)

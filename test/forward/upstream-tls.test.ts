@@ -36,11 +36,12 @@ function pinOf(certificate: TestCertificate): string {
 async function outcomes(
   t: ExecutionContext,
   member: UpstreamMember,
-): Promise<{ code: string | null; body: string; probe: string | null | undefined }> {
+): Promise<{ code: string | null; body: string; probe: string | null }> {
   const forwarder = createForwarder()
   t.teardown(() => forwarder.close())
   const out = await run(forwarder, member).done
-  const problem = await probe(member, testProbe, NAME, new AbortController().signal)
+  const result = await probe(member, testProbe, NAME, new AbortController().signal)
+  const problem = 'problem' in result ? result.problem : null
   if (out.error !== null) t.true(out.error.retry)
   return { code: out.error?.code ?? null, body: Buffer.concat(out.body).toString(), probe: problem }
 }

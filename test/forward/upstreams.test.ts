@@ -162,13 +162,17 @@ test('all down: nobody is picked, and the first that answers serves again', asyn
 
 test('the probe looks at the first 4 KiB of the body and gives up in time', async t => {
   const server = await practice(t)
-  server.body = `${'x'.repeat(4096)}late`
+  server.body = 'late'
+  const first = probed(server)
   const recording = recorder()
   const upstreams = start(
     t,
     upstreamGroup([server.port], { health: { ...FAST, bodyPattern: /late/ } }),
     recording,
   )
+  await first
+  while (upstreams.health()[0]?.state !== 'up') await probed(server)
+  server.body = `${'x'.repeat(4096)}late`
   await recording.seen('upstream.down')
   t.is(upstreams.health()[0]?.lastProblem, 'the body of the probe did not match')
   server.body = 'late'
@@ -179,6 +183,53 @@ test('the probe looks at the first 4 KiB of the body and gives up in time', asyn
   const waiting = start(t, upstreamGroup([await listen(t, silent)], { health }), slow)
   await slow.seen('upstream.down')
   t.is(waiting.health()[0]?.lastProblem, 'the probe was not answered within 50 ms')
+})
+
+test('a probe that was never answered as expected takes no living server from its fleet, and says what to correct', async t => {
+  const server = await practice(t)
+  server.status = 404
+  const recording = recorder()
+  const upstreams = start(t, upstreamGroup([server.port], { health: FAST }), recording)
+  await recording.seen('upstream.failed')
+  for (let probes = 0; probes < 5; probes++) await probed(server)
+  t.true(upstreams.isUp('rmm'))
+  t.deepEqual(stateOf(upstreams), ['rmm/primary unknown serving'])
+  t.is(upstreams.health()[0]?.lastProblem, 'the probe was answered with status 404')
+  t.is(recording.events.length, 1, 'it is said once')
+  t.like(recording.events[0], { fields: { code: 'probe-unexpected' } })
+  // Once the probe has shown that it is right, the same answer is a failure.
+  server.status = 200
+  while (upstreams.health()[0]?.state !== 'up') await probed(server)
+  server.status = 404
+  await recording.seen('upstream.down')
+  t.false(upstreams.isUp('rmm'))
+})
+
+test('a server error is a failure from the first probe on, and another member that passes shows the probe to be right', async t => {
+  const [broken, other, good] = [await practice(t), await practice(t), await practice(t)]
+  broken.status = 503
+  const alone = recorder()
+  const one = start(t, upstreamGroup([broken.port], { health: FAST }), alone)
+  await alone.seen('upstream.down')
+  t.false(one.isUp('rmm'))
+  other.status = 404
+  const both = recorder()
+  const two = start(t, upstreamGroup([other.port, good.port], { health: FAST }), both)
+  await both.seen('upstream.switched')
+  t.is(two.pick('rmm')?.id, 'rmm/secondary')
+})
+
+test('what a wrong probe found is forgotten with it: the right one taken back serves at once', async t => {
+  const server = await practice(t)
+  server.status = 503
+  const recording = recorder()
+  const group = upstreamGroup([server.port], { health: FAST })
+  const upstreams = start(t, group, recording)
+  await recording.seen('upstream.down')
+  upstreams.apply(policyWith(group))
+  t.false(upstreams.isUp('rmm'), 'the same probe, the same server')
+  upstreams.apply(policyWith({ ...group, health: { ...FAST, path: '/other' } }))
+  t.true(upstreams.isUp('rmm'))
 })
 
 test('a reload keeps the state of unchanged members and forgets changed ones', async t => {

@@ -199,8 +199,8 @@ function secure(raw: Socket, gate: GateAddress, opened: Socket[], signal: AbortS
       socket.off('error', failed).off('close', closed)
       socket.on('error', () => undefined)
       const problem = pinned ? problemOfPin(socket, gate) : undefined
-      if (problem === undefined) resolve(socket)
-      else reject(trust(gate, new Error(problem)))
+      // Not before this turn is over: OpenSSL is still reading, and a socket that is destroyed now ends the process (SIGSEGV).
+      setImmediate(() => (problem === undefined ? resolve(socket) : reject(trust(gate, new Error(problem)))))
     })
   })
 }
@@ -221,7 +221,7 @@ function problemOfPin(socket: TLSSocket, gate: GateAddress): string | undefined 
   if (certificate === undefined || spki === undefined) return 'it showed no certificate'
   const hash = createHash('sha256').update(spki).digest('base64')
   if (!gate.pinsSha256.includes(hash)) return `its public key is sha256/${hash}, which is not pinned`
-  return checkServerIdentity(gate.host, socket.getPeerCertificate())?.message
+  return checkServerIdentity(gate.host, certificate.toLegacyObject())?.message
 }
 
 async function upgrade(

@@ -46,7 +46,10 @@ export function serveConnectorSession(socket: Duplex, owner: ConnectorSessionOwn
     owner.closed(why, said)
   }
   const end = (reason: string): void => {
-    if (session.destroyed) return
+    if (session.destroyed) {
+      socket.destroy()
+      return
+    }
     why = reason
     session.goaway(constants.NGHTTP2_NO_ERROR, 0, Buffer.from(reason.slice(0, 200), 'utf8'))
     session.destroy()

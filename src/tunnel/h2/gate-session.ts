@@ -2,6 +2,7 @@
 import { connect, constants, type ClientHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { PortcullisError } from '../../policy/error.ts'
+import { breakStream } from './join.ts'
 import { watchLiveness } from './liveness.ts'
 import { GREETING_MS, MAX_STREAMS, SESSION_OPTIONS, WINDOW_BYTES } from './limits.ts'
 
@@ -40,8 +41,11 @@ export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSe
   let why = 'the connection closed'
   let isReady = false
   const end = (reason: string, code: number = constants.NGHTTP2_NO_ERROR): void => {
+    if (session.destroyed) {
+      socket.destroy()
+      return
+    }
     why = reason
-    if (session.destroyed) return
     // GOAWAY carries the reason; a peer that does not take it must not keep the socket.
     session.goaway(code, 0, Buffer.from(reason.slice(0, 200), 'utf8'))
     session.destroy()
@@ -106,10 +110,7 @@ function tunnelStream(stream: ClientHttp2Stream, service: string): TunnelStream 
     // Before the answer, an end of the stream is an end of the client.
     if (!isOpen && stream.listenerCount('error') > 0 && stream.errored === null) stream.emit('error', gone())
   })
-  const resetAndDestroy = (): void => {
-    stream.close(constants.NGHTTP2_CANCEL)
-    stream.destroy()
-  }
+  const resetAndDestroy = (): void => breakStream(stream)
   return Object.assign(stream, { resetAndDestroy })
 }
 

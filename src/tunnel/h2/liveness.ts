@@ -12,7 +12,7 @@ export type Liveness = {
  * Watches a session. Pings are answered by the other end of the tunnel, never by a service behind it: a service that is
  * down is no reason to restart a tunnel. Any byte counts as life, because an answer to a ping waits behind megabytes of data.
  * @param bytesRead bytes that came from the peer so far
- * @param lost called once, with the reason
+ * @param lost called with the reason, and again as long as the session does not close after it
  */
 export function watchLiveness(
   session: Http2Session,
@@ -34,10 +34,12 @@ export function watchLiveness(
     if (controlFrames > CONTROL_FRAMES) stop(`more than ${CONTROL_FRAMES} control frames in ${PING_MS} ms`)
   }
   const stop = (why: string): void => {
-    clearInterval(timer)
-    if (!session.destroyed) lost(why)
+    // The timer goes on until the session has closed: see below.
+    lost(why)
   }
   const look = (): void => {
+    // A session that is destroyed after a graceful close waits for its socket to end, and a peer that is gone never lets it.
+    if (session.destroyed) return lost('its end was not answered')
     const now = nowMs()
     const bytes = bytesRead()
     if (bytes !== read) hear()

@@ -31,7 +31,8 @@ export function joinOperator(
     reach: (service, signal) =>
       service === session.service ? reach(joint.open, signal) : Promise.resolve({ unknown: true }),
     ready: () => undefined,
-    closed: () => close(),
+    closed: () => undefined,
+    gone: () => close(),
   })
   const close = sessions.open(session, {
     bytes: () => ({ in: bytesOf('bytesRead') - before.in, out: bytesOf('bytesWritten') - before.out }),

@@ -3,6 +3,7 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import type { Readable, Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import type { TunnelStream } from '../h2/gate-session.ts'
+import { joinBreakable } from '../h2/join.ts'
 import type { OperatorClient, OperatorConnection } from './operator-client.ts'
 
 /** A way to a service that is made anew when it is gone. */
@@ -132,18 +133,8 @@ function joinLocal(stream: TunnelStream, socket: Socket): void {
     stream.resetAndDestroy()
     return
   }
-  stream.pipe(socket)
-  socket.pipe(stream)
+  joinBreakable(stream, socket, stream.resetAndDestroy)
   socket.resume()
-  socket.once('close', () => {
-    if (stream.destroyed || (socket.readableEnded && socket.writableFinished)) return
-    stream.resetAndDestroy()
-  })
-  stream.once('close', () => {
-    if (socket.destroyed) return
-    if (stream.readableEnded && stream.errored === null) socket.end()
-    else socket.resetAndDestroy()
-  })
 }
 
 /** Carries one connection over standard streams, for `ProxyCommand` of ssh. Resolves with whether it ended in order. */
