@@ -97,7 +97,7 @@ export function sourcesView({ unknown, search, nowMs }: SourcesData): Html {
             'Addresses without a site',
             [
               { head: 'Address', short: true },
-              { head: 'State', short: true },
+              { head: 'State' },
               { head: 'Admitted', numeric: true },
               { head: 'Ended badly', numeric: true },
               { head: 'Refused', numeric: true },
