@@ -1,6 +1,7 @@
 // Firewall lines: the rule of the cut-over with its way back, and what the policy's own listeners and servers need. Pure.
 import type { Address } from '../net/address.ts'
 import type { Snapshot } from '../policy/snapshot.ts'
+import type { StreamListener } from '../policy/streams.ts'
 
 /** Ports of a server that agents and people use from outside. */
 export type ServerPorts = { readonly tcp: readonly number[]; readonly udp: readonly number[] }
@@ -183,7 +184,8 @@ export function gateLines(snapshot: Snapshot): readonly PlanLine[] {
     })
   }
   for (const group of snapshot.upstreams.values()) {
-    for (const { id, origin } of group.members)
+    for (const { id, origin, via } of group.members) {
+      if (via !== undefined) continue
       out.push({
         direction: 'out',
         protocol: 'tcp',
@@ -191,11 +193,41 @@ export function gateLines(snapshot: Snapshot): readonly PlanLine[] {
         peer: origin.host,
         why: `upstream ${id}`,
       })
+    }
   }
+  const trusted = snapshot.trusted.values().map(entry => entry.range.text)
+  for (const stream of snapshot.streams) out.push(...streamLines(stream, trusted))
   const unique = new Map(
     out.map(line => [`${line.direction} ${line.protocol} ${line.port} ${line.peer}`, line]),
   )
   return [...unique.values()]
+}
+
+function streamLines(
+  { id, endpoints, loadBalancers, services, internalPorts }: StreamListener,
+  trusted: readonly string[],
+): readonly PlanLine[] {
+  const from = loadBalancers.length === 0 ? 'any' : loadBalancers.map(range => range.text).join(', ')
+  const ports = endpoints.map(({ port }) => port)
+  const servers = services.flatMap(({ action }) => (action.kind === 'forward' ? action.members : []))
+  return [
+    ...ports.flatMap(port => {
+      const isInternal = internalPorts.has(port)
+      // Nobody may use it: no line at all.
+      if (isInternal && trusted.length === 0) return []
+      const peer = isInternal ? trusted.join(', ') : from
+      return [{ direction: 'in', protocol: 'tcp', port, peer, why: `stream ${id}` } as const]
+    }),
+    ...servers.flatMap(({ id: member, target }) => {
+      if (target.kind !== 'tcp') return []
+      const { host } = target
+      // Without a port of its own the server is reached on the one that the client came to.
+      const to = target.port === null ? ports : [target.port]
+      return to.map(
+        port => ({ direction: 'out', protocol: 'tcp', port, peer: host, why: `stream ${member}` }) as const,
+      )
+    }),
+  ]
 }
 
 /** One of the four places where a gate can stand, and what the firewalls around it need besides. */
