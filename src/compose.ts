@@ -14,6 +14,7 @@ import { watchPolicy } from './config/watch.ts'
 import { createCertificates } from './edge/certificates.ts'
 import type { PolicyInForce } from './edge/connection.ts'
 import { createDevAuthority } from './edge/dev-authority.ts'
+import { drainAll } from './edge/drain.ts'
 import { createGate, type Gate } from './edge/gate.ts'
 import type { HeartbeatRelay } from './edge/udp/relay.ts'
 import { createHttpHandler } from './edge/http/handler.ts'
@@ -38,6 +39,8 @@ import { loadedFields } from './own-events.ts'
 import { createRulePromotion } from './rule-promotion.ts'
 import { startExpiryWarnings } from './expiry-warnings.ts'
 import { connectionGauges, gateStatus } from './status.ts'
+import { createStreamParts } from './stream-parts.ts'
+import type { StreamRelay } from './edge/tcp/relay.ts'
 
 /** What the gate is started with. */
 export type StartOptions = {
@@ -63,6 +66,7 @@ type ReloadTrigger = 'file' | 'signal' | 'command' | 'guard'
 export type Portcullis = {
   readonly gate: Gate
   readonly heartbeats: HeartbeatRelay
+  readonly streams: StreamRelay
   readonly snapshot: () => Snapshot
   readonly adminEndpoint: AdminAddress['endpoint']
   readonly dashboardEndpoint: Dashboard['endpoint']
@@ -192,19 +196,12 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       },
     },
   })
-  const gate = createGate({
-    current,
-    lookup: countries.lookup,
-    reporter,
-    isUpstreamUp: upstreams.isUp,
-    certificates,
-    handler,
-    ticketSecret: randomBytes(32),
-    newReference,
-    clock,
-  })
+  const shared = { current, lookup: countries.lookup, reporter, certificates, newReference, clock }
+  const ticketSecret = randomBytes(32)
+  const gate = createGate({ ...shared, isUpstreamUp: upstreams.isUp, handler, ticketSecret })
+  const streams = createStreamParts({ ...shared, gate, ticketSecret, openThrough: through })
 
-  const parts = { gate, heartbeats, upstreams, certificates, countries, store, ledger }
+  const parts = { gate, heartbeats, streams, upstreams, certificates, countries, store, ledger }
   metrics.addGauges(connectionGauges(parts, current))
 
   let reloading: Promise<unknown> = Promise.resolve()
@@ -235,7 +232,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       tunnel.policyChanged()
       reporter.reconfigure(snapshot.journal)
       await gate.apply(snapshot)
-      await heartbeats.apply(snapshot)
+      await Promise.all([heartbeats.apply(snapshot), streams.apply(snapshot)])
       forwarder.retain([...snapshot.upstreams.values()].flatMap(group => group.members))
       await admin.move(snapshot)
       await dashboard.apply(snapshot)
@@ -250,7 +247,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     await lookAtRules()
     if (trigger !== 'file')
       await Promise.all([certificates.reload(), countries.reload(), access.reload(), refreshOverlay()])
-    const closed = options.closeRefused === true ? gate.cutRefused() : 0
+    const closed = options.closeRefused === true ? gate.cutRefused() + streams.cutRefused() : 0
     return { ok: true, id: snapshot.id, version: version?.number ?? null, changes, warnings, closed }
   }
   guard = createPolicyGuard(reporter, clock, async (to, why) => {
@@ -309,7 +306,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     watcher?.close()
     await Promise.all([admin.close(), dashboard.close()])
     tunnel.close()
-    await gate.close()
+    await Promise.all([gate.close(), streams.close()])
     await heartbeats.close()
     upstreams.close()
     await forwarder.close()
@@ -330,7 +327,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     throw cause
   }
   const opened = await gate.apply(first.snapshot)
-  if (opened.opened === 0) {
+  if (opened.opened + (await streams.apply(first.snapshot)) === 0) {
     reporter.report('gate.start-failed', {
       code: 'nothing-listens',
       problem: 'no listener could be opened',
@@ -360,11 +357,12 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   return {
     gate,
     heartbeats,
+    streams,
     snapshot: () => inForce.snapshot,
     adminEndpoint: admin.endpoint,
     dashboardEndpoint: dashboard.endpoint,
     reporter,
     reload,
-    stop: () => (stopping ??= gate.drain(inForce.snapshot.limits.drainMs).then(close)),
+    stop: () => (stopping ??= drainAll([gate, streams], inForce.snapshot.limits.drainMs).then(close)),
   }
 }

@@ -4,6 +4,7 @@ import type { CertificateState, GateStatus, RejectedPolicy } from './admin/statu
 import type { Certificates } from './edge/certificates.ts'
 import type { CurrentPolicy } from './edge/connection.ts'
 import type { Gate } from './edge/gate.ts'
+import type { StreamRelay } from './edge/tcp/relay.ts'
 import type { HeartbeatRelay } from './edge/udp/relay.ts'
 import type { Upstreams } from './forward/upstreams.ts'
 import type { CountryLookup } from './geo/country-lookup.ts'
@@ -18,6 +19,7 @@ import { isLive } from './policy/who.ts'
 export type StatusParts = {
   readonly gate: Gate
   readonly heartbeats: HeartbeatRelay
+  readonly streams: StreamRelay
   readonly upstreams: Upstreams
   readonly certificates: Certificates
   readonly countries: CountryLookup
@@ -45,7 +47,7 @@ const MAX_LISTED = 2_000
 export function gateStatus(facts: StatusFacts): GateStatus {
   const { gate, current } = facts
   const { snapshot } = current()
-  const connections = gate.connections()
+  const connections = [...gate.connections(), ...facts.streams.connections()]
   return {
     version: facts.version,
     pid: facts.pid,
@@ -62,7 +64,7 @@ export function gateStatus(facts: StatusFacts): GateStatus {
       warnings: facts.warnings,
       rejected: facts.rejected,
     },
-    listeners: [...gate.addresses(), ...facts.heartbeats.addresses()],
+    listeners: [...gate.addresses(), ...facts.streams.addresses(), ...facts.heartbeats.addresses()],
     open: {
       connections: gate.counts().open,
       webSockets: connections.filter(isWebSocket).length,
@@ -95,6 +97,7 @@ export function gateStatus(facts: StatusFacts): GateStatus {
         serving,
         openRequests,
       })),
+    streams: facts.streams.states(),
     heartbeats: facts.heartbeats.states(),
     clients: facts.clients,
     sessions: facts.sessions,
@@ -109,13 +112,14 @@ export function gateStatus(facts: StatusFacts): GateStatus {
 
 /** Gauges that are read when metrics are asked for. */
 export function connectionGauges(parts: StatusParts, current: CurrentPolicy): GaugeSources {
-  const { gate, heartbeats, upstreams, certificates, countries, store, ledger } = parts
+  const { gate, heartbeats, streams, upstreams, certificates, countries, store, ledger } = parts
   return {
     connectionsOpen: () => {
       const counts = new Map(current().snapshot.listeners.map(listener => [listener.id, 0]))
       for (const { listener } of gate.connections()) counts.set(listener, (counts.get(listener) ?? 0) + 1)
       return counts
     },
+    streamsOpen: () => new Map(streams.states().map(({ listener, open }) => [listener, open])),
     heartbeatFlows: () => new Map(heartbeats.states().map(({ listener, flows }) => [listener, flows])),
     webSocketsOpen: () => gate.connections().filter(isWebSocket).length,
     upstreams: () =>

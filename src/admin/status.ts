@@ -70,6 +70,25 @@ export type HeartbeatStatus = {
   } | null
 }
 
+/** One listener for raw TCP. Totals count from the start of the gate. */
+export type StreamStatus = {
+  readonly listener: string
+  readonly kind: 'tcp' | 'tls' | 'mixed'
+  readonly product: string | null
+  readonly open: number
+  readonly opened: number
+  readonly refused: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly members: readonly {
+    readonly member: string
+    readonly state: MemberState['state']
+    readonly serving: boolean
+    readonly sinceMs: number
+    readonly lastProblem: string | null
+  }[]
+}
+
 /** One certificate in use. */
 export type CertificateState = {
   readonly name: string
@@ -153,6 +172,7 @@ export type GateStatus = {
   readonly open: { readonly connections: number; readonly webSockets: number; readonly max: number }
   readonly connections: readonly ConnectionState[]
   readonly upstreams: readonly MemberState[]
+  readonly streams: readonly StreamStatus[]
   readonly heartbeats: readonly HeartbeatStatus[]
   readonly clients: readonly ClientState[]
   readonly sessions: readonly SessionState[]

@@ -14,6 +14,7 @@ import { exceptionsCommand } from './commands/exceptions.ts'
 import { explainCommand } from './commands/explain.ts'
 import { generateCommand } from './commands/generate.ts'
 import { allowCommand, banCommand, denyCommand, unbanCommand } from './commands/overlay.ts'
+import { firewallPlanCommand } from './commands/firewall-plan.ts'
 import { geoCommand } from './commands/geo.ts'
 import { diffCommand, historyCommand, rollbackCommand } from './commands/history.ts'
 import { keysCommand } from './commands/keys.ts'
@@ -23,6 +24,7 @@ import { reloadCommand } from './commands/reload.ts'
 import { rewriteInvitationCommand } from './commands/rewrite-invitation.ts'
 import { rulesCommand } from './commands/rules.ts'
 import { runCommand } from './commands/run.ts'
+import { setupCommand } from './commands/setup.ts'
 import { sitesCommand } from './commands/sites.ts'
 import { statusCommand } from './commands/status.ts'
 import { templateCommand } from './commands/template.ts'
@@ -33,6 +35,7 @@ import { trialCommand } from './commands/trial.ts'
 export const COMMANDS: readonly Command[] = [
   runCommand,
   demoCommand,
+  setupCommand,
   checkCommand,
   explainCommand,
   diagnoseCommand,
@@ -54,6 +57,7 @@ export const COMMANDS: readonly Command[] = [
   trialCommand,
   tlsReportCommand,
   cutoverCommand,
+  firewallPlanCommand,
   reloadCommand,
   clientsCommand,
   sessionsCommand,

@@ -10,6 +10,7 @@ import type {
   UpstreamGroup,
   WhenDown,
 } from '../policy/snapshot.ts'
+import type { StreamListener } from '../policy/streams.ts'
 import { isThisMachine } from './compile-upstreams.ts'
 import type { Reporter } from './context.ts'
 import type { Path } from './read.ts'
@@ -42,7 +43,7 @@ export function compileListeners(
     }
     return {
       id,
-      endpoints: entry.address,
+      endpoints: entry.address ?? [],
       tlsProfile: entry.tls,
       loadBalancers: entry.loadBalancers ?? [],
       withoutName: entry.withoutName ?? null,
@@ -155,6 +156,7 @@ type Placed = { readonly endpoint: Endpoint; readonly what: string; readonly pat
 export function checkEndpoints(
   { listeners, admin, dashboard }: Pick<WrittenPolicy, 'listeners' | 'admin' | 'dashboard'>,
   upstreams: ReadonlyMap<string, UpstreamGroup>,
+  streams: readonly StreamListener[],
   report: Reporter,
 ): void {
   const placed: Placed[] = []
@@ -170,31 +172,60 @@ export function checkEndpoints(
     placed.push(entry)
   }
   for (const [id, { address }] of Object.entries(listeners)) {
-    for (const [index, endpoint] of address.entries()) {
-      const path = ['listeners', id, 'address', ...(address.length > 1 ? [index] : [])]
+    for (const [index, endpoint] of (address ?? []).entries()) {
+      const path = ['listeners', id, 'address', ...((address ?? []).length > 1 ? [index] : [])]
       add({ endpoint, what: `listener ${id}`, path })
     }
+    const isUsed = streams.some(({ services }) =>
+      services.some(({ action }) => action.kind === 'edge' && action.listener === id),
+    )
+    if (address === undefined && !isUsed) {
+      report.error(
+        ['listeners', id],
+        `listener ${id} has no address, and no stream hands connections to it`,
+        'for example address: 0.0.0.0:8443',
+      )
+    }
+  }
+  for (const { id, endpoints } of streams) {
+    const path = ['streams', id, 'address']
+    for (const endpoint of endpoints) add({ endpoint, what: `stream ${id}`, path })
   }
   add({ endpoint: admin.address, what: 'the admin address', path: ['admin', 'address'] })
   if (dashboard !== undefined)
     add({ endpoint: dashboard.address, what: 'the dashboard', path: ['dashboard', 'address'] })
-  for (const group of upstreams.values()) {
-    for (const { id, origin, via } of group.members) {
-      if (via !== undefined) continue
-      const host = origin.host === 'localhost' ? '127.0.0.1' : origin.host
-      const self = placed.find(
-        ({ endpoint }) =>
-          endpoint.port === origin.port &&
-          (endpoint.host === host || (isThisMachine(host) && isWildcard(endpoint.host))),
-      )
-      if (self !== undefined) {
-        report.error(
-          ['upstreams', group.id, id.slice(group.id.length + 1)],
-          `${host}:${origin.port} is ${self.what} of this gate: requests would go in a circle`,
-        )
-      }
-    }
+  const circle = (written: string, port: number, path: Path, what: string): void => {
+    const host = written === 'localhost' ? '127.0.0.1' : written
+    const self = placed.find(
+      ({ endpoint }) =>
+        endpoint.port === port &&
+        port !== 0 &&
+        (endpoint.host === host || (isThisMachine(host) && isWildcard(endpoint.host))),
+    )
+    if (self !== undefined)
+      report.error(path, `${host}:${port} is ${self.what} of this gate: ${what} would go in a circle`)
   }
+  for (const group of upstreams.values()) {
+    for (const { id, origin, via } of group.members)
+      if (via === undefined)
+        circle(origin.host, origin.port, ['upstreams', group.id, id.slice(group.id.length + 1)], 'requests')
+  }
+  for (const stream of streams) {
+    for (const { host, port } of serversOf(stream))
+      circle(host, port, ['streams', stream.id, 'upstream'], 'streams')
+  }
+}
+
+function serversOf({ services, endpoints }: StreamListener): readonly Endpoint[] {
+  return services.flatMap(({ action }) =>
+    action.kind !== 'forward'
+      ? []
+      : action.members.flatMap(({ target }) => {
+          if (target.kind !== 'tcp') return []
+          const { host, port } = target
+          return port === null ? endpoints.map(endpoint => ({ host, port: endpoint.port })) : [{ host, port }]
+        }),
+  )
 }
 
 function collide(a: Endpoint, b: Endpoint): boolean {

@@ -87,19 +87,25 @@ function compileTls(group: Written, path: Path, readText: ReadText, report: Repo
       'write https:// or remove tls',
     )
   }
+  return { serverName: tls.serverName, ...compileCertificateCheck(tls, here, readText, report) }
+}
+
+/** How the certificate of a server is verified, apart from its name. */
+export function compileCertificateCheck(
+  tls: NonNullable<Written['tls']>,
+  path: Path,
+  readText: ReadText,
+  report: Reporter,
+): Omit<UpstreamTls, 'serverName'> {
   let caPem: string | null = null
   if (tls.ca !== undefined) {
     const result = readText(tls.ca)
     const problem = 'problem' in result ? result.problem : certificateProblem(result.text)
     if (problem !== null) {
-      report.error([...here, 'ca'], `the authority file ${JSON.stringify(tls.ca)} cannot be used: ${problem}`)
+      report.error([...path, 'ca'], `the authority file ${JSON.stringify(tls.ca)} cannot be used: ${problem}`)
     } else if ('text' in result) caPem = result.text
   }
-  return {
-    serverName: tls.serverName,
-    caPem,
-    pinsSha256: (tls.pins ?? []).map(pin => pin.slice('sha256/'.length)),
-  }
+  return { caPem, pinsSha256: (tls.pins ?? []).map(pin => pin.slice('sha256/'.length)) }
 }
 
 function certificateProblem(pem: string): string | null {

@@ -17,6 +17,7 @@ import {
   compileTrusted,
   siteTrie,
 } from './compile-sources.ts'
+import { compileStreams } from './compile-streams.ts'
 import { compileUpstreams } from './compile-upstreams.ts'
 import { reporter, type Findings, type Reporter } from './context.ts'
 import { builtInLimits, builtInProbe, byClass, tlsProfiles } from './defaults.ts'
@@ -27,6 +28,7 @@ import type { YamlSource } from './read.ts'
 import { policyFile, type WrittenPolicy } from './schema.ts'
 import { profileFile } from './schema-profile.ts'
 import { suggestion } from './spelling.ts'
+import { loadStreamProfile } from './stream-profiles.ts'
 import { validate } from './validate.ts'
 
 /** What the compiler reads besides the policy file; everything read goes into the snapshot's digest. */
@@ -120,7 +122,17 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     },
     report,
   )
-  checkEndpoints(written, upstreams, report)
+  const streams = compileStreams(
+    written,
+    {
+      profileOf: (id, path) => loadStreamProfile(id, path, disk, findings, report),
+      listenerIds: keysOf(source, 'listeners'),
+      readText: path => disk.text(resolve(directories.certs, path)),
+      gateway,
+    },
+    report,
+  )
+  checkEndpoints(written, upstreams, streams, report)
   const rules = loadRules(
     written.rules,
     disk,
@@ -130,7 +142,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
       ),
       products: [...profiles.keys()],
       siteIds: keysOf(source, 'sites'),
-      listenerIds: keysOf(source, 'listeners'),
+      listenerIds: [...keysOf(source, 'listeners'), ...keysOf(source, 'streams')],
       nowMs,
     },
     findings,
@@ -144,6 +156,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     home,
     listeners: compileListeners(written.listeners, keysOf(source, 'names'), report),
     heartbeats: compileHeartbeats(written, gateway, classes, report),
+    streams,
     names,
     upstreams,
     gateway,

@@ -11,6 +11,7 @@ import type {
   UpstreamMember,
   Window,
 } from '../policy/snapshot.ts'
+import type { StreamListener, StreamService, StreamTarget } from '../policy/streams.ts'
 import { formatDuration, formatLastDay, formatSize } from './scalars.ts'
 
 /** `US, CA`, or `any country`. */
@@ -61,6 +62,61 @@ export function heartbeatText(entry: HeartbeatListener): Readonly<Record<string,
     flowsPerSource: String(entry.flowsPerSource),
     replyRatio: String(entry.replyRatio),
     replies: entry.expectsReplies ? 'expected' : 'none',
+  }
+}
+
+/** Ports of a listener in few words: ranges are taken together. */
+export function endpointsText(endpoints: readonly Endpoint[]): string {
+  const out: { readonly host: string; readonly first: number; last: number }[] = []
+  for (const { host, port } of endpoints) {
+    const before = out.at(-1)
+    if (before !== undefined && before.host === host && before.last + 1 === port) before.last = port
+    else out.push({ host, first: port, last: port })
+  }
+  return out
+    .map(({ host, first, last }) => endpointText({ host, port: first }) + (last > first ? `-${last}` : ''))
+    .join(', ')
+}
+
+/** `10.0.0.5:16888`, `10.0.0.5, same port`, `connector://hq/backup`. */
+export function targetText(target: StreamTarget): string {
+  if (target.kind === 'connector') return target.url
+  const host = target.host.includes(':') ? `[${target.host}]` : target.host
+  return target.port === null ? `${host}, same port` : `${host}:${target.port}`
+}
+
+/** What becomes of the streams of a service: `tls rmm.example.com: relay to 10.0.0.5:443, passed through`. */
+export function serviceText({ start, names, class: trafficClass, action }: StreamService): string {
+  const when = [start ?? '', ...names].filter(word => word !== '').join(' ')
+  const what = (): string => {
+    if (action.kind === 'edge') return `HTTPS of listener ${action.listener}`
+    if (action.kind === 'redirect') return 'redirected to https'
+    const { members, terminate, proxyProtocol } = action
+    const servers = members
+      .map(({ target, tls }) => targetText(target) + (tls === null ? '' : ` over TLS as ${tls.serverName}`))
+      .join(', then ')
+    const ends = terminate === null ? '' : `; TLS ${terminate.tlsProfile} ends here as ${terminate.host}`
+    return `${trafficClass} to ${servers}${ends}${proxyProtocol ? '; PROXY protocol' : ''}`
+  }
+  return when === '' ? what() : `${when}: ${what()}`
+}
+
+/** Limits and habits of a stream listener by the keys that policies use. */
+export function streamText(entry: StreamListener): Readonly<Record<string, string>> {
+  const internal = [...entry.internalPorts.keys()].filter(port =>
+    entry.endpoints.some(endpoint => endpoint.port === port),
+  )
+  return {
+    kind: entry.kind,
+    product: entry.product ?? '',
+    speaks: entry.speaks,
+    connections: String(entry.connections),
+    connectionsPerSource: String(entry.connectionsPerSource),
+    connectionsPerSite: entry.connectionsPerSite === null ? '' : String(entry.connectionsPerSite),
+    idle: entry.idleMs === 0 ? 'none' : formatDuration(entry.idleMs),
+    keepAlive: formatDuration(entry.keepAliveMs),
+    'for trusted addresses only': internal.join(', '),
+    'load balancers': entry.loadBalancers.map(range => range.text).join(', '),
   }
 }
 

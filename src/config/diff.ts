@@ -7,10 +7,13 @@ import {
   demandsText,
   endpointText,
   entryText,
+  endpointsText,
   heartbeatText,
   heartbeatUpstreamText,
   limitsText,
   originText,
+  serviceText,
+  streamText,
 } from './describe.ts'
 import { formatLastDay } from './scalars.ts'
 
@@ -26,6 +29,7 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
     ...classChanges('', before.classes, after.classes),
     ...listChanges('listener', listeners(before), listeners(after)),
     ...listChanges('heartbeats', heartbeats(before), heartbeats(after)),
+    ...listChanges('stream', streams(before), streams(after)),
     ...listChanges('name', names(before), names(after)),
     ...listChanges('upstream', upstreams(before), upstreams(after)),
     ...listChanges('connector', connectors(before), connectors(after)),
@@ -188,6 +192,19 @@ function heartbeats(snapshot: Snapshot): Facts {
         address: entry.endpoints.map(endpointText).join(', '),
         upstream: heartbeatUpstreamText(entry.upstream),
         ...heartbeatText(entry),
+      },
+    ]),
+  )
+}
+
+function streams(snapshot: Snapshot): Facts {
+  return new Map(
+    snapshot.streams.map(entry => [
+      entry.id,
+      {
+        address: endpointsText(entry.endpoints),
+        services: entry.services.map(serviceText).join('; '),
+        ...streamText(entry),
       },
     ]),
   )

@@ -8,10 +8,13 @@ import {
   demandsText,
   endpointText,
   entryText,
+  endpointsText,
   heartbeatText,
   heartbeatUpstreamText,
   limitsText,
   originText,
+  serviceText,
+  streamText,
   windowText,
 } from './describe.ts'
 import { formatLastDay } from './scalars.ts'
@@ -46,6 +49,23 @@ export function effectiveText(snapshot: Snapshot): string {
       ...Object.entries(heartbeatText(entry)).map(([key, value]) => `${key} ${value}`),
       formatSourceLine(entry.at),
     ]),
+  )
+  section(
+    'Streams (raw TCP)',
+    snapshot.streams.flatMap(entry =>
+      entry.services.map((service, index) => [
+        index === 0 ? entry.id : '',
+        index === 0 ? endpointsText(entry.endpoints) : '',
+        serviceText(service),
+        index === 0
+          ? Object.entries(streamText(entry))
+              .filter(([, value]) => value !== '')
+              .map(([key, value]) => `${key} ${value}`)
+              .join(', ')
+          : '',
+        formatSourceLine(service.at),
+      ]),
+    ),
   )
   section(
     'Names',
@@ -193,6 +213,13 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
       endpoints: entry.endpoints.map(endpointText),
       upstream: heartbeatUpstreamText(entry.upstream),
       ...heartbeatText(entry),
+      line: formatSourceLine(entry.at),
+    })),
+    streams: snapshot.streams.map(entry => ({
+      id: entry.id,
+      endpoints: entry.endpoints.map(endpointText),
+      services: entry.services.map(serviceText),
+      ...streamText(entry),
       line: formatSourceLine(entry.at),
     })),
     names: snapshot.names.map(entry => ({

@@ -115,7 +115,7 @@ export function digestOf(files: readonly { readonly name: string; readonly bytes
 export function policyFiles(directory: string, file: string): readonly string[] {
   return [
     join(directory, file),
-    ...['profiles', 'rules'].flatMap(folder =>
+    ...['profiles', 'streams', 'rules'].flatMap(folder =>
       yamlFiles(join(directory, folder)).map(name => join(directory, folder, name)),
     ),
     ...importFolders(directory).flatMap(folder =>

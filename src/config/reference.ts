@@ -7,6 +7,7 @@ import { connectorFile } from './schema-connector.ts'
 import { policyFile } from './schema.ts'
 import { profileFile } from './schema-profile.ts'
 import { ruleFile } from './schema-rules.ts'
+import { streamProfileFile } from './schema-streams.ts'
 
 type Json = {
   readonly type?: string
@@ -32,7 +33,7 @@ export function policyReference(): string {
     'Generated from the schemas of the policy files (`npm run generate`); do not edit.',
     'The same texts appear in editors that know the YAML language server.',
     '',
-    'A policy is a directory: `portcullis.yaml`, the RMM products in `profiles/`, the rule packs in `rules/`.',
+    'A policy is a directory: `portcullis.yaml`, the RMM products in `profiles/`, what products need of raw TCP in `streams/`, the rule packs in `rules/`.',
     '`bin/portcullis check` validates all of it; `bin/portcullis check --effective` shows what it comes to.',
     'A changed file takes effect by itself when it is right; while it is wrong, the last right policy stays in force.',
     '',
@@ -46,6 +47,7 @@ export function policyReference(): string {
     ...tlsTable(),
     ...describeFile('portcullis.yaml', policyFile),
     ...describeFile('profiles/*.yaml', profileFile),
+    ...describeFile('streams/*.yaml', streamProfileFile),
     ...describeFile('rules/*.yaml', ruleFile),
     ...describeFile('connector.yaml', connectorFile),
   ].join('\n')

@@ -44,8 +44,8 @@ export function oneOrMany<Schema extends z.ZodType>(item: Schema) {
 
 type Meta = { readonly description: string; readonly examples: string[]; readonly pattern?: string }
 
-// A text with its own reader: the reader returns the value, or a sentence (and a hint) why not.
-function word<Value>(
+/** A text with its own reader: the reader returns the value, or a sentence (and a hint) why not. */
+export function word<Value>(
   meta: Meta,
   read: (text: string) => { readonly value: Value } | readonly [message: string, hint?: string],
 ) {

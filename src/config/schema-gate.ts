@@ -19,7 +19,11 @@ const HOUR_MS = 3_600_000
 
 /** A TLS listener. */
 export const listener = strict({
-  address: oneOrMany(endpoint).describe('Address and port, or a list of them.'),
+  address: oneOrMany(endpoint)
+    .optional()
+    .describe(
+      'Address and port, or a list of them. Left out: it has no port of its own; mixed streams hand TLS to it.',
+    ),
   tls: tlsProfile.prefault('modern'),
   withoutName: plainHost
     .optional()

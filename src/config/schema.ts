@@ -5,6 +5,7 @@ import { classLine } from './schema-profile.ts'
 import { classMap } from './schema-classes.ts'
 import { deployment } from './schema-deployment.ts'
 import { heartbeatListener } from './schema-heartbeats.ts'
+import { stream } from './schema-streams.ts'
 import { gateway } from './schema-gateway.ts'
 import {
   admin,
@@ -214,6 +215,12 @@ export const policyFile = strict({
     .record(id, heartbeatListener)
     .default({})
     .describe('UDP listeners for heartbeats by id, for products that send them (Automate: UDP port 75).'),
+  streams: z
+    .record(id, stream)
+    .default({})
+    .describe(
+      'Listeners for raw TCP by id: relays, databases, remote control, everything that is not HTTPS.',
+    ),
   names: z
     .record(servedHost.pipe(z.string()), name)
     .describe('Host names that clients use. All others are refused.'),

@@ -28,7 +28,7 @@ export type PolicyWatch = {
 }
 
 const DEFAULT_SETTLE_MS = 300
-const FOLDERS = ['profiles', 'rules']
+const FOLDERS = ['profiles', 'streams', 'rules']
 const IMPORTED = 'imported'
 
 type Watched = { readonly watcher: FSWatcher; readonly inode: bigint }

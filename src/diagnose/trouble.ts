@@ -20,6 +20,7 @@ import * as clients from './fixes-client.ts'
 import { handshakeFix, readHandshake } from './handshake.ts'
 import { likelyClient } from './tls-client.ts'
 import { settled } from './settled.ts'
+import { isStreamReason, streamOutcome, streamServerDown } from './streams.ts'
 
 /** The newest outcome that nothing has put right since; undefined: none. */
 export function standingTrouble(activity: Activity): OutcomeCount | undefined {
@@ -65,6 +66,9 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
       [seen],
     )
   }
+  if (isStreamReason(kind)) return streamOutcome(kind, outcome, evidence, times)
+  const raw = kind === 'upstream-down' ? streamServerDown(outcome, evidence, times) : null
+  if (raw !== null) return raw
   const { because } = REASONS[kind]
   switch (kind) {
     case 'country-refused':

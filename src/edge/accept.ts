@@ -92,6 +92,6 @@ export function createAdmission({ current, lookup, nowMs, maxLingering }: Admiss
 }
 
 /** What connections are counted by: one IPv4 address, or the /64 that one IPv6 customer has whole and can roam in. */
-function sourceKey({ family, text, words }: Address): string {
+export function sourceKey({ family, text, words }: Address): string {
   return family === 4 ? text : `${words[0]}:${words[1]}`
 }

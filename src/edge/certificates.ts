@@ -3,7 +3,8 @@ import { watch, type FSWatcher } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Reporter } from '../journal/events.ts'
-import type { Name, Snapshot } from '../policy/snapshot.ts'
+import type { Name, Profile, Snapshot } from '../policy/snapshot.ts'
+import { certifiedHosts } from '../policy/streams.ts'
 import {
   findCertificateFiles,
   loadCertificate,
@@ -59,8 +60,13 @@ const DAY_MS = 86_400_000
 const LOOK_MS = 60_000
 const SETTLE_MS = 300
 
+/** What is to be known of a name: those of raw streams have no more than a certificate. */
+type CertifiedName = Pick<Name, 'host' | 'certificates'> & {
+  readonly profile: Pick<Profile, 'pinsCertificate' | 'product'>
+}
+
 type Entry = {
-  name: Name
+  name: CertifiedName
   set: CertificateSet | null
   changedMs: number | null
   heldUntilMs: number | null
@@ -145,9 +151,10 @@ export function createCertificates(options: CertificatesOptions): Certificates {
     apply: snapshot =>
       inTurn(async () => {
         directory = snapshot.directories.certs
-        const hosts = new Set(snapshot.names.map(name => name.host))
+        const hosts = certifiedHosts(snapshot)
         for (const host of entries.keys()) if (!hosts.has(host)) entries.delete(host)
-        for (const name of snapshot.names) {
+        for (const host of hosts) {
+          const name = snapshot.names.find(entry => entry.host === host) ?? streamName(host)
           const entry = entries.get(name.host)
           if (entry === undefined)
             entries.set(name.host, {
@@ -187,6 +194,10 @@ export function createCertificates(options: CertificatesOptions): Certificates {
       watchers.clear()
     },
   }
+}
+
+function streamName(host: string): CertifiedName {
+  return { host, certificates: null, profile: { pinsCertificate: false, product: '' } }
 }
 
 async function listDirectory(directory: string): Promise<ReadonlySet<string>> {

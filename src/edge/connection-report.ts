@@ -1,6 +1,6 @@
 // What is known of a connection, and its one closing event.
 import type { RuleHit } from '../ips/rule-set.ts'
-import type { ClientFields, HelloFields } from '../journal/events.ts'
+import type { ClientFields, HelloFields, Reporter } from '../journal/events.ts'
 import type { Address } from '../net/address.ts'
 import type { HelloFacts, TlsFacts } from '../policy/facts.ts'
 import { REASONS, type Reason } from '../policy/reasons.ts'
@@ -139,4 +139,12 @@ export class ConnectionReport {
 /** A refusal that the edge itself finds, outside the decisions of the policy. */
 export function refusal(reason: Reason, saw: string, line: SourceLine): Refusal {
   return { reason, stage: REASONS[reason].phase === 'accept' ? 'limits' : 'tls', saw, line }
+}
+
+/** Reports a bug that closes one connection, and returns its message. */
+export function reportDefect(reporter: Reporter, where: string, error: unknown): string {
+  const isError = error instanceof Error
+  const problem = isError ? error.message : String(error)
+  reporter.report('gate.internal-error', { where, problem, stack: isError ? (error.stack ?? '') : '' })
+  return problem
 }

@@ -1,16 +1,20 @@
 // Shutdown: open connections finish what they do; what is left at the end of the time is cut.
-import type { GateConnection } from './gate-connection.ts'
 
 const LOOK_MS = 20
+
+/** What can be drained. */
+export type Drainable = {
+  /** Finish what runs, then close. */
+  readonly drain: () => void
+  /** Close at once. */
+  readonly cut: () => void
+}
 
 /**
  * Drains connections.
  * @returns how many had to be cut
  */
-export async function drainConnections(
-  connections: ReadonlySet<GateConnection>,
-  ms: number,
-): Promise<number> {
+export async function drainConnections(connections: ReadonlySet<Drainable>, ms: number): Promise<number> {
   for (const connection of connections) connection.drain()
   await untilEmpty(connections, ms)
   const left = [...connections]
@@ -20,7 +24,16 @@ export async function drainConnections(
   return left.length
 }
 
-function untilEmpty(connections: ReadonlySet<GateConnection>, ms: number): Promise<void> {
+/** Drains several takers of connections at the same time. @returns how many connections had to be cut */
+export async function drainAll(
+  takers: readonly { readonly drain: (ms: number) => Promise<number> }[],
+  ms: number,
+): Promise<number> {
+  const cut = await Promise.all(takers.map(taker => taker.drain(ms)))
+  return cut.reduce((sum, count) => sum + count, 0)
+}
+
+function untilEmpty(connections: ReadonlySet<unknown>, ms: number): Promise<void> {
   if (connections.size === 0) return Promise.resolve()
   return new Promise(resolve => {
     const stop = (): void => {

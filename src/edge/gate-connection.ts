@@ -9,7 +9,7 @@ import type { Name, Snapshot, TlsProfileName } from '../policy/snapshot.ts'
 import { BUILT_IN } from '../policy/source-line.ts'
 import type { Refusal } from '../policy/verdict.ts'
 import { helloFacts, type ParsedHello } from './client-hello.ts'
-import { ConnectionReport, refusal } from './connection-report.ts'
+import { ConnectionReport, refusal, reportDefect } from './connection-report.ts'
 import type { ConnectionActivity } from './connection.ts'
 import { FirstBytes } from './first-bytes.ts'
 import { LINGER_MS, tupleOf, type GateContext, type OpenEndpoint } from './gate-context.ts'
@@ -51,12 +51,12 @@ export class GateConnection {
   #isLingering = false
   #isReleased = false
 
-  constructor(gate: GateContext, endpoint: OpenEndpoint, raw: Socket, peer: Address) {
+  constructor(gate: GateContext, endpoint: OpenEndpoint, raw: Socket, peer: Address, port: number) {
     this.id = gate.newId()
     this.#gate = gate
     this.#endpoint = endpoint
     this.#raw = raw
-    this.#report = new ConnectionReport(gate, endpoint, peer, raw.remotePort ?? 0)
+    this.#report = new ConnectionReport(gate, endpoint, peer, port)
     raw.on('error', (error: NodeJS.ErrnoException) => {
       this.#errorCode ??= error.code ?? error.message
     })
@@ -66,10 +66,19 @@ export class GateConnection {
     gate.connections.add(this)
   }
 
-  /** Begins to read. `helloMs` bounds everything up to the complete ClientHello. */
-  start(helloMs: number): void {
+  /**
+   * Begins to read. `helloMs` bounds everything up to the complete ClientHello.
+   * @param first what somebody else has read who accepted the socket and knows its client
+   */
+  start(helloMs: number, first?: Buffer): void {
     this.#guard(() => {
       this.#setTimer(helloMs, () => this.#timedOut())
+      if (first !== undefined) {
+        this.#admit()
+        if (this.#phase === 'hello') this.#received(first)
+        if (!this.#gate.handshakes.has(this.#tuple)) this.#raw.resume() // not in a handshake: trap 3
+        return
+      }
       const { loadBalancers } = this.#endpoint.listener
       if (loadBalancers.some(range => cidrContains(range, this.#report.address))) this.#awaitHeader()
       else this.#admit()
@@ -184,16 +193,15 @@ export class GateConnection {
 
   #readHeader(first: FirstBytes): void {
     const read = readProxyHeader(first.bytes)
-    const { at } = this.#endpoint.listener
+    const refuse = (reason: 'proxy-header-missing' | 'proxy-header-invalid', saw: string): void =>
+      this.#refuse(refusal(reason, saw, this.#endpoint.listener.at), 'accept', NO_ANSWER)
     switch (read.kind) {
       case 'incomplete':
         return
       case 'missing':
-        this.#refuse(refusal('proxy-header-missing', 'no PROXY protocol header', at), 'accept', NO_ANSWER)
-        return
+        return refuse('proxy-header-missing', 'no PROXY protocol header')
       case 'invalid':
-        this.#refuse(refusal('proxy-header-invalid', read.problem, at), 'accept', NO_ANSWER)
-        return
+        return refuse('proxy-header-invalid', read.problem)
       case 'header':
         this.#leaveHeader('hello')
         first.drop(read.bytes)
@@ -383,13 +391,7 @@ export class GateConnection {
     try {
       work()
     } catch (error) {
-      const [problem, stack] =
-        error instanceof Error ? [error.message, error.stack ?? ''] : [String(error), '']
-      this.#gate.reporter.report('gate.internal-error', {
-        where: `connection ${this.id}, phase ${this.#phase}`,
-        problem,
-        stack,
-      })
+      const problem = reportDefect(this.#gate.reporter, `connection ${this.id}, phase ${this.#phase}`, error)
       // An open connection reports its own end, as an internal error when the handler never answered.
       if (this.#phase !== 'open') this.#report.handshakeFailed('internal-error', problem)
       this.cut()

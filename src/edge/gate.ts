@@ -6,7 +6,7 @@ import type { Reporter } from '../journal/events.ts'
 import { parseAddress, type Address } from '../net/address.ts'
 import type { GeoFacts } from '../policy/facts.ts'
 import type { Endpoint, Listener, Snapshot } from '../policy/snapshot.ts'
-import { createAdmission } from './accept.ts'
+import { createAdmission, type Admission } from './accept.ts'
 import type { Certificates } from './certificates.ts'
 import type { ConnectionHandler, CurrentPolicy } from './connection.ts'
 import { drainConnections } from './drain.ts'
@@ -15,6 +15,7 @@ import { tupleOf, type GateContext, type OpenEndpoint } from './gate-context.ts'
 import { createJa4 } from './ja4.ts'
 import type { LiveConnection } from './live-connection.ts'
 import { findPortHolder } from './port-holder.ts'
+import type { AdoptClient } from './tcp/stream-context.ts'
 import { createTlsServers } from './tls-profiles.ts'
 
 /** What the gate needs from outside. */
@@ -53,6 +54,10 @@ export type GateCounts = {
 
 /** The running gate. */
 export type Gate = {
+  /** Counts of what is open, for others who take connections. */
+  readonly admission: Admission
+  /** Takes over a client of somebody else's socket, with what it has sent so far, as one of this listener; false: there is none. */
+  readonly adopt: AdoptClient
   /** Opens new endpoints and closes removed ones; connections stay. Load certificates of the snapshot first. */
   readonly apply: (snapshot: Snapshot) => Promise<ApplyResult>
   readonly addresses: () => readonly ListeningAddress[]
@@ -134,7 +139,9 @@ export function createGate(options: GateOptions): Gate {
       raw.destroy()
       return
     }
-    new GateConnection(context, endpoint, raw, peer).start(current().snapshot.limits.helloMs)
+    new GateConnection(context, endpoint, raw, peer, raw.remotePort ?? 0).start(
+      current().snapshot.limits.helloMs,
+    )
   }
 
   const open = async (key: string, { listener, endpoint }: Wanted): Promise<void> => {
@@ -211,6 +218,14 @@ export function createGate(options: GateOptions): Gate {
   }
 
   return {
+    admission: context.admission,
+    adopt: (raw, id, client, first) => {
+      const listener = current().snapshot.listeners.find(entry => entry.id === id)
+      if (listener === undefined) return false
+      const { helloMs } = current().snapshot.limits
+      new GateConnection(context, { listener }, raw, client.address, client.port).start(helloMs, first)
+      return true
+    },
     apply: snapshot =>
       inTurn(async () => {
         wanted = endpointsOf(snapshot)
@@ -301,7 +316,8 @@ function prepareServers({ servers, reporter }: GateContext, snapshot: Snapshot):
   }
 }
 
-function listen(
+/** Resolves when the server listens. */
+export function listen(
   server: Server,
   options: { host: string; port: number; backlog: number; ipv6Only: boolean },
 ): Promise<void> {
@@ -314,12 +330,14 @@ function listen(
   })
 }
 
-function portOf(server: Server): number {
+/** The port that a server listens on; 0: it does not. */
+export function portOf(server: Server): number {
   const address = server.address() as AddressInfo | null
   return address?.port ?? 0
 }
 
-async function explainBindFailure(
+/** Why an address could not be had, and what to do about it. */
+export async function explainBindFailure(
   code: string,
   { host, port }: Endpoint,
 ): Promise<{ problem: string; remedy: string }> {

@@ -14,7 +14,10 @@ export type Opening =
   | { readonly kind: 'hello'; readonly hello: ParsedHello }
   | {
       readonly kind: 'refused'
-      readonly reason: Extract<Reason, 'hello-invalid' | 'hello-too-large' | 'plaintext-on-tls'>
+      readonly reason: Extract<
+        Reason,
+        'hello-invalid' | 'hello-too-large' | 'plaintext-on-tls' | 'netsupport-elsewhere'
+      >
       readonly saw: string
       readonly answer: AnswerForm
     }
@@ -33,6 +36,10 @@ export function readOpening(bytes: Uint8Array, maxHelloBytes: number): Opening {
     case 'plaintext': {
       const named = namePlaintext(bytes)
       if (named.kind === 'incomplete') return named
+      if (named.kind === 'http' && named.netSupport) {
+        const saw = 'the clear HTTP of a NetSupport client'
+        return { kind: 'refused', reason: 'netsupport-elsewhere', saw, answer: { kind: 'http' } }
+      }
       return named.kind === 'http'
         ? { kind: 'refused', reason: 'plaintext-on-tls', saw: 'plain HTTP', answer: { kind: 'http' } }
         : { kind: 'refused', reason: 'plaintext-on-tls', saw: named.what, answer: { kind: 'none' } }

@@ -1,10 +1,12 @@
 // PURE: names what arrived on a TLS port without being TLS, and writes the short answer that HTTP clients get.
 import type { Reason } from '../policy/reasons.ts'
+import { isNetSupport } from './tcp/sniff.ts'
 
 /** What the plain bytes look like. */
 export type Plaintext =
   | { readonly kind: 'incomplete' }
-  | { readonly kind: 'http' }
+  /** `netSupport`: the request of a NetSupport client to its gateway, as far as it has come. */
+  | { readonly kind: 'http'; readonly netSupport: boolean }
   | { readonly kind: 'other'; readonly what: string }
 
 const HTTP_METHODS = ['GET ', 'POST ', 'HEAD ', 'PUT ', 'OPTIONS ', 'DELETE ', 'PATCH ', 'CONNECT ', 'TRACE ']
@@ -23,7 +25,8 @@ const LONGEST = 12
 export function namePlaintext(bytes: Uint8Array): Plaintext {
   let text = ''
   for (let at = 0; at < Math.min(bytes.length, LONGEST); at++) text += String.fromCharCode(bytes[at] ?? 0)
-  for (const method of HTTP_METHODS) if (text.startsWith(method)) return { kind: 'http' }
+  for (const method of HTTP_METHODS)
+    if (text.startsWith(method)) return { kind: 'http', netSupport: isNetSupport(bytes) }
   for (const [start, what] of OTHERS) if (text.startsWith(start)) return { kind: 'other', what }
   const couldBecome =
     HTTP_METHODS.some(method => method.startsWith(text)) || OTHERS.some(([start]) => start.startsWith(text))

@@ -4,6 +4,7 @@ import { createServer, type Server, type TLSSocket } from 'node:tls'
 import { TLS_VERSIONS } from '../net/tls-version.ts'
 import type { TlsFacts } from '../policy/facts.ts'
 import type { Snapshot, TlsProfile, TlsProfileName } from '../policy/snapshot.ts'
+import { certifiedHosts } from '../policy/streams.ts'
 import type { CertificateSet, Certificates } from './certificates.ts'
 
 /** The TLS servers in use. They never listen: the gate hands them sockets whose ClientHello it has read. */
@@ -21,6 +22,8 @@ export type TlsServersOptions = {
   /** At least 32 random bytes; whoever knows them can read the tickets of the current epoch. */
   readonly ticketSecret: Buffer
   readonly nowMs: () => number
+  /** Raw streams: no application protocol is offered, and sessions of the HTTPS edge cannot be resumed, nor the other way. */
+  readonly raw?: boolean
   readonly onSecure: (socket: TLSSocket) => void
   readonly onFailed: (error: Error, socket: TLSSocket) => void
 }
@@ -53,7 +56,7 @@ export function createTlsServers(options: TlsServersOptions): TlsServers {
         entry = { server: makeServer(options, profile, set, epoch), set, profile, epoch }
         held.set(key, entry)
       } else if (entry.epoch !== epoch) {
-        entry.server.setTicketKeys(ticketKeys(options.ticketSecret, epoch, profile))
+        entry.server.setTicketKeys(ticketKeys(options.ticketSecret, epoch, profile, options.raw))
         entry.epoch = epoch
       }
       return entry.server
@@ -61,7 +64,7 @@ export function createTlsServers(options: TlsServersOptions): TlsServers {
     retain: snapshot => {
       const wanted = new Set<string>()
       for (const profile of snapshot.tlsProfiles.values()) {
-        for (const { host } of snapshot.names) wanted.add(keyOf(profile, host))
+        for (const host of certifiedHosts(snapshot)) wanted.add(keyOf(profile, host))
       }
       for (const key of held.keys()) if (!wanted.has(key)) held.delete(key)
     },
@@ -70,8 +73,8 @@ export function createTlsServers(options: TlsServersOptions): TlsServers {
 }
 
 /** Ticket keys of an epoch: equal only for equal secret, epoch, profile and policy (48 bytes). */
-export function ticketKeys(secret: Buffer, epoch: number, profile: TlsProfile): Buffer {
-  const context = `portcullis tls tickets\0${profile.name}\0${profile.policyHash}`
+export function ticketKeys(secret: Buffer, epoch: number, profile: TlsProfile, raw = false): Buffer {
+  const context = `portcullis ${raw ? 'raw ' : ''}tls tickets\0${profile.name}\0${profile.policyHash}`
   return Buffer.from(hkdfSync('sha256', secret, `epoch ${epoch}`, context, 48))
 }
 
@@ -94,13 +97,13 @@ function makeServer(
     honorCipherOrder: true,
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_COMPRESSION,
     // Also for clients that offer h2 only: they get no_application_protocol instead of a protocol they cannot speak.
-    ALPNProtocols: ['http/1.1'],
+    ...(options.raw === true ? {} : { ALPNProtocols: ['http/1.1'] }),
     sessionIdContext: createHash('sha256')
-      .update(`${profile.name}\0${profile.policyHash}`)
+      .update(`${options.raw === true ? 'raw\0' : ''}${profile.name}\0${profile.policyHash}`)
       .digest('hex')
       .slice(0, 32),
     sessionTimeout: SESSION_SECONDS,
-    ticketKeys: ticketKeys(options.ticketSecret, epoch, profile),
+    ticketKeys: ticketKeys(options.ticketSecret, epoch, profile, options.raw),
   })
   server.on('secureConnection', options.onSecure)
   server.on('tlsClientError', options.onFailed)

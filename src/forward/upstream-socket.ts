@@ -5,6 +5,7 @@ import {
   checkServerIdentity,
   connect as connectTls,
   createSecureContext,
+  type ConnectionOptions,
   type PeerCertificate,
   type SecureContext,
   type TLSSocket,
@@ -12,7 +13,7 @@ import {
 import type { PortcullisError } from '../policy/error.ts'
 import { Duplex } from 'node:stream'
 import type { ConnectorVia } from '../policy/gateway-policy.ts'
-import type { UpstreamMember } from '../policy/snapshot.ts'
+import type { UpstreamMember, UpstreamTls } from '../policy/snapshot.ts'
 import { busy, unreachable, untrusted } from './upstream-error.ts'
 
 /**
@@ -32,7 +33,7 @@ export type Connected = (error: PortcullisError | null) => void
 /** Connections that fail because the gate itself has run out of something say nothing about the member. */
 const OWN_SHORTAGES = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'])
 
-const contexts = new WeakMap<UpstreamMember, SecureContext>()
+const contexts = new WeakMap<UpstreamTls, SecureContext>()
 
 /**
  * Starts a connection. The socket is half-open capable, has no delay and no data listener. Destroying it before
@@ -85,34 +86,42 @@ function openThrough(via: ConnectorVia, through: OpenThrough): Duplex {
 
 function openTls(member: UpstreamMember, connected: Connected, carrier: Duplex | null): TLSSocket {
   const { host, port } = member.origin
-  const serverName = member.tls?.serverName ?? host
-  const pins = member.tls?.pinsSha256 ?? []
-  const options = {
-    ...(carrier === null ? { host, port } : { socket: carrier }),
-    allowHalfOpen: true,
-    servername: isIP(serverName) === 0 ? serverName : '',
-    secureContext: contextFor(member),
-    ALPNProtocols: ['http/1.1'],
-    // A pinned key is the identity: it stands instead of chain, name and dates, and is checked below before any byte is sent.
-    rejectUnauthorized: pins.length === 0,
-    checkServerIdentity: (_host: string, certificate: PeerCertificate) =>
-      checkServerIdentity(serverName, certificate),
-  }
-  const socket = connectTls(options)
+  const tls = member.tls ?? { serverName: host, caPem: null, pinsSha256: [] }
+  const place = carrier === null ? { host, port } : { socket: carrier }
+  const socket = connectTls({ ...place, ALPNProtocols: ['http/1.1'], ...verifiedTls(tls) })
   socket.once('secureConnect', () => {
-    if (pins.length === 0 || isPinned(socket, pins)) return connected(null)
+    if (isTrusted(socket, tls)) return connected(null)
     connected(untrusted(member, 'its public key is none of the pinned ones'))
     socket.destroy()
   })
   return socket
 }
 
-function contextFor(member: UpstreamMember): SecureContext {
-  let context = contexts.get(member)
+/** Options of `tls.connect` that verify a server as the policy says; `isTrusted` is asked once the handshake is done. */
+export function verifiedTls(tls: UpstreamTls): ConnectionOptions & { readonly allowHalfOpen: true } {
+  const { serverName, pinsSha256 } = tls
+  return {
+    allowHalfOpen: true,
+    servername: isIP(serverName) === 0 ? serverName : '',
+    secureContext: contextFor(tls),
+    // A pinned key is the identity: it stands instead of chain, name and dates, and is checked below before any byte is sent.
+    rejectUnauthorized: pinsSha256.length === 0,
+    checkServerIdentity: (_host: string, certificate: PeerCertificate) =>
+      checkServerIdentity(serverName, certificate),
+  }
+}
+
+/** Whether a server with pinned keys has one of them; without pins, the handshake has verified it. */
+export function isTrusted(socket: TLSSocket, { pinsSha256 }: UpstreamTls): boolean {
+  return pinsSha256.length === 0 || isPinned(socket, pinsSha256)
+}
+
+function contextFor(tls: UpstreamTls): SecureContext {
+  let context = contexts.get(tls)
   if (context === undefined) {
-    const ca = member.tls?.caPem ?? null
-    context = createSecureContext({ minVersion: 'TLSv1.2', ...(ca === null ? {} : { ca }) })
-    contexts.set(member, context)
+    const { caPem } = tls
+    context = createSecureContext({ minVersion: 'TLSv1.2', ...(caPem === null ? {} : { ca: caPem }) })
+    contexts.set(tls, context)
   }
   return context
 }

@@ -4,6 +4,7 @@ import { CLIENT_EVENTS } from './catalogue/clients.ts'
 import { DASHBOARD_EVENTS } from './catalogue/dashboard.ts'
 import { GATE_EVENTS } from './catalogue/gate.ts'
 import { HEARTBEAT_EVENTS } from './catalogue/heartbeats.ts'
+import { STREAM_EVENTS } from './catalogue/streams.ts'
 import { HEARTBEAT_TUNNEL_EVENTS } from './catalogue/heartbeat-tunnels.ts'
 import { DEPLOYMENT_EVENTS } from './catalogue/deployment.ts'
 import { SURROUNDING_EVENTS } from './catalogue/surroundings.ts'
@@ -18,6 +19,7 @@ export const CATALOGUE: Definitions<EventName> = {
   ...ACCESS_EVENTS,
   ...TRAFFIC_EVENTS,
   ...HEARTBEAT_EVENTS,
+  ...STREAM_EVENTS,
   ...HEARTBEAT_TUNNEL_EVENTS,
   ...SURROUNDING_EVENTS,
   ...DASHBOARD_EVENTS,

@@ -9,6 +9,7 @@ export type LabelName =
   | 'direction'
   | 'ending'
   | 'group'
+  | 'kind'
   | 'listener'
   | 'member'
   | 'mode'

@@ -14,8 +14,11 @@ export type LedgerOutcome = 'passed' | 'failed' | Reason | 'silent' | 'handshake
  * they are stored once and rows point to them.
  */
 export type LedgerShape = {
-  /** `accept` and `hello`: the connection got no further. `request`: a request was judged. `datagram`: a heartbeat was. */
-  readonly phase: 'accept' | 'hello' | 'request' | 'datagram'
+  /**
+   * `accept` and `hello`: the connection got no further. `request`: a request was judged. `datagram`: a heartbeat was.
+   * `stream`: a raw TCP stream was.
+   */
+  readonly phase: 'accept' | 'hello' | 'request' | 'datagram' | 'stream'
   readonly listener: string
   /** Host header of a request; null before requests. */
   readonly host: string | null

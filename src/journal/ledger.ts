@@ -2,9 +2,10 @@
 import { TLS_VERSIONS, type TlsVersion } from '../net/tls-version.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { Ending, EventFields, EventName } from './events.ts'
+import type { StreamFields } from './events-streams.ts'
 import type { LedgerBatch, LedgerOutcome, LedgerShape } from './ledger-facts.ts'
 import { createLedgerHour, LEDGER_LIMITS, type LedgerLimits, type LedgerState } from './ledger-hour.ts'
-import { pathShape, userAgentFamily } from './path-shape.ts'
+import { pathShape, portShape, userAgentFamily } from './path-shape.ts'
 import { escapeControls, redactPath } from './redact.ts'
 
 /** The ledger's running hour. */
@@ -68,6 +69,21 @@ export function createLedger(limits: LedgerLimits = LEDGER_LIMITS): Ledger {
     sight.userAgent = userAgent === null ? 'none' : cached(agents, userAgent, userAgentFamily)
   }
 
+  const seeStream = (
+    f: StreamFields,
+    offered: readonly TlsVersion[] | undefined,
+    ja4: string | null,
+    negotiated: TlsVersion | null,
+    outcome: LedgerOutcome,
+  ): void => {
+    const { serverName } = f
+    seeConnection('stream', f.listener, { serverName, offered: offered ?? [], ja4 }, negotiated, outcome)
+    sight.class = f.class
+    // Few distinct ones: a plan tells the ports and the services of a listener apart by them.
+    sight.path = portShape(f.localPort)
+    sight.method = f.start
+  }
+
   const takes: { readonly [K in EventName]?: (fields: EventFields[K], nowMs: number) => void } = {
     'request.closed': (f, nowMs) => {
       const failed = isFailure(f.ending, f.status, f.webSocket)
@@ -108,6 +124,24 @@ export function createLedger(limits: LedgerLimits = LEDGER_LIMITS): Ledger {
       seeConnection('datagram', f.listener, {}, null, f.answered ? 'passed' : 'failed')
       sight.class = 'heartbeat'
       add(f.address, nowMs, f.heartbeats, f.bytesIn, f.bytesOut)
+    },
+    'stream.refused': (f, nowMs) => {
+      seeStream(f, f.offered, f.ja4, null, f.reason)
+      add(f.address, nowMs, 1, 0, 0)
+    },
+    'stream.opened': (f, nowMs) => {
+      seeStream(f, undefined, null, f.negotiated, 'passed')
+      add(f.address, nowMs, 1, 0, 0)
+    },
+    'stream.counted': (f, nowMs) => {
+      seeStream(f, undefined, null, null, 'passed')
+      add(f.address, nowMs, 1, f.bytesIn, f.bytesOut)
+    },
+    'stream.closed': (f, nowMs) => {
+      // It was counted when it opened; its end counts only when it failed.
+      const failed = f.ending.startsWith('upstream-') || f.ending === 'internal-error'
+      seeStream(f, undefined, null, null, failed ? 'failed' : 'passed')
+      add(f.address, nowMs, failed ? 1 : 0, f.freshIn, f.freshOut)
     },
     'connection.closed': (f, nowMs) => {
       if (f.requests > 0) return

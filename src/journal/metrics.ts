@@ -13,6 +13,8 @@ export type GaugeSources = {
   /** Open downstream connections by listener. */
   readonly connectionsOpen?: () => ReadonlyMap<string, number>
   readonly webSocketsOpen?: () => number
+  /** Open raw TCP streams by listener. */
+  readonly streamsOpen?: () => ReadonlyMap<string, number>
   /** Heartbeat flows by listener. */
   readonly heartbeatFlows?: () => ReadonlyMap<string, number>
   /** Members of upstream groups and whether they are up. */
@@ -96,7 +98,11 @@ export function createMetrics(options: MetricsOptions): Metrics {
 
   const events = counter('portcullis_events_total', 'Events by name', ['event'])
   const errors = counter('portcullis_journal_errors_total', 'Defects met while reporting events', [])
-  const bytes = counter('portcullis_bytes_total', 'Bytes of requests that have ended', ['class', 'direction'])
+  const bytes = counter(
+    'portcullis_bytes_total',
+    'Bytes of requests that have ended, heartbeats and raw TCP streams',
+    ['class', 'direction'],
+  )
   const datagrams = counter('portcullis_heartbeats_total', 'Heartbeats (in) and replies (out) over UDP', [
     'listener',
     'direction',
@@ -146,6 +152,11 @@ export function createMetrics(options: MetricsOptions): Metrics {
     bytes.at(['heartbeat', 'out']).value += f.bytesOut
   }
 
+  const measureStream = (trafficClass: string | null, bytesIn: number, bytesOut: number): void => {
+    bytes.at([trafficClass ?? 'none', 'in']).value += bytesIn
+    bytes.at([trafficClass ?? 'none', 'out']).value += bytesOut
+  }
+
   const gauge = (
     name: string,
     help: string,
@@ -179,7 +190,13 @@ export function createMetrics(options: MetricsOptions): Metrics {
       known.event.value++
       if (known.own !== null) known.own.cells.at(known.own.values(fields as never)).value++
       if (name === 'request.closed') measure(fields as EventFields['request.closed'])
-      else if (name === 'heartbeat.counted') measureHeartbeats(fields as EventFields['heartbeat.counted'])
+      else if (name === 'stream.counted') {
+        const f = fields as EventFields['stream.counted']
+        measureStream(f.class, f.bytesIn, f.bytesOut)
+      } else if (name === 'stream.closed') {
+        const f = fields as EventFields['stream.closed']
+        measureStream(f.class, f.freshIn, f.freshOut)
+      } else if (name === 'heartbeat.counted') measureHeartbeats(fields as EventFields['heartbeat.counted'])
     },
     countJournalError: () => {
       errors.at([]).value++
@@ -210,6 +227,12 @@ const GAUGES: readonly ((sources: GaugeSources, tools: GaugeTools) => void)[] = 
   },
   ({ webSocketsOpen }, { single }) => {
     if (webSocketsOpen !== undefined) single('portcullis_websockets_open', 'Open WebSockets', webSocketsOpen)
+  },
+  ({ streamsOpen }, { gauge }) => {
+    if (streamsOpen === undefined) return
+    gauge('portcullis_streams_open', 'Raw TCP streams open now', ['listener'], () =>
+      [...streamsOpen()].map(([listener, value]) => ({ labels: { listener }, value })),
+    )
   },
   ({ heartbeatFlows }, { gauge }) => {
     if (heartbeatFlows === undefined) return

@@ -62,3 +62,14 @@ export function userAgentFamily(userAgent: string | null): string {
   for (const [pattern, family] of FAMILIES) if (pattern.test(text)) return family
   return 'other'
 }
+
+/** What stands in place of a path for raw TCP: the port that the client came to. */
+export function portShape(port: number): string {
+  return `:${port}`
+}
+
+/** The port of a shape made by `portShape`; null: many ports, taken together. */
+export function portOfShape(path: string | null): number | null {
+  const text = /^:(\d{1,5})$/.exec(path ?? '')?.[1]
+  return text === undefined ? null : Number(text)
+}

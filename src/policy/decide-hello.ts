@@ -15,7 +15,7 @@ import { isLive } from './who.ts'
 const NO_HITS: readonly RuleHit[] = []
 
 /** Finds the name entry for a host: exact first, then a wildcard for one label. */
-export function findName(snapshot: Snapshot, host: string): Name | undefined {
+export function findName(snapshot: Pick<Snapshot, 'names'>, host: string): Name | undefined {
   let wildcard: Name | undefined
   const dot = host.indexOf('.')
   const suffix = dot > 0 ? host.slice(dot) : undefined
@@ -108,8 +108,8 @@ function whyTooLow(
  */
 export function chooseTlsProfile(
   standing: Standing,
-  listener: Listener,
-  name: Name,
+  listener: Pick<Listener, 'tlsProfile' | 'at'>,
+  name: Pick<Name, 'tlsProfile' | 'at'>,
   offered: readonly TlsVersion[],
   nowMs: number,
   trace?: Trace,

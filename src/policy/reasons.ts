@@ -305,6 +305,57 @@ export const REASONS = define({
       'Wait as long as Retry-After says; if the traffic is legitimate, raise the rate of the rule or except the site.',
     status: 429,
   },
+  'stream-limit-source': {
+    phase: 'accept',
+    because: 'the address has too many streams open at once on this listener',
+    remedy:
+      'Raise connectionsPerSource of the stream: products open two sockets for each user, and a whole office may stand behind one address.',
+    alert: 'access_denied',
+  },
+  'stream-limit-site': {
+    phase: 'accept',
+    because: 'the site has too many streams open at once on this listener',
+    remedy: 'Raise connectionsPerSite of the stream, or find out who holds them.',
+    alert: 'access_denied',
+  },
+  'stream-limit-total': {
+    phase: 'accept',
+    because: 'the stream listener has reached its number of connections',
+    remedy: 'Raise connections of the stream and the file limit of the service, or find out who holds them.',
+    alert: 'internal_error',
+  },
+  'stream-limit-class': {
+    phase: 'accept',
+    because: 'the address has too many streams of this class open at once',
+    remedy: 'Raise limits.concurrentPerSource of the class, in general or for the site.',
+    alert: 'access_denied',
+  },
+  'port-internal': {
+    phase: 'accept',
+    because: 'this port is for trusted addresses only and must not be reachable from the internet',
+    remedy: 'Use it over a VPN, or add the address to trusted if it is your own.',
+    alert: 'access_denied',
+  },
+  'tls-on-plain': {
+    phase: 'hello',
+    because: 'the client spoke TLS on a port behind which nothing speaks TLS',
+    remedy:
+      'Switch TLS (SSL) off at the client, or on at the server and at every other client: the setting must be the same everywhere.',
+    alert: 'access_denied',
+  },
+  'service-unknown': {
+    phase: 'hello',
+    because: 'what the client sent first belongs to no service of this listener',
+    remedy: 'Add the service to the stream, or send the client to the port of its own product.',
+    status: 400,
+  },
+  'netsupport-elsewhere': {
+    phase: 'hello',
+    because: 'a NetSupport client called here, and no NetSupport gateway is meant to be on this listener',
+    remedy:
+      'Nobody of yours uses NetSupport? Then look at the device: attackers use this program as a remote-control tool. Otherwise add a stream with profile netsupport.',
+    status: 403,
+  },
   'flow-limit-source': {
     phase: 'accept',
     because: 'the address has too many heartbeat flows open at once',

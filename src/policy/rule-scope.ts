@@ -8,7 +8,7 @@ import { countryWord } from './who.ts'
 const NONE: ReadonlySet<string> = new Set()
 
 /** The scope of a ClientHello. */
-export function helloScope(standing: Standing, listener: Listener, nowMs: number): HelloScope {
+export function helloScope(standing: Standing, listener: Pick<Listener, 'id'>, nowMs: number): HelloScope {
   return {
     listener: listener.id,
     country: countryWord(standing.country),

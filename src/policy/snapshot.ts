@@ -7,6 +7,7 @@ import type { RuleSet } from '../ips/rule-set.ts'
 import type { TrafficClass } from './classes.ts'
 import type { Openings } from './openings.ts'
 import type { SourceLine } from './source-line.ts'
+import type { StreamListener } from './streams.ts'
 
 /** A value together with the line that states it. */
 export type Stated<T> = { readonly value: T; readonly at: SourceLine }
@@ -356,6 +357,7 @@ export type Snapshot = {
   readonly home: Stated<ReadonlySet<string>>
   readonly listeners: readonly Listener[]
   readonly heartbeats: readonly HeartbeatListener[]
+  readonly streams: readonly StreamListener[]
   readonly names: readonly Name[]
   readonly upstreams: ReadonlyMap<string, UpstreamGroup>
   readonly gateway: GatewayPolicy

@@ -150,6 +150,14 @@ const HOW: Readonly<Record<Reason, string | ((gate: WholeGate) => Promise<unknow
   'flow-limit-total': 'test/edge/udp/flow-table.test.ts',
   'datagram-too-large': 'test/edge/udp/flow-table.test.ts',
   'rate-limited': 'test/integration/rates.test.ts',
+  'stream-limit-source': 'test/edge/tcp/streams.test.ts',
+  'stream-limit-site': 'test/policy/decide-stream.test.ts',
+  'stream-limit-total': 'test/edge/tcp/streams.test.ts',
+  'stream-limit-class': 'test/edge/tcp/streams.test.ts',
+  'port-internal': 'test/edge/tcp/streams.test.ts',
+  'tls-on-plain': 'test/edge/tcp/mixed.test.ts',
+  'service-unknown': 'test/edge/tcp/mixed.test.ts',
+  'netsupport-elsewhere': gate => sayRaw(gate, `POST http://203.0.113.7/fakeurl.htm HTTP/1.1\r\n${HOST}\r\n`),
   draining: 'a client that is half-way in when the gate shuts down is told by an alert',
 }
 

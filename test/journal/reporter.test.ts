@@ -107,6 +107,9 @@ test('every event gives what the catalogue says: line, row and metric', async t 
     'heartbeat.opened',
     'heartbeat.counted',
     'heartbeat.closed',
+    'stream.opened',
+    'stream.counted',
+    'stream.closed',
   ]
   t.deepEqual(
     logged.map(line => line['event']),

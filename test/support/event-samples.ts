@@ -39,8 +39,45 @@ const hit = {
   at: { file: 'policies/rules/common.yaml', line: 4, column: 3 },
 } as const
 
+const stream = { localPort: 16_888, class: 'relay', start: null, serverName: null } as const
+
 /** Fields by event. */
 export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
+  'stream.refused': {
+    ...client,
+    ...stream,
+    ...refusal,
+    phase: 'accept',
+    offered: [],
+    ja4: null,
+  },
+  'stream.opened': {
+    ...client,
+    ...stream,
+    negotiated: null,
+    upstream: '10.0.0.5:16888',
+    member: 'backup/primary',
+    connectMs: 3,
+  },
+  'stream.counted': { ...client, ...stream, bytesIn: 1_000, bytesOut: 2_000 },
+  'stream.mismatch': {
+    ...client,
+    ...stream,
+    reference: 'P7F3-K9QX-M2A',
+    what: 'tls-to-plain',
+    upstream: '10.0.0.5:16888',
+  },
+  'stream.closed': {
+    ...client,
+    ...stream,
+    upstream: '10.0.0.5:16888',
+    bytesIn: 1_500,
+    bytesOut: 2_500,
+    freshIn: 500,
+    freshOut: 500,
+    durationMs: 90_000,
+    ending: 'complete',
+  },
   'dashboard.login': { operator: 'jane', address: '203.0.113.7', handle: 'ZmFrZQ' },
   'dashboard.login-refused': { operator: null, address: '203.0.113.7', why: 'wrong' },
   'dashboard.session-ended': {

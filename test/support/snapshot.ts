@@ -201,6 +201,7 @@ export function snapshot(overrides: Partial<Snapshot> = {}): Snapshot {
     model: stated('all-traffic'),
     home: stated(new Set(['US']), 2),
     heartbeats: [],
+    streams: [],
     listeners: [listener()],
     names: [name()],
     gateway: { connectors: new Map(), attachments: 1_000, attachmentsPerSource: 500 },

@@ -28,6 +28,8 @@ export type SpliceOptions = {
   readonly up: Duplex
   /** Longest silence, both directions together; 0: no limit. */
   readonly idleMs: number
+  /** Longest silence after one side has ended; 0: no limit. Left out: that of WebSockets. */
+  readonly halfClosedIdleMs?: number
   readonly deadlines: Deadlines
   /** Class of the traffic, for status. */
   readonly class: TrafficClass
@@ -240,8 +242,8 @@ export class Splice implements Watched, InspectedSplice, Successor {
   }
 
   private touch(): void {
-    const { idleMs, deadlines } = this.options
-    const limit = this.halfClosed ? HALF_CLOSED_IDLE_MS : idleMs
+    const { idleMs, deadlines, halfClosedIdleMs = HALF_CLOSED_IDLE_MS } = this.options
+    const limit = this.halfClosed ? halfClosedIdleMs : idleMs
     this.deadlineMs = limit > 0 ? deadlines.nowMs + limit : Infinity
     const held = this.inspection?.deadlineMs ?? Infinity
     if (held < this.deadlineMs) this.deadlineMs = held

@@ -1,0 +1,327 @@
+// The stream relay: listening sockets for raw TCP that follow the policy, the servers behind them, and the streams that are open.
+import { hash } from 'node:crypto'
+import { createServer, type Server, type Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { OpenThrough } from '../../forward/upstream-socket.ts'
+import type { Reporter } from '../../journal/events.ts'
+import { parseAddress, type Address } from '../../net/address.ts'
+import type { GeoFacts } from '../../policy/facts.ts'
+import type { Endpoint, Snapshot } from '../../policy/snapshot.ts'
+import type { StreamListener, StreamService } from '../../policy/streams.ts'
+import type { Admission } from '../accept.ts'
+import type { Certificates } from '../certificates.ts'
+import type { CurrentPolicy } from '../connection.ts'
+import { drainConnections } from '../drain.ts'
+import { explainBindFailure, listen, portOf, type ListeningAddress } from '../gate.ts'
+import { tupleOf } from '../gate-context.ts'
+import { Deadlines, type HttpClock } from '../http/deadlines.ts'
+import { createJa4 } from '../ja4.ts'
+import type { LiveConnection } from '../live-connection.ts'
+import { createTlsServers } from '../tls-profiles.ts'
+import { isStillAdmitted } from './admit-stream.ts'
+import { liveStream } from './live-stream.ts'
+import { StreamConnection } from './stream-connection.ts'
+import type { AdoptClient, OpenStreamEndpoint, StreamContext } from './stream-context.ts'
+import { StreamCounters } from './stream-counts.ts'
+import { StreamGroup, type StreamMemberState } from './stream-group.ts'
+
+/** What the relay needs from outside. */
+export type StreamRelayOptions = {
+  readonly current: CurrentPolicy
+  readonly lookup: (address: Address) => GeoFacts
+  readonly reporter: Reporter
+  readonly certificates: Pick<Certificates, 'forHost'>
+  /** Counts connections together with the HTTPS edge. */
+  readonly admission: Admission
+  readonly adopt: AdoptClient
+  readonly openThrough: OpenThrough
+  readonly ticketSecret: Buffer
+  readonly newReference: () => string
+  readonly clock: HttpClock
+}
+
+/** What a stream listener does now. Totals count from the start of the gate. */
+export type StreamState = {
+  readonly listener: string
+  readonly kind: StreamListener['kind']
+  readonly product: string | null
+  readonly open: number
+  readonly opened: number
+  readonly refused: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly members: readonly StreamMemberState[]
+}
+
+/** The running relay. */
+export type StreamRelay = {
+  /** Opens, changes and closes listeners; open streams stay. Returns how many addresses were opened. */
+  readonly apply: (snapshot: Snapshot) => Promise<number>
+  readonly addresses: () => readonly ListeningAddress[]
+  readonly connections: () => readonly LiveConnection[]
+  readonly states: () => readonly StreamState[]
+  /** Ends open streams that the policy in force would not let in any more. Only ever on request. */
+  readonly cutRefused: () => number
+  /** Takes no new streams, lets open ones go on for up to `ms`, resets the rest and returns how many that were. */
+  readonly drain: (ms: number) => Promise<number>
+  readonly close: () => Promise<void>
+}
+
+type Bound = OpenStreamEndpoint & { readonly endpoint: Endpoint; readonly server: Server }
+type Group = { readonly group: StreamGroup; readonly settings: string }
+
+const BACKLOG = 4_096
+const TICK_MS = 1_000
+const RETRY_MS = 10_000
+/** Streams last for days: the ledger hears of them so often. */
+const COUNT_MS = 3_600_000
+const REMEMBERED_HELLOS = 1_000
+
+/** Creates a relay that listens nowhere until `apply`. */
+export function createStreamRelay(options: StreamRelayOptions): StreamRelay {
+  const { reporter, clock, admission } = options
+  const bound = new Map<string, Bound>()
+  const failures = new Map<string, string>()
+  const groups = new Map<string, Group>()
+  const counters = new StreamCounters(admission)
+  let wanted: ReadonlyMap<string, { readonly listener: StreamListener; readonly endpoint: Endpoint }> =
+    new Map()
+  let queue: Promise<unknown> = Promise.resolve()
+  let stopTicking: (() => void) | null = null
+  let triedMs = 0
+  let isDraining = false
+  let lastId = 0
+
+  const ownerOf = (socket: TLSSocket): StreamConnection | undefined => context.handshakes.get(tupleOf(socket))
+  const context: StreamContext = {
+    current: options.current,
+    lookup: options.lookup,
+    reporter,
+    nowMs: clock.nowMs,
+    newReference: options.newReference,
+    newId: () => `s${(++lastId).toString(36)}`,
+    admission,
+    counters,
+    deadlines: new Deadlines(clock),
+    servers: createTlsServers({
+      certificates: options.certificates,
+      ticketSecret: options.ticketSecret,
+      nowMs: clock.nowMs,
+      raw: true,
+      onSecure: socket => {
+        const owner = ownerOf(socket)
+        if (owner === undefined) socket.destroy()
+        else owner.secured(socket)
+      },
+      onFailed: (error: NodeJS.ErrnoException, socket) =>
+        ownerOf(socket)?.report.handshakeFailed(error.code ?? 'handshake-error', error.message.slice(0, 200)),
+    }),
+    ja4: createJa4(text => hash('sha256', text), REMEMBERED_HELLOS),
+    adopt: options.adopt,
+    groupOf: (listener, service) => groups.get(groupKey(listener, service))?.group,
+    connections: new Set(),
+    handshakes: new Map(),
+    isDraining: () => isDraining,
+  }
+
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const done = queue.then(work)
+    queue = done.catch(() => undefined)
+    return done
+  }
+
+  const accept = (raw: Socket, { listener }: OpenStreamEndpoint): void => {
+    // A link-local peer carries the interface as a zone, which is no part of its address.
+    const peer = parseAddress(raw.remoteAddress?.split('%', 1)[0] ?? '')
+    if (peer === undefined) {
+      // The client was gone before it was accepted.
+      raw.on('error', () => undefined)
+      raw.destroy()
+      return
+    }
+    new StreamConnection(context, listener, raw, peer).start()
+  }
+
+  const open = async (key: string, listener: StreamListener, endpoint: Endpoint): Promise<void> => {
+    const { host, port } = endpoint
+    const server = createServer({
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: listener.keepAliveMs,
+    })
+    const entry: Bound = { listener, endpoint, server }
+    server.on('connection', raw => accept(raw, entry))
+    const ipv6Only = host === '::' && port !== 0 && wanted.has(`0.0.0.0 ${port}`)
+    try {
+      await listen(server, { host, port, backlog: BACKLOG, ipv6Only })
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code ?? String(error)
+      if (failures.get(key) === code) return
+      failures.set(key, code)
+      const explained = await explainBindFailure(code, endpoint)
+      reporter.report('listener.failed', { listener: listener.id, host, port, ...explained })
+      return
+    }
+    failures.delete(key)
+    bound.set(key, entry)
+    server.on('error', error => {
+      const where = `stream ${listener.id}`
+      reporter.report('gate.internal-error', { where, problem: error.message, stack: error.stack ?? '' })
+    })
+    reporter.report('listener.opened', { listener: listener.id, host, port: portOf(server) })
+  }
+
+  const shut = (key: string, { server, listener, endpoint }: Bound): void => {
+    bound.delete(key)
+    const port = portOf(server)
+    server.close()
+    let connectionsKept = 0
+    for (const stream of context.connections) if (stream.listener.id === listener.id) connectionsKept++
+    reporter.report('listener.closed', { listener: listener.id, host: endpoint.host, port, connectionsKept })
+  }
+
+  const openWanted = async (): Promise<number> => {
+    triedMs = clock.monotonicMs()
+    let opened = 0
+    for (const [key, { listener, endpoint }] of wanted) {
+      if (isDraining || bound.has(key)) continue
+      await open(key, listener, endpoint)
+      if (bound.has(key)) opened++
+    }
+    return opened
+  }
+
+  const tick = (): void => {
+    const nowMs = clock.nowMs()
+    for (const { group } of groups.values()) group.tick(nowMs)
+    for (const { report, link } of context.connections) {
+      if (link?.isOpen === true && nowMs - report.countedMs >= COUNT_MS)
+        report.counted(link.bytesIn, link.bytesOut)
+    }
+    if (!isDraining && bound.size < wanted.size && clock.monotonicMs() - triedMs >= RETRY_MS)
+      void inTurn(openWanted)
+  }
+
+  const applyGroups = ({ streams }: Snapshot): void => {
+    const keys = new Set<string>()
+    for (const listener of streams) {
+      for (const service of listener.services) {
+        const { action } = service
+        if (action.kind !== 'forward') continue
+        const key = groupKey(listener.id, service)
+        const probePort = listener.endpoints[0]?.port ?? 0
+        const members = action.members.map(({ at: _at, ...member }) => member)
+        const settings = JSON.stringify([members, action.proxyProtocol, action.returnAfterMs, probePort])
+        keys.add(key)
+        const known = groups.get(key)
+        // The same servers keep their health, and clients keep to theirs.
+        if (known?.settings === settings) continue
+        known?.group.close()
+        const group = new StreamGroup({
+          id: `stream/${key}`,
+          members: action.members,
+          proxyProtocol: action.proxyProtocol,
+          returnAfterMs: action.returnAfterMs,
+          probePort,
+          reporter,
+          nowMs: clock.nowMs,
+          openThrough: options.openThrough,
+        })
+        groups.set(key, { group, settings })
+      }
+    }
+    for (const [key, { group }] of groups) {
+      if (keys.has(key)) continue
+      group.close()
+      groups.delete(key)
+    }
+  }
+
+  const stop = (): void => {
+    isDraining = true
+    for (const [key, entry] of bound) shut(key, entry)
+  }
+
+  return {
+    apply: snapshot =>
+      inTurn(async () => {
+        wanted = endpointsOf(snapshot)
+        applyGroups(snapshot)
+        for (const [key, entry] of bound) {
+          const want = wanted.get(key)
+          if (want === undefined) shut(key, entry)
+          else entry.listener = want.listener
+        }
+        for (const key of failures.keys()) if (!wanted.has(key)) failures.delete(key)
+        context.servers.retain(snapshot)
+        for (const stream of context.connections) stream.policyChanged()
+        if (snapshot.streams.length > 0) stopTicking ??= clock.every(TICK_MS, tick)
+        return await openWanted()
+      }),
+    addresses: () =>
+      [...bound.values()].map(({ listener, endpoint, server }) => ({
+        listener: listener.id,
+        host: endpoint.host,
+        port: portOf(server),
+      })),
+    connections: () => [...context.connections].map(liveStream),
+    states: () =>
+      options.current().snapshot.streams.map(({ id, kind, product, services }) => {
+        const streams = [...context.connections].filter(({ listener }) => listener.id === id)
+        const { opened, refused, bytesIn, bytesOut } = counters.totals(id)
+        return {
+          listener: id,
+          kind,
+          product,
+          open: streams.filter(stream => stream.isOpen).length,
+          opened,
+          refused,
+          bytesIn: streams.reduce((sum, { link }) => sum + (link?.bytesIn ?? 0), bytesIn),
+          bytesOut: streams.reduce((sum, { link }) => sum + (link?.bytesOut ?? 0), bytesOut),
+          members: services.flatMap(service => context.groupOf(id, service)?.states() ?? []),
+        }
+      }),
+    cutRefused: () => {
+      let cut = 0
+      for (const stream of context.connections) {
+        const { isOpen, listener, localPort, report } = stream
+        if (!isOpen || isStillAdmitted(listener.id, localPort, report, context)) continue
+        stream.cut('refused')
+        cut++
+      }
+      return cut
+    },
+    drain: async ms => {
+      stop()
+      return await drainConnections(context.connections, ms)
+    },
+    close: async () => {
+      stop()
+      await drainConnections(context.connections, 0)
+      stopTicking?.()
+      stopTicking = null
+      for (const { group } of groups.values()) group.close()
+      groups.clear()
+    },
+  }
+}
+
+function endpointsOf({
+  streams,
+}: Snapshot): ReadonlyMap<string, { listener: StreamListener; endpoint: Endpoint }> {
+  const wanted = new Map<string, { listener: StreamListener; endpoint: Endpoint }>()
+  for (const listener of streams) {
+    for (const [index, endpoint] of listener.endpoints.entries()) {
+      const own = endpoint.port === 0 ? ` ${listener.id} ${index}` : ''
+      const key = `${endpoint.host} ${endpoint.port}${own}`
+      if (!wanted.has(key)) wanted.set(key, { listener, endpoint })
+    }
+  }
+  return wanted
+}
+
+/** Services are told apart by the id of their first server, which carries listener and number. */
+function groupKey(listener: string, { action }: StreamService): string {
+  return action.kind === 'forward' ? (action.members[0]?.id.replace(/\/primary$/, '') ?? listener) : listener
+}
