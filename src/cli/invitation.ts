@@ -58,7 +58,7 @@ export function rewriteInvitation(bytes: Buffer, publicAddress: string): Rewritt
   const target = before.find(entry => isOwn(entry) && !entry.host.includes(':')) ?? before.find(isOwn)
   if (target === undefined) return 'it names no private address: there is nothing to rewrite'
   const first = before.findIndex(isOwn)
-  // One public port leads to one address: further private ones would only let the helper wait.
+  // One public port leads to one address: further private ones would only make whoever helps wait.
   const after = before.flatMap((entry, index) =>
     entry.isPrivate ? (index === first ? [publicAddress] : []) : [entry.text],
   )

@@ -73,6 +73,6 @@ test('the command shows before and after, writes a new file for its owner only, 
   t.is(statSync(written).mode & 0o777, 0o600)
   t.is(readFileSync(path, 'utf8'), file('10.0.0.5:3389'))
   t.regex((await bench.cli(words)).err, /cannot be written/)
-  t.regex((await bench.cli(['rewrite-invitation', path])).err, /where will the helper reach the PC/)
+  t.regex((await bench.cli(['rewrite-invitation', path])).err, /where will the PC be reached/)
   t.regex((await bench.cli(['rewrite-invitation', path, '--public', '[::x]:1'])).err, /not a public address/)
 })

@@ -84,7 +84,11 @@ withSsh(
             ...`-F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null`.split(
               ' ',
             ),
-            ...['-i', join(directory, 'user'), '-o', `ProxyCommand=${proxy}`, `root@${name}`],
+            '-i',
+            join(directory, 'user'),
+            '-o',
+            `ProxyCommand=${proxy}`,
+            `root@${name}`,
             `sha256sum && echo of ${name}`,
           ],
           { env: { PATH: process.env['PATH'], ...env }, stdio: ['pipe', 'pipe', 'pipe'] },

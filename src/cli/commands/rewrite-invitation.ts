@@ -19,7 +19,7 @@ export const rewriteInvitationCommand: Command = {
     public: {
       type: 'string',
       value: '<host:port>',
-      help: 'where the helper reaches the PC: a port of its own for each invitation',
+      help: 'where the PC is reached from outside: a port of its own for each invitation',
     },
     out: {
       type: 'string',
@@ -95,7 +95,7 @@ function publicOf(text: string | undefined): { readonly shown: string; readonly 
   if (match !== null && isHost && port >= 1 && port <= 65_535) return { shown: host, port }
   throw usageError(
     text === undefined
-      ? 'where will the helper reach the PC?'
+      ? 'where will the PC be reached from outside?'
       : `"${text}" is not a public address with a port`,
     'Add --public <host:port>, for example --public 198.51.100.7:51000.',
   )
