@@ -124,6 +124,34 @@ for (const [name, stream, says] of WRONG) {
   })
 }
 
+const WARNED: readonly (readonly [string, string, string, RegExp])[] = [
+  [
+    'B7: a low port',
+    '{ address: "0.0.0.0:1688", upstream: "10.0.0.9:16888" }',
+    '',
+    /above 5000|other programs/,
+  ],
+  ['a database', '{ address: "0.0.0.0:16888", upstream: "10.0.0.9:3306" }', '', /MySQL/],
+  ['FTP', '{ address: "0.0.0.0:16888", upstream: "10.0.0.9:21" }', '', /FTP/],
+  [
+    'a closed class',
+    '{ address: "0.0.0.0:16888", upstream: "10.0.0.9" }',
+    'classes: { relay: { access: closed } }\n',
+    /relay is closed/,
+  ],
+]
+
+for (const [name, stream, more, says] of WARNED) {
+  test(`warned: ${name}`, t => {
+    const result = load(directory(t, `{ s: ${stream} }`, more))
+    const texts = result.ok ? result.warnings.map(warning => warning.message) : ['not loaded']
+    t.true(
+      texts.some(text => says.test(text)),
+      texts.join('\n'),
+    )
+  })
+}
+
 test('changes are told in sentences, ranges are taken together, and the effective policy shows where streams go', t => {
   const before = good(t, '{ s: { address: "0.0.0.0:16888-16890", upstream: "10.0.0.3:16888" } }').snapshot
   const after = good(
