@@ -39,6 +39,7 @@ import { loadedFields } from './own-events.ts'
 import { createRulePromotion } from './rule-promotion.ts'
 import { startExpiryWarnings } from './expiry-warnings.ts'
 import { connectionGauges, gateStatus } from './status.ts'
+import { createUpstreamPace } from './upstream-pace.ts'
 import { createStreamParts } from './stream-parts.ts'
 import type { StreamRelay } from './edge/tcp/relay.ts'
 
@@ -109,6 +110,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
 
   let guard: PolicyGuard | null = null
   let promotedRules: ReadonlySet<string> = new Set()
+  const pace = createUpstreamPace()
   // The journal comes first: everything after it reports.
   const journal = await createJournalParts({
     stateDir,
@@ -116,7 +118,10 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     clock,
     standardLines: options.standardLines,
     onEntriesEnded: () => void refreshOverlay(),
-    onRecorded: (name, fields, nowMs) => guard?.record(name, fields, nowMs),
+    onRecorded: (name, fields, nowMs) => {
+      guard?.record(name, fields, nowMs)
+      pace.record(name, fields, nowMs)
+    },
   })
   const { metrics, ledger, store, reporter, internalError } = journal
   const refreshOverlay = async (): Promise<void> => {
@@ -260,6 +265,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       gateStatus({
         ...parts,
         ...tunnel.status(),
+        slowness: member => pace.slowness(member, clock()),
         current,
         clock,
         startedMs,

@@ -17,7 +17,7 @@ export type DeskPolicy = {
 
 /** A task. Times in milliseconds by the gate's clock. */
 export type DeskTask = { readonly id: number; readonly policy: DeskPolicy; readonly nowMs: number } & (
-  | { readonly kind: 'diagnose'; readonly addresses: readonly string[] }
+  | { readonly kind: 'diagnose'; readonly addresses: readonly string[]; readonly limited: boolean }
   | { readonly kind: 'plan'; readonly candidate: string; readonly label: string }
   | { readonly kind: 'check'; readonly candidate: string; readonly label: string }
 )

@@ -58,7 +58,10 @@ async function diagnoseAll(
     return task.addresses.flatMap(text => {
       const address = parseAddress(text)
       if (address === undefined) return []
-      const { healthy, cause, sentence, fix } = diagnose(surroundings.about(address).evidence)
+      const { evidence } = surroundings.about(address)
+      // Where the RMM server stands and who changed the policy is not for operators of single sites.
+      const shown = task.limited ? { ...evidence, upstreams: [], happenings: [] } : evidence
+      const { healthy, cause, sentence, fix } = diagnose(shown)
       return [{ address: text, healthy, cause, sentence, steps: fix?.steps ?? [], yaml: fix?.yaml ?? null }]
     })
   } finally {

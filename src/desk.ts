@@ -16,7 +16,10 @@ export type DeskOptions = {
 /** Does for pages what commands do. */
 export type Desk = {
   /** Null: not known yet, ask again soon. A diagnosis is worked out once and holds for some seconds. */
-  readonly diagnose: (addresses: readonly string[]) => Promise<readonly AddressDiagnosis[] | null>
+  readonly diagnose: (
+    addresses: readonly string[],
+    limited: boolean,
+  ) => Promise<readonly AddressDiagnosis[] | null>
   /** Forgets diagnoses: something was changed. */
   readonly forget: () => void
   /** Problems of a policy in a directory; null: it is valid. */
@@ -35,6 +38,8 @@ export type Desk = {
 const PAGE_WAIT_MS = 150
 const REMEMBERED_MS = 15_000
 const MAX_REMEMBERED = 200
+/** Diagnoses that may wait for the thread; whoever comes later asks again. */
+const MAX_WAITING = 20
 const DIAGNOSE_TIMEOUT_MS = 30_000
 const PLAN_TIMEOUT_MS = 600_000
 /** Without work for so long, the thread for diagnoses gives its memory back. */
@@ -92,16 +97,18 @@ export function createDesk({ policy, clock }: DeskOptions): Desk {
   }
 
   return {
-    diagnose: async addresses => {
+    diagnose: async (addresses, limited) => {
       if (addresses.length === 0) return []
-      const key = addresses.join(' ')
+      const key = `${limited} ${addresses.join(' ')}`
       const now = performance.now()
       let entry = remembered.get(key)
       if (entry === undefined || entry.atMs < now - REMEMBERED_MS) {
         if (closed) return []
         if (remembered.size >= MAX_REMEMBERED) remembered.clear()
-        const promise = stay()
-          .ask(id => task({ kind: 'diagnose', addresses }, id), DIAGNOSE_TIMEOUT_MS)
+        const thread = stay()
+        if (thread.waiting() >= MAX_WAITING) return null
+        const promise = thread
+          .ask(id => task({ kind: 'diagnose', addresses, limited }, id), DIAGNOSE_TIMEOUT_MS)
           .then(reply => (reply.kind === 'diagnoses' ? reply.diagnoses : []))
         // Whoever waits for it hears of the failure; that nobody waits any more is no failure of its own.
         promise.catch(() => remembered.delete(key))
@@ -177,6 +184,7 @@ type Thread = {
     onProgress?: (text: string) => void,
   ) => Promise<Reply>
   readonly isGone: () => boolean
+  readonly waiting: () => number
   readonly end: (why: string) => Promise<void>
 }
 
@@ -237,6 +245,7 @@ function startThread(): Thread {
       return answer
     },
     isGone: () => gone,
+    waiting: () => waiting.size,
     end,
   }
 }

@@ -138,7 +138,11 @@ function exceptionFor(
   }
   const { steps, yaml } = ruleException(context, { ruleId, field, path, alsoIn: alsoIn ?? [] })
   if (yaml === null) return null
-  return { yaml, steps, command: `bin/diagnose ${event.reference ?? event.address}` }
+  const command =
+    event.reference === null
+      ? `bin/diagnose ${event.address}`
+      : `bin/portcullis allow --from ${event.reference} --reason "..."`
+  return { yaml, steps, command }
 }
 
 type Reload = (options: ReloadOptions) => Promise<ReloadResult>

@@ -39,6 +39,8 @@ export type StatusFacts = StatusParts & {
   readonly memory: () => GateStatus['memory']
   readonly clients: GateStatus['clients']
   readonly sessions: GateStatus['sessions']
+  /** Whether a member answers far more slowly than usual. */
+  readonly slowness: (member: string) => NonNullable<GateStatus['upstreams'][number]['slow']> | null
 }
 
 const MAX_LISTED = 2_000
@@ -96,6 +98,7 @@ export function gateStatus(facts: StatusFacts): GateStatus {
         lastProblem,
         serving,
         openRequests,
+        slow: facts.slowness(member),
       })),
     streams: facts.streams.states(),
     heartbeats: facts.heartbeats.states(),

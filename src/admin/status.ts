@@ -30,6 +30,8 @@ export type MemberState = {
   readonly lastProblem: string | null
   readonly serving: boolean
   readonly openRequests: number
+  /** Medians of answer times, when they are far above what is usual; null: they are not, or too few are known. */
+  readonly slow?: { readonly recentMs: number; readonly usualMs: number; readonly sinceMs: number } | null
 }
 
 /** One UDP listener for heartbeats. Numbers count from its start; times are null before the first one. */

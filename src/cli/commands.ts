@@ -14,6 +14,7 @@ import { exceptionsCommand } from './commands/exceptions.ts'
 import { explainCommand } from './commands/explain.ts'
 import { generateCommand } from './commands/generate.ts'
 import { allowCommand, banCommand, denyCommand, unbanCommand } from './commands/overlay.ts'
+import { firewallPlanCommand } from './commands/firewall-plan.ts'
 import { geoCommand } from './commands/geo.ts'
 import { diffCommand, historyCommand, rollbackCommand } from './commands/history.ts'
 import { keysCommand } from './commands/keys.ts'
@@ -22,6 +23,7 @@ import { planCommand } from './commands/plan.ts'
 import { reloadCommand } from './commands/reload.ts'
 import { rulesCommand } from './commands/rules.ts'
 import { runCommand } from './commands/run.ts'
+import { setupCommand } from './commands/setup.ts'
 import { sitesCommand } from './commands/sites.ts'
 import { statusCommand } from './commands/status.ts'
 import { templateCommand } from './commands/template.ts'
@@ -32,6 +34,7 @@ import { trialCommand } from './commands/trial.ts'
 export const COMMANDS: readonly Command[] = [
   runCommand,
   demoCommand,
+  setupCommand,
   checkCommand,
   explainCommand,
   diagnoseCommand,
@@ -53,6 +56,7 @@ export const COMMANDS: readonly Command[] = [
   trialCommand,
   tlsReportCommand,
   cutoverCommand,
+  firewallPlanCommand,
   reloadCommand,
   clientsCommand,
   sessionsCommand,

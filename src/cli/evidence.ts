@@ -4,6 +4,7 @@ import type { CertificateState, GateStatus } from '../admin/status.ts'
 import { summariseActivity, type Activity } from '../diagnose/activity.ts'
 import { devicesOf } from '../diagnose/devices.ts'
 import { MANY } from '../diagnose/diagnosis.ts'
+import type { ClientTrouble } from '../diagnose/gateway-client.ts'
 import type { CrossOrigin, Evidence, Happening, UpstreamTrouble, Witness } from '../diagnose/finding.ts'
 import { bundledDatabases } from '../geo/bundled.ts'
 import type { CountryLookup, DatabaseState } from '../geo/country-lookup.ts'
@@ -144,6 +145,7 @@ function about(common: Common, address: Address, device: string | null): Gathere
         return sources.size - (sources.has(address.text) ? 1 : 0)
       },
       crossOrigin: crossOrigins(events),
+      clientTroubles: clientTroubles(events),
       happenings: common.happenings,
       upstreams: upstreamTroubles(status),
       upstreamsDown: status === undefined ? null : down,
@@ -211,9 +213,26 @@ function crossOrigins(events: readonly StoredEvent[]): readonly CrossOrigin[] {
   })
 }
 
+/** Clients whose newest event is a refusal. Events come newest first. */
+function clientTroubles(events: readonly StoredEvent[]): readonly ClientTrouble[] {
+  const newest = new Map<string, ClientTrouble | null>()
+  for (const { name, timeMs, fields } of events) {
+    const { client, realAddress, max } = fields
+    if (typeof client !== 'string' || newest.has(client)) continue
+    const kind =
+      name === 'client.key-refused' ? 'key' : name === 'client.capacity-exceeded' ? 'capacity' : null
+    const about = { client, atMs: timeMs, realAddress: textOr(realAddress, 'unknown') }
+    newest.set(client, kind === null ? null : { ...about, kind, max: typeof max === 'number' ? max : null })
+  }
+  return [...newest.values()].filter(entry => entry !== null)
+}
+
 function upstreamTroubles(status: GateStatus | undefined): readonly UpstreamTrouble[] {
-  return (status?.upstreams ?? []).flatMap(({ member, origin, state, sinceMs, lastProblem }) =>
-    state === 'down' ? [{ member, origin, sinceMs, problem: lastProblem, pace: null }] : [],
+  return (status?.upstreams ?? []).flatMap(
+    ({ member, origin, state, sinceMs, lastProblem, slow = null }): readonly UpstreamTrouble[] => {
+      if (state === 'down') return [{ member, origin, sinceMs, problem: lastProblem, pace: null }]
+      return slow === null ? [] : [{ member, origin, sinceMs: slow.sinceMs, problem: null, pace: slow }]
+    },
   )
 }
 

@@ -16,6 +16,7 @@ import {
 } from './finding.ts'
 import * as fixes from './fixes.ts'
 import * as clients from './fixes-client.ts'
+import { clientTrouble } from './gateway-client.ts'
 import { connectorTrouble } from './heartbeats.ts'
 import { explainOutcome, productOf, standingTrouble } from './trouble.ts'
 
@@ -25,6 +26,7 @@ export function diagnose(evidence: Evidence): Diagnosis {
     refusedNow(evidence) ??
     brokenAround(evidence) ??
     metTrouble(evidence) ??
+    clientTrouble(evidence) ??
     foreignPages(evidence) ??
     connectorTrouble(evidence) ??
     unansweredHeartbeats(evidence) ??

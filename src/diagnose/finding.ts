@@ -6,6 +6,7 @@ import type { Device } from './devices.ts'
 import type { HeartbeatListenerFacts } from './heartbeats.ts'
 import type { Fix } from './fix.ts'
 import type { FixContext } from './fixes.ts'
+import type { ClientTrouble } from './gateway-client.ts'
 
 /** What the diagnosis found; a closed set, stable for ticket systems. */
 export type Cause =
@@ -32,6 +33,7 @@ export type Cause =
   | 'direct-address'
   | 'gone-quiet'
   | 'slow'
+  | 'key'
   | 'fixed'
 
 /** A rule that fired, the field that its hit shows, and further ones in which it held. */
@@ -75,6 +77,8 @@ export type Evidence = {
   readonly crossOrigin: readonly CrossOrigin[]
   /** What happened to the gate and its policy lately, newest first. */
   readonly happenings: readonly Happening[]
+  /** Clients of the gateway at this address that were turned away last; absent: none. */
+  readonly clientTroubles?: readonly ClientTrouble[]
   /** Members of upstream groups that the gate sees in trouble now. */
   readonly upstreams: readonly UpstreamTrouble[]
   /** Names whose upstream is down now; null: no gate runs, so nobody knows. */

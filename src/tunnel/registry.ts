@@ -231,7 +231,12 @@ export function createRegistry(options: RegistryOptions): Registry {
       }
     },
     detachKey: (key, why) => {
-      for (const entry of entries.values()) if (entry.applicant.key === key) detach(entry, why)
+      for (const entry of entries.values()) {
+        if (entry.applicant.key !== key) continue
+        // At once: what follows from a removed key must not wait for sockets to close.
+        retire(entry)
+        detach(entry, why)
+      }
     },
     detachAll: why => {
       for (const entry of entries.values()) detach(entry, why)

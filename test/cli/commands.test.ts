@@ -386,6 +386,16 @@ test('diagnose --json has the keys that docs/diagnose-json.md promises, and no o
     t.true(text.includes(`\`${path.split('.').at(-1) ?? ''}\``) || text.includes(`\`${path}\``), path)
 })
 
+test('every cause of a diagnosis is in its document', t => {
+  const union = /export type Cause =\n((?: {2}\| '[a-z-]+'\n)+)/.exec(
+    readFileSync(join(ROOT, 'src/diagnose/finding.ts'), 'utf8'),
+  )?.[1]
+  const causes = [...(union ?? '').matchAll(/'([a-z-]+)'/g)].map(match => match[1] ?? '')
+  t.true(causes.length > 20)
+  const text = readFileSync(join(ROOT, 'docs/diagnose-json.md'), 'utf8')
+  for (const cause of causes) t.true(text.includes(`\`${cause}\``), cause)
+})
+
 test('generated files are what the code makes of them', async t => {
   const { generatedFiles } = await import('../../src/cli/generated-files.ts')
   for (const { path, text } of generatedFiles(ROOT)) t.is(readFileSync(join(ROOT, path), 'utf8'), text, path)

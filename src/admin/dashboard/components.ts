@@ -102,7 +102,7 @@ export function table(
   const heads = columns.map(column => html`<th scope="col" class="${classOf(column)}">${column.head}</th>`)
   const body = rows.map(row => tableRow(columns, row))
   const id = options.id === undefined ? '' : html`id="${options.id}"`
-  return html`<div class="scroll">
+  return html`<div class="scroll" tabindex="0" role="group" aria-label="${caption}">
     <table>
       <caption class="unseen">
         ${caption}

@@ -135,14 +135,32 @@ function certificateFindings({ status, names }: GateFacts): Finding[] {
 }
 
 function heartbeatFindings({ heartbeats }: GateStatus): Finding[] {
-  return heartbeats
-    .filter(({ silent }) => silent)
-    .map(({ listener, upstream }) => ({
+  const lost = heartbeats.flatMap(({ listener, connector }): Finding[] => {
+    const trouble = connector?.trouble ?? null
+    if (trouble === null) return []
+    const why =
+      trouble === 'away' ? 'its connector is not attached' : 'its connector does not offer the service'
+    return [
+      {
+        tone: 'bad',
+        sentence: `Heartbeats of listener ${listener} reach no server: ${why}.`,
+        next:
+          trouble === 'away'
+            ? 'Start the connector beside the RMM server, and look at its log.'
+            : 'Add the service to the file of the connector.',
+        page: '/connectors',
+      },
+    ]
+  })
+  const silent = heartbeats
+    .filter(entry => entry.silent)
+    .map(({ listener, upstream }): Finding => ({
       tone: 'bad',
       sentence: `Heartbeats come in at ${listener}, and ${upstream === '' ? 'the server' : upstream} answers none of them: agents look offline.`,
       next: 'Look at the heartbeat service of the RMM server, and at its firewall.',
       page: '/upstreams',
     }))
+  return [...lost, ...silent]
 }
 
 function capacityFindings({ open }: GateStatus): Finding[] {

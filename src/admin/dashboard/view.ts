@@ -76,6 +76,8 @@ function limitedStatus(status: GateStatus, sees: View['sees'], reaches: View['re
         ...entry,
         upstream: '',
         flows: 0,
+        connector:
+          entry.connector === null ? null : { ...entry.connector, connections: 0, contexts: 0, forged: 0 },
         sources: 0,
         heartbeats: sum(sites.map(({ heartbeats }) => heartbeats)),
         replies: sum(sites.map(({ replies }) => replies)),

@@ -10,6 +10,8 @@ import { diagnose } from '../../diagnose/diagnosis.ts'
 import { openSurroundings, type Surroundings } from '../evidence.ts'
 import { parseAddress } from '../../net/address.ts'
 import { requirePolicy } from '../gate-access.ts'
+import { watchLive } from '../live.ts'
+import { probe, PROBE_OPTIONS } from '../probe.ts'
 import { MAX_TARGETS, readSubject, type Subject, type Target } from '../subjects.ts'
 
 export const diagnoseCommand: Command = {
@@ -23,6 +25,8 @@ export const diagnoseCommand: Command = {
     'bin/diagnose 198.51.100.7#t10d0907      one device behind an address',
     'bin/diagnose --file addresses.txt --json',
     'bin/diagnose 198.51.100.7 --ticket      a block for the ticket',
+    'bin/diagnose 198.51.100.7 --live        watch while somebody there tries again',
+    'bin/diagnose --probe https://rmm.example.com     from a machine at the site; needs no policy',
   ],
   options: {
     file: {
@@ -32,13 +36,25 @@ export const diagnoseCommand: Command = {
       help: 'addresses, sites or devices to look at, one per line; # begins a comment',
     },
     ticket: { type: 'boolean', short: 't', help: 'print Markdown for a ticket, without secrets' },
+    live: {
+      type: 'boolean',
+      short: 'l',
+      help: 'watch while the client tries again, and say what comes; Ctrl-C ends with the verdict',
+    },
+    for: { type: 'string', value: '<time>', help: 'with --live: how long (default: 15m)' },
+    ...PROBE_OPTIONS,
   },
   run: async (args, context) => {
+    if (args.flag('probe')) return probe(args, context)
     const words = wordsOf(args, context)
     const { snapshot } = requirePolicy(args, context)
     const surroundings = await openSurroundings(snapshot, args, context)
     try {
       const subjects = words.map(word => readSubject(word, snapshot, surroundings.store, surroundings.nowMs))
+      if (args.flag('live')) {
+        const targets = distinct(subjects.flatMap(subject => targetsOf(subject, surroundings)))
+        return await watchLive(targets, snapshot, args, context)
+      }
       return report(subjects, surroundings, args, context)
     } finally {
       surroundings.close()

@@ -209,7 +209,10 @@ export function startConnector(settings: ConnectorSettings, options: ConnectorOp
   const looking = setInterval(look, LOOK_MS)
   look()
   return {
-    attached: () => choice.attachedMs.flatMap((since, gate) => (since === null ? [] : [gate])),
+    attached: () =>
+      lines.flatMap(({ gate, protocol, state }) =>
+        protocol === 'portcullis-h2' && state.phase.is === 'attached' ? [gate] : [],
+      ),
     streams: () => [...carriers].reduce((sum, carrier) => sum + carrier.streams(), 0),
     stop: () => {
       isStopped = true

@@ -182,8 +182,15 @@ export async function accessibilityProblems(
   )
 }
 
-/** Every page that links lead to from the start page, a few of each kind. */
-export async function walk(page: Page, perKind = 2): Promise<readonly string[]> {
+/**
+ * Every page that links lead to from the start page, a few of each kind.
+ * @param look called on each of them
+ */
+export async function walk(
+  page: Page,
+  perKind: number,
+  look: (path: string) => Promise<void> = () => Promise.resolve(),
+): Promise<readonly string[]> {
   const seen = new Set<string>()
   const kinds = new Map<string, number>()
   const waiting = ['/']
@@ -196,6 +203,7 @@ export async function walk(page: Page, perKind = 2): Promise<readonly string[]> 
     const links = await page.$$eval('a[href]', anchors =>
       anchors.map(anchor => anchor.getAttribute('href') ?? ''),
     )
+    await look(path)
     for (const link of links) {
       const url = new URL(link, page.url())
       const kind = kindOf(url)

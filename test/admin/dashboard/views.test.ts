@@ -5,6 +5,14 @@ import * as fc from 'fast-check'
 import { findingsOf, type GateFacts } from '../../../src/admin/dashboard/health.ts'
 import { html } from '../../../src/admin/dashboard/html.ts'
 import { link, type PageRoute } from '../../../src/admin/dashboard/page.ts'
+import { auditRoute } from '../../../src/admin/dashboard/pages/audit.ts'
+import { certificateRoute } from '../../../src/admin/dashboard/pages/certificates.ts'
+import { clientRoutes } from '../../../src/admin/dashboard/pages/clients.ts'
+import { connectionRoute } from '../../../src/admin/dashboard/pages/connections.ts'
+import { eventRoutes } from '../../../src/admin/dashboard/pages/events.ts'
+import { overviewRoute } from '../../../src/admin/dashboard/pages/overview.ts'
+import { standingRoutes } from '../../../src/admin/dashboard/pages/standing.ts'
+import { upstreamRoute } from '../../../src/admin/dashboard/pages/upstreams.ts'
 import { readFilter } from '../../../src/admin/dashboard/pages/event-filter.ts'
 import { ownPath } from '../../../src/admin/dashboard/reply.ts'
 import { createRouter } from '../../../src/admin/dashboard/router.ts'
@@ -208,6 +216,33 @@ test('a healthy gate has nothing to say; each fault is said, worst first', t => 
     say({}, { certificates: [{ ...certificate, development: true }] })[0] ?? '',
     /^warn: .*development authority/,
   )
+  const heartbeat = {
+    listener: 'automate',
+    upstream: 'connector://rmm/heartbeats',
+    flows: 0,
+    sources: 0,
+    heartbeats: 0,
+    replies: 0,
+    lastHeartbeatMs: null,
+    lastReplyMs: null,
+    silent: false,
+    sites: [],
+    connector: {
+      trouble: 'away',
+      portClosed: true,
+      connections: 0,
+      sinceMs: NOW,
+      contexts: 0,
+      queuedBytes: 0,
+      roundTripMs: null,
+      dropped: { aged: 0, overflow: 0, away: 0 },
+      forged: 0,
+    },
+  } as const
+  t.regex(
+    say({}, { heartbeats: [heartbeat] })[0] ?? '',
+    /^bad: Heartbeats of listener automate reach no server: its connector is not attached/,
+  )
   t.regex(say({}, { databases: [] })[0] ?? '', /^bad: No country database/)
   t.regex(
     say({ journal: { usable: false, droppedRows: 0, usedBytes: 0 } })[0] ?? '',
@@ -379,4 +414,144 @@ test('text is escaped in templates, wherever it stands', t => {
     html`<p title="${evil}">${[evil, null, false, 0, html`<b>${evil}</b>`]}</p>`.toString(),
     '<p title="&lt;script&gt;&quot;&#39;&amp;">&lt;script&gt;&quot;&#39;&amp;0<b>&lt;script&gt;&quot;&#39;&amp;</b></p>',
   )
+})
+
+test('texts of clients, servers and files stay text on every page that shows a status', async t => {
+  const evil = `<img src=x onerror=alert(1)>"'`
+  const hostile = testStatus(NOW, {
+    connections: [{ ...connection(evil, evil), address: evil, name: evil, country: evil, state: evil }],
+    clients: [
+      {
+        ...client(evil, evil, evil),
+        publicAddress: evil,
+        realAddress: evil,
+        version: evil,
+        services: [{ name: evil, kind: 'tcp' }],
+      },
+    ],
+    sessions: [{ ...session(evil, evil), operator: evil, service: evil, address: evil }],
+    upstreams: [
+      {
+        group: evil,
+        member: evil,
+        origin: evil,
+        state: 'down',
+        sinceMs: NOW,
+        lastProblem: evil,
+        serving: false,
+        openRequests: 0,
+      },
+    ],
+    certificates: [
+      {
+        name: evil,
+        subject: evil,
+        keyType: evil,
+        validToMs: NOW,
+        sha256: evil,
+        file: evil,
+        development: false,
+      },
+    ],
+    heartbeats: [
+      {
+        listener: evil,
+        upstream: evil,
+        flows: 1,
+        sources: 1,
+        heartbeats: 1,
+        replies: 0,
+        lastHeartbeatMs: NOW,
+        lastReplyMs: null,
+        silent: true,
+        connector: null,
+        sites: [
+          {
+            site: evil,
+            heartbeats: 1,
+            replies: 0,
+            lastHeartbeatMs: NOW,
+            lastReplyMs: null,
+            lossPercent: 100,
+          },
+        ],
+      },
+    ],
+    policy: { ...status.policy, warnings: [evil], rejected: { atMs: NOW, problems: [evil] } },
+  })
+  const event = {
+    id: 1,
+    timeMs: NOW,
+    name: evil,
+    severity: 'info',
+    address: evil,
+    site: evil,
+    class: evil,
+    reason: evil,
+    reference: evil,
+    fields: { [evil]: evil, operator: evil, list: [evil], deep: { [evil]: evil } },
+  } as const
+  const entry = {
+    id: 1,
+    kind: 'ban',
+    range: evil,
+    classes: null,
+    reason: evil,
+    owner: evil,
+    createdMs: NOW,
+    expiresMs: null,
+  } as const
+  const flush = (): Promise<void> => Promise.resolve()
+  const facts: GateFacts = {
+    ...healthy,
+    status: hostile,
+    names: [evil],
+    listeners: [{ listener: evil, host: evil, port: 1 }],
+  }
+  const routes = [
+    overviewRoute({ facts: () => facts, countsByReason: () => Promise.resolve([]) }),
+    ...eventRoutes({ sites: () => [{ id: evil, name: evil }], flush, clock: () => NOW }),
+    connectionRoute(),
+    ...clientRoutes({ keys: () => [{ name: evil, maxClients: 1, createdMs: NOW }] }),
+    upstreamRoute(),
+    certificateRoute({ names: () => [evil, 'other'] }),
+    ...standingRoutes({
+      entries: () => Promise.resolve([entry]),
+      addEntry: () => Promise.resolve(entry),
+      removeEntries: () => Promise.resolve([entry]),
+      policyEntries: () => [{ ...entry, line: evil }],
+      sitesWithin: () => [evil],
+    }),
+    auditRoute(flush),
+  ]
+  const sources = {
+    status: () => hostile,
+    findEvents: () => Promise.resolve([event]),
+    eventsByReference: () => Promise.resolve([event]),
+  }
+  const dashboard = await startDashboard(t, { routes, sources })
+  const jane = await dashboard.loggedIn('jane')
+  const paths = [
+    '/',
+    '/events',
+    link`/events?address=${evil}`,
+    '/references/X',
+    '/connections',
+    '/clients',
+    link`/clients?q=${evil}`,
+    '/connectors',
+    '/upstreams',
+    '/certificates',
+    '/standing',
+    link`/standing?range=${evil}`,
+    '/audit',
+    link`/audit?who=${evil}`,
+  ]
+  for (const path of paths) {
+    const { body } = await jane.get(path)
+    t.true(body.includes('&lt;img src=x onerror=alert(1)&gt;'), path)
+    t.false(body.includes('<img src=x'), path)
+    t.false(body.includes(`alert(1)>`), path)
+  }
+  t.deepEqual(dashboard.problems, [])
 })

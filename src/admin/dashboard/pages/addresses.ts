@@ -57,7 +57,7 @@ export function addressRoutes(sources: PageSources): readonly PageRoute[] {
         const [devices, events, diagnoses] = await Promise.all([
           sources.ask('siteDevices', [range.text], nowMs - DAY_MS),
           view.findEvents({ range, limit: 30 }),
-          sources.diagnose([address.text]),
+          sources.diagnose([address.text], view.isLimited),
         ])
         return {
           kind: 'page',
@@ -97,7 +97,7 @@ export function sourcesView({ unknown, search, nowMs }: SourcesData): Html {
             'Addresses without a site',
             [
               { head: 'Address', short: true },
-              { head: 'State', short: true },
+              { head: 'State' },
               { head: 'Admitted', numeric: true },
               { head: 'Ended badly', numeric: true },
               { head: 'Refused', numeric: true },

@@ -29,7 +29,7 @@ export function clientRoutes(sources: ClientSources): readonly PageRoute[] {
       path: '/clients',
       role: 'viewer',
       reach: 'sites',
-      navigation: { group: 'Customers', label: 'Clients and sessions' },
+      navigation: { group: 'Customers', label: 'Clients' },
       run: ({ view, query }) => {
         const status = view.status()
         const text = (query.get('q') ?? '').trim().slice(0, 100)
@@ -38,7 +38,7 @@ export function clientRoutes(sources: ClientSources): readonly PageRoute[] {
           title: 'Clients and sessions',
           refreshSeconds: 10,
           body: html`${panel('Active sessions', sessionTable(status))}
-          ${panel('Clients', clientTable(status, text), searchForm(text))}`,
+          ${panel('Clients', clientTable(status, text), status.clients.length === 0 ? undefined : searchForm(text))}`,
         }
       },
     },
@@ -66,7 +66,8 @@ export function clientRoutes(sources: ClientSources): readonly PageRoute[] {
               <ol>
                 <li>On the gate’s machine: <code>bin/portcullis keys add NAME --generate</code></li>
                 <li>
-                  Give that key to the connector and start it. It appears under
+                  Write it into the file of the connector and start <code>bin/connector run</code> there;
+                  <code>bin/connector check</code> says whether the file is right. It appears under
                   <a href="/clients">clients</a> by itself.
                 </li>
               </ol>`,

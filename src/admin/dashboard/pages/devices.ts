@@ -19,7 +19,7 @@ export function deviceTable({ devices, deviceCount, complete }: SiteDevices, now
       [
         { head: 'Address', short: true },
         { head: 'Device', long: true },
-        { head: 'State', short: true },
+        { head: 'State' },
         { head: 'TLS', short: true },
         { head: 'Admitted', numeric: true },
         { head: 'Refused', numeric: true },

@@ -26,6 +26,8 @@ import { sinceOf, SPANS, type Span } from './span.ts'
 import { stepLabel } from './world.ts'
 
 const HOUR_MS = 3_600_000
+/** Places and sources that are listed. */
+const SHOWN = 15
 const WEEK: Span = SPANS[1] ?? { id: '7d', words: 'the last 7 days', hours: 168 }
 
 /** The page of a rule. */
@@ -152,10 +154,10 @@ export function ruleView({ rule, detail, hours, text, mayExcept, nowMs }: RuleDa
           )
     }
     ${
-      detail.complete
+      detail.complete && detail.places.length <= SHOWN && detail.sources.length <= SHOWN
         ? null
         : html`<p class="dim">
-            Where, who and examples come from the newest ${counted(detail.read, 'hit')}; there are more.
+            Where, who and examples show the most frequent ones of the newest ${counted(detail.read, 'hit')}.
           </p>`
     }
   `
@@ -200,16 +202,18 @@ function placeTable({ places }: RuleDetail, nowMs: number): Html {
       { head: 'Hits', numeric: true },
       { head: 'Last', short: true },
     ],
-    places.map(place => [
-      place.site === null
-        ? html`<span class="dim">no site</span>`
-        : html`<a href="${link`/sites/${place.site}`}">${place.site}</a>`,
-      place.class ?? '–',
-      html`<code>${place.host}${place.path}</code>`,
-      html`<code>${place.field}</code>`,
-      numberText(place.hits),
-      ago(place.lastMs, nowMs),
-    ]),
+    places
+      .slice(0, SHOWN)
+      .map(place => [
+        place.site === null
+          ? html`<span class="dim">no site</span>`
+          : html`<a href="${link`/sites/${place.site}`}">${place.site}</a>`,
+        place.class ?? '–',
+        html`<code>${place.host}${place.path}</code>`,
+        html`<code>${place.field}</code>`,
+        numberText(place.hits),
+        ago(place.lastMs, nowMs),
+      ]),
   )
 }
 
@@ -223,13 +227,15 @@ function sourceTable({ sources }: RuleDetail, nowMs: number): Html {
       { head: 'Hits', numeric: true },
       { head: 'Last', short: true },
     ],
-    sources.map(source => [
-      html`<a href="${link`/addresses/${source.address}`}">${source.address}</a>`,
-      source.site ?? html`<span class="dim">no site</span>`,
-      source.knownAgent ? state('bad', 'checks in as an agent') : state('idle', 'stranger'),
-      numberText(source.hits),
-      ago(source.lastMs, nowMs),
-    ]),
+    sources
+      .slice(0, SHOWN)
+      .map(source => [
+        html`<a href="${link`/addresses/${source.address}`}">${source.address}</a>`,
+        source.site ?? html`<span class="dim">no site</span>`,
+        source.knownAgent ? state('bad', 'checks in as an agent') : state('idle', 'stranger'),
+        numberText(source.hits),
+        ago(source.lastMs, nowMs),
+      ]),
   )
 }
 

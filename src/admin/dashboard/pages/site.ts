@@ -53,7 +53,7 @@ export function siteRoutes(sources: PageSources): readonly PageRoute[] {
           sources.overlay(),
         ])
         const asked = suspects(devices, site)
-        const diagnoses = await sources.diagnose(asked)
+        const diagnoses = await sources.diagnose(asked, view.isLimited)
         return {
           kind: 'page',
           title: site.name,

@@ -156,7 +156,11 @@ export function sitesView(data: SitesData): Html {
     ${
       shown.length === 0
         ? emptyState(
-            rows.length === 0 ? 'No site is recorded.' : 'No site fits.',
+            rows.length === 0
+              ? 'No site is recorded.'
+              : onlyUnwell && search === ''
+                ? 'Every site is healthy, or has not been seen yet.'
+                : 'No site fits.',
             rows.length === 0
               ? 'Sites are customer locations: add them under sites in the policy.'
               : 'Shorten the search, or show all sites.',

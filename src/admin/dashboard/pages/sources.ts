@@ -110,7 +110,11 @@ export type PageSources = {
     owner: string,
   ) => Promise<readonly OverlayEntry[]>
   /** Null: not known yet, ask again soon. Every answer is the one of `portcullis diagnose`. */
-  readonly diagnose: (addresses: readonly string[]) => Promise<readonly AddressDiagnosis[] | null>
+  readonly diagnose: (
+    addresses: readonly string[],
+    /** For an operator of single sites: nothing about the whole gate. */
+    limited: boolean,
+  ) => Promise<readonly AddressDiagnosis[] | null>
   /** The rule as its file states it; null: the file cannot be read or has changed. */
   readonly ruleText: (rule: RuleInfo) => Promise<string | null>
   /** Null: none can be named for this event. */

@@ -79,18 +79,22 @@ function heartbeatTables(listeners: readonly HeartbeatStatus[], nowMs: number, i
                   { head: 'Site' },
                   { head: 'Heartbeats', numeric: true },
                   { head: 'Replies', numeric: true },
+                  { head: 'Lost', numeric: true },
                   { head: 'Last heartbeat', short: true },
                   { head: 'Last reply', short: true },
                 ],
-                entry.sites.map(({ site, heartbeats, replies, lastHeartbeatMs, lastReplyMs }) => [
-                  site === null
-                    ? html`<span class="dim">no site</span>`
-                    : html`<a href="${link`/sites/${site}`}">${site}</a>`,
-                  numberText(heartbeats),
-                  numberText(replies),
-                  ago(lastHeartbeatMs, nowMs),
-                  ago(lastReplyMs, nowMs),
-                ]),
+                entry.sites.map(
+                  ({ site, heartbeats, replies, lossPercent, lastHeartbeatMs, lastReplyMs }) => [
+                    site === null
+                      ? html`<span class="dim">no site</span>`
+                      : html`<a href="${link`/sites/${site}`}">${site}</a>`,
+                    numberText(heartbeats),
+                    numberText(replies),
+                    lossPercent === null ? null : `${lossPercent} %`,
+                    ago(lastHeartbeatMs, nowMs),
+                    ago(lastReplyMs, nowMs),
+                  ],
+                ),
               )
         }`,
   )}`

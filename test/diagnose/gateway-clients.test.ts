@@ -1,0 +1,129 @@
+// Clients of the gateway that are turned away, and servers that become slow: named, and mended as the diagnosis says.
+import { once } from 'node:events'
+import { connect as connectTcp } from 'node:net'
+import { connect } from 'node:tls'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import anyTest from 'ava'
+import { addKey } from '../../src/access/edit.ts'
+import { identityHeaders } from '../../src/tunnel/identity.ts'
+import { H2_PROTOCOL } from '../../src/tunnel/attach.ts'
+import { serveConnectorSession } from '../../src/tunnel/h2/connector-session.ts'
+import { TUNNEL_PREFIX } from '../../src/tunnel/client.ts'
+import { EVENT_SAMPLES } from '../support/event-samples.ts'
+import { HOST, startRunningBench, type RunningBench } from '../cli/support.ts'
+import { diagnose, isThrough, US } from './support.ts'
+
+const test = anyTest.serial
+const HERE = '127.0.0.2'
+const KEY = 'correct horse battery'
+
+/** Attaches as connector `rmm`; the status of the answer, 101 when it is let in. */
+async function attach(
+  bench: RunningBench,
+  key: string,
+  instance: string,
+): Promise<{ status: number; leave: () => void }> {
+  const raw = connectTcp({ host: '127.0.0.1', port: bench.port, localAddress: HERE })
+  await once(raw, 'connect')
+  const socket = connect({
+    socket: raw,
+    servername: HOST,
+    ca: readFileSync(bench.authorityFile, 'utf8'),
+  })
+  socket.on('error', () => undefined)
+  await once(socket, 'secureConnect')
+  const identity = {
+    name: `rmm-${instance.slice(0, 3)}`,
+    instance,
+    realAddress: '10.1.2.3',
+    version: '1',
+    services: [],
+  }
+  const headers = identityHeaders(identity, key)
+  const lines = headers.flatMap((name, index) =>
+    index % 2 === 0 ? [`${name}: ${headers[index + 1] ?? ''}`] : [],
+  )
+  socket.write(
+    [
+      `GET ${TUNNEL_PREFIX}connector HTTP/1.1`,
+      `Host: ${HOST}`,
+      'Connection: Upgrade',
+      `Upgrade: ${H2_PROTOCOL}`,
+      ...lines,
+      '\r\n',
+    ].join('\r\n'),
+  )
+  const [head] = (await once(socket, 'data')) as [Buffer]
+  const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(head.toString('latin1'))?.[1])
+  if (status !== 101) return { status, leave: () => socket.destroy() }
+  const end = head.indexOf('\r\n\r\n') + 4
+  if (end < head.length) socket.unshift(head.subarray(end))
+  const ready = Promise.withResolvers<void>()
+  const session = serveConnectorSession(socket, {
+    nowMs: () => performance.now(),
+    reach: () => Promise.resolve({ unknown: true }),
+    ready: () => ready.resolve(),
+    closed: () => undefined,
+  })
+  await ready.promise
+  return { status, leave: () => session.end('test over') }
+}
+
+test('a client with a wrong key, and one for which its key has no place: named, and mended with the right one', async t => {
+  const bench = await startRunningBench(t, 'geo: { loopback: allow }')
+  const file = join(bench.portcullis.snapshot().directories.state, 'access.json')
+  await addKey(file, KEY, { name: 'office', maxClients: 1 }, Date.now())
+  t.is((await bench.cli(['reload'])).code, 0)
+  await bench.cli(['keys', 'list'])
+  const wrong = await attach(bench, 'not the key at all', 'aaaaaaaaaaaaaaaaaaaa')
+  t.is(wrong.status, 401)
+  wrong.leave()
+  await bench.settled()
+  const found = await diagnose(bench, HERE)
+  t.is(found.cause, 'key', found.sentence)
+  t.regex(found.sentence, /^The client rmm-aaa at 127\.0\.0\.2 is turned away, because the gateway key/)
+  t.regex(found.fix?.steps.join('\n') ?? '', /bin\/portcullis keys add another-name --generate/)
+  const right = await attach(bench, KEY, 'aaaaaaaaaaaaaaaaaaaa')
+  t.is(right.status, 101)
+  const attached = async (): Promise<number> =>
+    ((await bench.json(['status'])).value['clients'] as readonly unknown[]).length
+  while ((await attached()) !== 1) await new Promise(setImmediate)
+  t.not((await diagnose(bench, HERE)).cause, 'key')
+  const second = await attach(bench, KEY, 'bbbbbbbbbbbbbbbbbbbb')
+  t.is(second.status, 403)
+  const full = await diagnose(bench, 'rmm-bbb')
+  t.is(full.cause, 'capacity', full.sentence)
+  t.regex(full.sentence, /its gateway key has 1 clients already/)
+  right.leave()
+  second.leave()
+  await bench.settled()
+})
+
+test('a server that is slow against its own habit', async t => {
+  const bench = await startRunningBench(t)
+  t.true(isThrough(await bench.ask(US, { path: '/LabTech/Agent.aspx' })))
+  const { reporter } = bench.portcullis
+  const answers = (count: number, upstreamMs: number): void => {
+    const fields = {
+      ...EVENT_SAMPLES['request.closed'],
+      upstream: 'rmm/primary',
+      upstreamMs,
+      webSocket: false,
+    }
+    for (let index = 0; index < count; index++)
+      reporter.report('request.closed', { ...fields, ending: 'complete', address: '203.0.113.9' })
+  }
+  answers(300, 40)
+  bench.advance(11 * 60_000)
+  t.true((await diagnose(bench, US)).healthy)
+  answers(40, 6_000)
+  t.true(isThrough(await bench.ask(US, { path: '/LabTech/Agent.aspx' })))
+  const found = await diagnose(bench, US)
+  t.is(found.cause, 'slow', found.sentence)
+  t.regex(found.sentence, /rmm\/primary \(http:.*\) takes \d{4} ms for what usually takes \d\d ms/)
+  t.regex(found.evidence[0]?.text ?? '', /began to answer late/)
+  bench.advance(11 * 60_000)
+  answers(40, 40)
+  t.true((await diagnose(bench, US)).healthy)
+})
