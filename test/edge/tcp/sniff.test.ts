@@ -1,6 +1,6 @@
 // The first bytes of mixed listeners as properties: any bytes are decided in bounds, and more of them never change a decision.
 import test from 'ava'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { sniff, sniffAtEnd, SNIFF_BYTES } from '../../../src/edge/tcp/sniff.ts'
 import { service } from './harness.ts'
 
