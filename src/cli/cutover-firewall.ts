@@ -35,7 +35,7 @@ export async function printCutoverRule(args: CommandArguments, context: CommandC
       'State deployment.egress in the policy, or add --egress <ip>.',
     )
   const ports = portsOf(snapshot)
-  const texts = cutoverRules(egress, ports)
+  const texts = cutoverRules(egress, ports, serverAddress(snapshot))
   if (args.flag('json')) {
     terminal.json({
       egress: egress.map(address => address.text),
@@ -66,6 +66,13 @@ export async function printCutoverRule(args: CommandArguments, context: CommandC
   }
   terminal.print('', 'Afterwards, from outside: portcullis cutover verify')
   return 0
+}
+
+/** The address of the first server, when the policy names one that is not this machine. */
+function serverAddress(snapshot: Snapshot): Address | null {
+  const host = [...snapshot.upstreams.values()][0]?.members[0]?.origin.host ?? ''
+  const address = parseAddress(host)
+  return address === undefined || addressScope(address) === 'loopback' ? null : address
 }
 
 /** Ports of the products in use, and of the servers behind the gate. */

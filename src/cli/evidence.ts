@@ -4,6 +4,7 @@ import type { CertificateState, GateStatus } from '../admin/status.ts'
 import { summariseActivity, type Activity } from '../diagnose/activity.ts'
 import { devicesOf } from '../diagnose/devices.ts'
 import { MANY } from '../diagnose/diagnosis.ts'
+import type { StreamMismatch } from '../diagnose/stream.ts'
 import type { ClientTrouble } from '../diagnose/gateway-client.ts'
 import type { CrossOrigin, Evidence, Happening, UpstreamTrouble, Witness } from '../diagnose/finding.ts'
 import { bundledDatabases } from '../geo/bundled.ts'
@@ -146,6 +147,7 @@ function about(common: Common, address: Address, device: string | null): Gathere
       },
       crossOrigin: crossOrigins(events),
       clientTroubles: clientTroubles(events),
+      mismatch: mismatchOf(events, rows),
       happenings: common.happenings,
       upstreams: upstreamTroubles(status),
       upstreamsDown: status === undefined ? null : down,
@@ -225,6 +227,30 @@ function clientTroubles(events: readonly StoredEvent[]): readonly ClientTrouble[
     newest.set(client, kind === null ? null : { ...about, kind, max: typeof max === 'number' ? max : null })
   }
   return [...newest.values()].filter(entry => entry !== null)
+}
+
+/** The newest mismatch, unless a stream of the same listener passed later. */
+function mismatchOf(events: readonly StoredEvent[], rows: readonly LedgerRow[]): StreamMismatch | null {
+  const newest = events.find(event => event.name === 'stream.mismatch')
+  if (newest === undefined) return null
+  const { what, listener, localPort, upstream } = newest.fields
+  const later = rows.some(
+    ({ shape, lastMs }) =>
+      shape.phase === 'stream' &&
+      shape.outcome === 'passed' &&
+      shape.listener === listener &&
+      // The ledger counts in seconds, and the stream of the mismatch itself passed.
+      lastMs > newest.timeMs + 1_000,
+  )
+  return later
+    ? null
+    : {
+        atMs: newest.timeMs,
+        what: what === 'plain-to-tls' ? 'plain-to-tls' : 'tls-to-plain',
+        listener: textOr(listener, ''),
+        port: typeof localPort === 'number' ? localPort : 0,
+        upstream: textOr(upstream, ''),
+      }
 }
 
 function upstreamTroubles(status: GateStatus | undefined): readonly UpstreamTrouble[] {

@@ -182,6 +182,12 @@ function wordsOf({ shape }: LedgerRow, count: number): Pick<Said, 'mark' | 'text
       text: `Finished a TLS handshake (${negotiated ?? 'no version'}) and asked nothing${times}.`,
     }
   if (outcome !== 'passed' && outcome !== 'failed') return null
+  if (phase === 'stream') {
+    const stream = `A stream on ${shape.listener}`
+    return outcome === 'passed'
+      ? { mark: '✓', text: `${stream} was joined to its server${times}.` }
+      : { mark: '✗', text: `${stream} ended badly at its server${times}.` }
+  }
   const what = escapeControls(`${method ?? ''} https://${host ?? ''}${path ?? ''}`)
   const way = `class ${shape.class ?? 'other'}, ${negotiated ?? 'no TLS'}`
   return outcome === 'passed'

@@ -1,6 +1,7 @@
 // Firewall lines: the rule of the cut-over with its way back, and what the policy's own listeners and servers need. Pure.
 import type { Address } from '../net/address.ts'
 import type { Snapshot } from '../policy/snapshot.ts'
+import type { StreamListener } from '../policy/streams.ts'
 
 /** Ports of a server that agents and people use from outside. */
 export type ServerPorts = { readonly tcp: readonly number[]; readonly udp: readonly number[] }
@@ -29,10 +30,15 @@ export type FirewallText = {
   readonly note: string | null
 }
 
-/** The rule that admits only the gate, for every usual firewall. */
-export function cutoverRules(egress: readonly Address[], ports: ServerPorts): readonly FirewallText[] {
+/** The rule that admits only the gate, for every usual firewall. `server`: its address behind a router; null: not known. */
+export function cutoverRules(
+  egress: readonly Address[],
+  ports: ServerPorts,
+  server: Address | null,
+): readonly FirewallText[] {
   return [
     nftables(egress, ports),
+    ...(server === null ? [] : [router(egress, ports, server)]),
     iptables(egress, ports),
     powershell(egress, ports),
     netsh(egress, ports),
@@ -58,24 +64,56 @@ function protocols({
 
 const TABLE = 'portcullis_cutover'
 
-function nftables(egress: readonly Address[], ports: ServerPorts): FirewallText {
-  const drop = (family: string, saddr: string, addresses: readonly string[]): readonly string[] =>
-    protocols(ports).map(([name, list]) => {
-      const others = addresses.length === 0 ? '' : ` ${saddr} != { ${addresses.join(', ')} }`
-      return `    meta nfproto ${family} ${name} dport { ${list.join(', ')} }${others} drop`
-    })
-  const rules = [...drop('ipv4', 'ip saddr', v4(egress)), ...drop('ipv6', 'ip6 saddr', v6(egress))]
-  const chain = (hook: string): readonly string[] => [
+/** Rules that drop everybody but the gate; `to` limits them to one server. */
+function nftDrops(egress: readonly Address[], ports: ServerPorts, to: Address | null): readonly string[] {
+  const families = [
+    ['ipv4', 'ip', v4(egress)],
+    ['ipv6', 'ip6', v6(egress)],
+  ] as const
+  return families
+    .filter(([family]) => to === null || (to.family === 4) === (family === 'ipv4'))
+    .flatMap(([family, protocol, addresses]) =>
+      protocols(ports).map(([name, list]) => {
+        const server = to === null ? '' : ` ${protocol} daddr ${to.text}`
+        const others = addresses.length === 0 ? '' : ` ${protocol} saddr != { ${addresses.join(', ')} }`
+        return `    meta nfproto ${family}${server} ${name} dport { ${list.join(', ')} }${others} drop`
+      }),
+    )
+}
+
+function nftTable(
+  hook: 'input' | 'forward',
+  first: readonly string[],
+  rules: readonly string[],
+): readonly string[] {
+  return [
+    `table inet ${TABLE} {`,
     `  chain ${hook} {`,
     `    type filter hook ${hook} priority -5; policy accept;`,
+    ...first,
     ...rules,
     '  }',
+    '}',
   ]
+}
+
+function nftables(egress: readonly Address[], ports: ServerPorts): FirewallText {
   return {
-    title: 'Linux, nftables (on the server, or on the router before it)',
-    lines: [`table inet ${TABLE} {`, ...chain('input'), ...chain('forward'), '}'],
+    title: 'Linux, nftables (on the server itself)',
+    // The server talks to itself, too.
+    lines: nftTable('input', ['    iif lo accept'], nftDrops(egress, ports, null)),
     undo: [`nft delete table inet ${TABLE}`],
     note: 'Load it with nft -f; it drops what is not the gate and leaves everything else to your own rules.',
+  }
+}
+
+/** On a router the server must be named: without it, everybody behind the router would lose these ports to the outside. */
+function router(egress: readonly Address[], ports: ServerPorts, server: Address): FirewallText {
+  return {
+    title: `Linux, nftables (on the router before the server ${server.text})`,
+    lines: nftTable('forward', [], nftDrops(egress, ports, server)),
+    undo: [`nft delete table inet ${TABLE}`],
+    note: 'If the server has other addresses (IPv6, too), repeat the lines for them.',
   }
 }
 
@@ -89,10 +127,12 @@ function iptables(egress: readonly Address[], ports: ServerPorts): FirewallText 
     for (const address of addresses) lines.push(`${command} -A PORTCULLIS -s ${address} -j RETURN`)
     lines.push(`${command} -A PORTCULLIS -j DROP`)
     for (const [name, list] of protocols(ports))
-      lines.push(`${command} -I INPUT -p ${name} -m multiport --dports ${list.join(',')} -j PORTCULLIS`)
+      lines.push(
+        `${command} -I INPUT ! -i lo -p ${name} -m multiport --dports ${list.join(',')} -j PORTCULLIS`,
+      )
   }
   return {
-    title: 'Linux, iptables (on the server; on a router use FORWARD instead of INPUT)',
+    title: 'Linux, iptables (on the server itself)',
     lines,
     undo: ['iptables -F PORTCULLIS', 'ip6tables -F PORTCULLIS'],
     note: null,
@@ -183,7 +223,8 @@ export function gateLines(snapshot: Snapshot): readonly PlanLine[] {
     })
   }
   for (const group of snapshot.upstreams.values()) {
-    for (const { id, origin } of group.members)
+    for (const { id, origin, via } of group.members) {
+      if (via !== undefined) continue
       out.push({
         direction: 'out',
         protocol: 'tcp',
@@ -191,11 +232,41 @@ export function gateLines(snapshot: Snapshot): readonly PlanLine[] {
         peer: origin.host,
         why: `upstream ${id}`,
       })
+    }
   }
+  const trusted = snapshot.trusted.values().map(entry => entry.range.text)
+  for (const stream of snapshot.streams) out.push(...streamLines(stream, trusted))
   const unique = new Map(
     out.map(line => [`${line.direction} ${line.protocol} ${line.port} ${line.peer}`, line]),
   )
   return [...unique.values()]
+}
+
+function streamLines(
+  { id, endpoints, loadBalancers, services, internalPorts }: StreamListener,
+  trusted: readonly string[],
+): readonly PlanLine[] {
+  const from = loadBalancers.length === 0 ? 'any' : loadBalancers.map(range => range.text).join(', ')
+  const ports = endpoints.map(({ port }) => port)
+  const servers = services.flatMap(({ action }) => (action.kind === 'forward' ? action.members : []))
+  return [
+    ...ports.flatMap(port => {
+      const isInternal = internalPorts.has(port)
+      // Nobody may use it: no line at all.
+      if (isInternal && trusted.length === 0) return []
+      const peer = isInternal ? trusted.join(', ') : from
+      return [{ direction: 'in', protocol: 'tcp', port, peer, why: `stream ${id}` } as const]
+    }),
+    ...servers.flatMap(({ id: member, target }) => {
+      if (target.kind !== 'tcp') return []
+      const { host } = target
+      // Without a port of its own the server is reached on the one that the client came to.
+      const to = target.port === null ? ports : [target.port]
+      return to.map(
+        port => ({ direction: 'out', protocol: 'tcp', port, peer: host, why: `stream ${member}` }) as const,
+      )
+    }),
+  ]
 }
 
 /** One of the four places where a gate can stand, and what the firewalls around it need besides. */

@@ -18,6 +18,7 @@ import * as fixes from './fixes.ts'
 import * as clients from './fixes-client.ts'
 import { clientTrouble } from './gateway-client.ts'
 import { connectorTrouble } from './heartbeats.ts'
+import { streamMismatch } from './stream.ts'
 import { explainOutcome, productOf, standingTrouble } from './trouble.ts'
 
 /** Walks the tree. What the policy says now comes first, then what the source met, newest first. */
@@ -27,6 +28,7 @@ export function diagnose(evidence: Evidence): Diagnosis {
     brokenAround(evidence) ??
     metTrouble(evidence) ??
     clientTrouble(evidence) ??
+    streamMismatch(evidence) ??
     foreignPages(evidence) ??
     connectorTrouble(evidence) ??
     unansweredHeartbeats(evidence) ??

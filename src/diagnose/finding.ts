@@ -7,6 +7,7 @@ import type { HeartbeatListenerFacts } from './heartbeats.ts'
 import type { Fix } from './fix.ts'
 import type { FixContext } from './fixes.ts'
 import type { ClientTrouble } from './gateway-client.ts'
+import type { StreamMismatch } from './stream.ts'
 
 /** What the diagnosis found; a closed set, stable for ticket systems. */
 export type Cause =
@@ -34,6 +35,7 @@ export type Cause =
   | 'gone-quiet'
   | 'slow'
   | 'key'
+  | 'mismatch'
   | 'fixed'
 
 /** A rule that fired, the field that its hit shows, and further ones in which it held. */
@@ -79,6 +81,8 @@ export type Evidence = {
   readonly happenings: readonly Happening[]
   /** Clients of the gateway at this address that were turned away last; absent: none. */
   readonly clientTroubles?: readonly ClientTrouble[]
+  /** A raw TCP stream of which one side speaks TLS and the other does not, and nothing has passed there since; null: none. */
+  readonly mismatch?: StreamMismatch | null
   /** Members of upstream groups that the gate sees in trouble now. */
   readonly upstreams: readonly UpstreamTrouble[]
   /** Names whose upstream is down now; null: no gate runs, so nobody knows. */

@@ -55,6 +55,8 @@ test('P14: the share of the fleet by list, by sites and by the ledger, and the s
   const early = await bench.cli(['cutover', 'done', 'redirector'])
   t.is(early.code, 1)
   t.regex(early.err, /"One new template with both addresses" comes before/)
+  t.regex((await bench.cli(['cutover', 'done', 'firewall', '--direct', '127.0.0.1'])).err, /comes before/)
+  t.is((await bench.cli(['cutover', 'undone', 'firewall', '--direct', '127.0.0.1'])).code, 0)
   t.is((await bench.cli(['cutover', 'done', 'template'])).code, 0)
   t.is((await bench.json(['cutover'])).value['current'], 'all-templates')
   t.is((await bench.cli(['cutover', 'done', 'all-templates'])).code, 0)

@@ -2,7 +2,7 @@
 import { cpSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
-import { ROOT, startRunningBench } from './support.ts'
+import { ROOT, startBench, startRunningBench } from './support.ts'
 
 /** The words of a simple shell line. */
 function wordsOf(line: string): readonly string[] {
@@ -49,4 +49,30 @@ deployment: { direct: '127.0.0.1:1', egress: [203.0.113.5] }
     ran++
   }
   t.true(ran >= 12, String(ran))
+})
+
+test('N7, S9: firewall-plan knows raw streams, heartbeats and the ports of the policy, and each placement alone', async t => {
+  const bench = startBench(
+    t,
+    `
+listeners: { https: { address: '127.0.0.1:443' } }
+heartbeats: { automate: { address: '0.0.0.0:75', upstream: '10.0.0.5:75' } }
+streams: { relay: { address: ['0.0.0.0:8041', '0.0.0.0:8042'], upstream: '10.0.0.5:8041' } }
+`,
+  )
+  const { value } = await bench.json(['firewall-plan'])
+  const lines = value['lines'] as readonly Record<'direction' | 'protocol' | 'port' | 'peer', string>[]
+  const told = lines.map(({ direction, protocol, port, peer }) => `${direction} ${protocol}/${port} ${peer}`)
+  for (const line of [
+    'in tcp/8041 any',
+    'in tcp/8042 any',
+    'out tcp/8041 10.0.0.5',
+    'in udp/75 any',
+    'out udp/75 10.0.0.5',
+  ])
+    t.true(told.includes(line), `${line} in ${told.join('; ')}`)
+  const dmz = await bench.cli(['firewall-plan', '--placement', 'dmz'])
+  t.regex(dmz.out, /outer firewall: allow tcp\/8041 from the internet to the gate/)
+  t.false(dmz.out.includes('customer-network'))
+  t.regex((await bench.cli(['firewall-plan', '--placement', 'dmzz'])).err, /Did you mean dmz\?/)
 })

@@ -104,12 +104,13 @@ test('shares count agents, not addresses; an empty fleet has none', t => {
 const EGRESS = [address('203.0.113.5'), address('2001:db8::5')]
 
 test('P14, P15: every firewall text admits the gate alone and has its way back', t => {
-  const texts = cutoverRules(EGRESS, productPorts('connectwise-automate'))
-  t.is(texts.length, 5)
+  const texts = cutoverRules(EGRESS, productPorts('connectwise-automate'), address('10.0.0.5'))
+  t.is(texts.length, 6)
   for (const { title, lines, undo } of texts) {
     const text = lines.join('\n')
     t.true(text.includes('203.0.113.5'), title)
-    t.true(text.includes('2001:db8::5'), title)
+    // The router's table is for the IPv4 address of the server.
+    if (!title.includes('router')) t.true(text.includes('2001:db8::5'), title)
     t.true(text.includes('443') && text.includes('75'), title)
     t.true(undo.length > 0, title)
   }
@@ -130,8 +131,14 @@ const needsNft = hasNft ? test : test.skip
 
 needsNft('nftables takes the printed tables (needs nft and root)', t => {
   for (const egress of [EGRESS, EGRESS.slice(0, 1), EGRESS.slice(1)]) {
-    const [nft] = cutoverRules(egress, productPorts('connectwise-automate'))
-    t.is(nftCheck(nft?.lines ?? []), '')
+    for (const server of ['10.0.0.5', '2001:db8::9']) {
+      const [own, router] = cutoverRules(egress, productPorts('connectwise-automate'), address(server))
+      t.is(nftCheck(own?.lines ?? []), '')
+      t.is(nftCheck(router?.lines ?? []), '')
+      // Others behind the router keep their way out.
+      for (const line of router?.lines.filter(text => text.endsWith('drop')) ?? [])
+        t.true(line.includes(`daddr ${server} `))
+    }
   }
   const policy = snapshot({
     listeners: [

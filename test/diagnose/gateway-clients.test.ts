@@ -1,6 +1,7 @@
 // Clients of the gateway that are turned away, and servers that become slow: named, and mended as the diagnosis says.
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { connect as connectTcp } from 'node:net'
+import { connect as connectTcp, createServer, type AddressInfo } from 'node:net'
 import { connect } from 'node:tls'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -126,4 +127,44 @@ test('a server that is slow against its own habit', async t => {
   bench.advance(11 * 60_000)
   answers(40, 40)
   t.true((await diagnose(bench, US)).healthy)
+})
+
+test('a raw TCP stream whose client speaks TLS to a server that does not: named, and mended at the client', async t => {
+  const server = createServer(socket => {
+    socket.on('error', () => undefined)
+    socket.once('data', () => socket.end('plain answer\r\n'))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const { port: serverPort } = server.address() as AddressInfo
+  const bench = await startRunningBench(
+    t,
+    `geo: { loopback: allow }\nstreams: { backup: { address: '127.0.0.1:0', upstream: '127.0.0.1:${serverPort}' } }`,
+  )
+  const port = bench.portcullis.streams.addresses()[0]?.port ?? 0
+  const talk = async (bytes: string): Promise<string> => {
+    const socket = connectTcp({ host: '127.0.0.1', port, localAddress: HERE })
+    socket.on('error', () => undefined)
+    let text = ''
+    socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
+    socket.write(bytes)
+    await once(socket, 'close')
+    return text
+  }
+  const tls = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-bind', `${HERE}:0`], {
+    stdio: 'ignore',
+  })
+  await once(tls, 'close')
+  bench.advance(2_000)
+  const found = await diagnose(bench, HERE)
+  t.is(found.cause, 'mismatch', found.sentence)
+  t.regex(
+    found.sentence,
+    /stream backup .* speaks TLS, and the server 127\.0\.0\.1:\d+ does not answer in TLS/,
+  )
+  t.regex(found.fix?.steps.join() ?? '', /Switch TLS \(SSL\) off at this client/)
+  bench.advance(2_000)
+  t.is(await talk('a protocol of its own\r\n'), 'plain answer\r\n')
+  bench.advance(2_000)
+  t.true((await diagnose(bench, HERE)).healthy)
 })

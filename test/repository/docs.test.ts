@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { parse, stringify } from 'yaml'
+import { loadConnectorFile } from '../../src/config/connector-file.ts'
 import { loadRuleFile } from '../../src/config/load-rule-file.ts'
 import { loadPolicy } from '../../src/config/load.ts'
 import { renderProblem } from '../../src/config/problems.ts'
@@ -159,6 +160,14 @@ for (const path of DOCUMENTS) {
       for (const folder of ['profiles', 'rules'])
         cpSync(join(ROOT, 'policies', folder), join(directory, folder), { recursive: true })
       const written = parse(text) as Json
+      if ('gates' in written) {
+        const file = join(directory, 'connector.yaml')
+        writeFileSync(file, text)
+        writeFileSync(join(directory, 'gateway.key'), 'correct horse battery', { mode: 0o600 })
+        const loaded = loadConnectorFile(file, path, {})
+        t.true(loaded.ok, loaded.ok ? '' : loaded.problems.map(renderProblem).join('\n'))
+        return
+      }
       if ('pack' in written) {
         const file = join(directory, 'own.yaml')
         writeFileSync(file, text)

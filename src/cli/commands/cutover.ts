@@ -5,11 +5,12 @@ import {
   fleetShare,
   MARKED_STEPS,
   standsBefore,
+  type CutoverState,
+  type CutoverStepId,
   type MarkedStep,
 } from '../../deploy/cutover.ts'
-import { parseAddress } from '../../net/address.ts'
 import { PortcullisError } from '../../policy/error.ts'
-import type { Endpoint, HealthProbe, Snapshot } from '../../policy/snapshot.ts'
+import type { HealthProbe, Snapshot } from '../../policy/snapshot.ts'
 import { suggest } from '../../config/spelling.ts'
 import { printCutoverRule } from '../cutover-firewall.ts'
 import { readCutover, writeCutover } from '../cutover-record.ts'
@@ -18,6 +19,7 @@ import { usageError, type Command, type CommandArguments, type CommandContext } 
 import { formatAgo, parseDuration } from '../format.ts'
 import { askGate, requirePolicy } from '../gate-access.ts'
 import { addressesOf, REACH_LIMITS, reachOf, type ReachResult } from '../reach.ts'
+import { directOf, portList } from '../direct-address.ts'
 import { drillText, rehearse } from '../rehearsal.ts'
 import type { Terminal } from '../terminal.ts'
 
@@ -154,6 +156,7 @@ async function mark(
   context: CommandContext,
 ): Promise<number> {
   const [word = '', ...more] = words
+  if (word === 'firewall' && more.length === 0) return markFirewall(isDone, args, context)
   const step = MARKED_STEPS.find(entry => entry === word)
   if (step === undefined || more.length > 0) {
     const near = suggest(word, MARKED_STEPS)
@@ -167,14 +170,7 @@ async function mark(
   }
   const { snapshot } = requirePolicy(args, context)
   const { state, record } = await seeCutover(snapshot, args, context)
-  const before = standsBefore(state, step)
-  if (isDone && before !== null) {
-    throw new PortcullisError(`"${before.title}" comes before, and is not done`, {
-      code: 'cutover-order',
-      side: 'configuration',
-      remedy: before.missing[0] ?? 'See: portcullis cutover',
-    })
-  }
+  if (isDone) refuseEarly(state, step)
   const { [step]: _, ...rest } = record.marks
   const marks: typeof record.marks = isDone
     ? { ...rest, [step satisfies MarkedStep]: { atMs: context.nowMs(), who: context.user } }
@@ -188,41 +184,39 @@ async function mark(
   return 0
 }
 
-function directOf(args: CommandArguments, snapshot: Snapshot): Endpoint {
-  const text = args.text('direct')
-  if (text === undefined) {
-    const { direct } = snapshot.deployment
-    if (direct !== null) return direct
-    throw usageError(
-      'the old, direct address is not known',
-      'Add --direct <host[:port]>, or state deployment.direct in the policy.',
-    )
+/** The check from outside was made on another machine: somebody says so here. */
+async function markFirewall(
+  isDone: boolean,
+  args: CommandArguments,
+  context: CommandContext,
+): Promise<number> {
+  const { snapshot } = requirePolicy(args, context)
+  const { state, record } = await seeCutover(snapshot, args, context)
+  if (isDone) refuseEarly(state, 'firewall')
+  const { host, port } = directOf(args, snapshot)
+  const said = {
+    atMs: context.nowMs(),
+    who: `${context.user}, from another machine`,
+    target: `${host}:${port}`,
+    ok: true,
   }
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]{1,253}))(?::([1-9][0-9]{0,4}))?$/.exec(text)
-  const host = match?.[1] ?? match?.[2]
-  const port = Number(match?.[3] ?? 443)
-  const isHost =
-    host !== undefined && (parseAddress(host) !== undefined || /[A-Za-z][A-Za-z0-9-]*$/.test(host))
-  if (!isHost || port > 65_535)
-    throw usageError(
-      `--direct: "${text}" is not a host or host:port`,
-      'One server: no ranges, no lists, no URL.',
+  writeCutover(snapshot.directories.state, { ...record, verified: isDone ? said : null })
+  if (args.flag('json')) context.terminal.json({ verified: isDone ? said : null })
+  else
+    context.terminal.print(
+      `${context.terminal.tone('good', '✓')} ${isDone ? `Direct access to ${said.target} counts as closed.` : 'The check from outside counts as not made.'}`,
     )
-  return { host: host.toLowerCase(), port }
+  return 0
 }
 
-function portList(args: CommandArguments, first: number): readonly number[] {
-  const text = args.text('ports')
-  const extra =
-    text === undefined
-      ? []
-      : text.split(',').map(word => (/^[1-9][0-9]{0,4}$/.test(word.trim()) ? Number(word) : Number.NaN))
-  if (extra.some(port => !(port <= 65_535)))
-    throw usageError(`--ports: "${text ?? ''}" is not a list of ports`, 'Write --ports 80,8484.')
-  const all = [...new Set([first, ...extra])]
-  if (all.length > REACH_LIMITS.ports)
-    throw usageError(`at most ${REACH_LIMITS.ports} ports`, 'This is a check of your own server, not a scan.')
-  return all
+function refuseEarly(state: CutoverState, id: CutoverStepId): void {
+  const before = standsBefore(state, id)
+  if (before === null) return
+  throw new PortcullisError(`"${before.title}" comes before, and is not done`, {
+    code: 'cutover-order',
+    side: 'configuration',
+    remedy: before.missing[0] ?? 'See: portcullis cutover',
+  })
 }
 
 function probeOf(snapshot: Snapshot): Pick<HealthProbe, 'path' | 'statuses' | 'bodyPattern'> {
@@ -280,7 +274,11 @@ async function verify(args: CommandArguments, context: CommandContext): Promise<
       ]),
     ),
   )
-  if (closed) terminal.print(terminal.tone('good', '✓ Direct access is closed from here.'))
+  if (closed)
+    terminal.print(
+      terminal.tone('good', '✓ Direct access is closed from here.'),
+      '  On the gate, if this is another machine: portcullis cutover done firewall',
+    )
   else if (unclear)
     terminal.print(
       terminal.tone(
