@@ -21,6 +21,7 @@ import { keysCommand } from './commands/keys.ts'
 import { operatorsCommand } from './commands/operators.ts'
 import { planCommand } from './commands/plan.ts'
 import { reloadCommand } from './commands/reload.ts'
+import { rewriteInvitationCommand } from './commands/rewrite-invitation.ts'
 import { rulesCommand } from './commands/rules.ts'
 import { runCommand } from './commands/run.ts'
 import { setupCommand } from './commands/setup.ts'
@@ -63,6 +64,7 @@ export const COMMANDS: readonly Command[] = [
   connectCommand,
   keysCommand,
   operatorsCommand,
+  rewriteInvitationCommand,
   certCommand,
   rulesCommand,
   geoCommand,

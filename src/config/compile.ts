@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { ClassLimits, HealthProbe, Profile, Snapshot } from '../policy/snapshot.ts'
 import { advise, type CertificateFile } from './advise.ts'
+import { adviseStreams } from './advise-streams.ts'
 import { compileClasses, widerLimits } from './compile-classes.ts'
 import { checkEndpoints, compileDashboard, compileListeners, compileNames } from './compile-edge.ts'
 import { compileGateway } from './compile-gateway.ts'
@@ -192,6 +193,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     directories,
   }
   if (findings.problems.length === 0) {
+    adviseStreams(streams, classes, report)
     advise(written, snapshot, certificateFiles(directories.certs, snapshot), report)
   }
   return snapshot

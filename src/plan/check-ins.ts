@@ -64,7 +64,7 @@ export function createCheckIns(startMs: number): CheckIns {
     return all
   }
   const refuse = (
-    { address, stage }: EventFields['connection.refused'] | EventFields['request.refused'],
+    { address, stage }: Pick<EventFields['connection.refused'], 'address' | 'stage'>,
     nowMs: number,
   ): void => {
     const minute = minuteOf(nowMs)
@@ -81,6 +81,10 @@ export function createCheckIns(startMs: number): CheckIns {
     // Heartbeats over UDP are not asked: their sources can be forged, and they may pass while every check-in fails.
     'request.refused': (f, nowMs) => refuse(f, nowMs),
     'connection.refused': (f, nowMs) => refuse(f, nowMs),
+    'stream.opened': (f, nowMs) => {
+      if (f.class !== null && AGENT_CLASSES.includes(f.class)) add(minuteOf(nowMs).passed, f.address)
+    },
+    'stream.refused': (f, nowMs) => refuse(f, nowMs),
   }
   return {
     record: (name, fields, nowMs) => takes[name]?.(fields, nowMs),

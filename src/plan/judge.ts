@@ -1,5 +1,6 @@
 // Asks a policy about recorded traffic: what would become of this source with this shape now? The decisions are those of live traffic.
 import type { LedgerShape } from '../journal/ledger-facts.ts'
+import { portOfShape } from '../journal/path-shape.ts'
 import { heartbeatRefusal } from '../policy/decide-heartbeat.ts'
 import { normaliseTarget } from '../ips/target.ts'
 import { strongestTls, tlsRank, type TlsVersion } from '../net/tls-version.ts'
@@ -7,12 +8,14 @@ import { classPolicy, decideAccess } from '../policy/decide-access.ts'
 import { decideAccept } from '../policy/decide-accept.ts'
 import { decideHello } from '../policy/decide-hello.ts'
 import { decideRequest } from '../policy/decide-request.ts'
+import { decideStreamAccept, decideStreamService, NOTHING_OPEN } from '../policy/decide-stream.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { HeaderView, SourceFacts } from '../policy/facts.ts'
 import type { Reason } from '../policy/reasons.ts'
 import type { Listener, Name, Overlay, Snapshot } from '../policy/snapshot.ts'
 import type { SourceLine } from '../policy/source-line.ts'
 import type { Standing } from '../policy/standing.ts'
+import type { StreamListener } from '../policy/streams.ts'
 import type { Refusal } from '../policy/verdict.ts'
 
 /** Why traffic would be refused: a reason of the gate, or a listener that is no longer there. */
@@ -86,6 +89,7 @@ export function judgeSource(
 /** Judges one shape of a source. */
 export function judgeShape(judge: Judge, source: JudgedSource, shape: LedgerShape, nowMs: number): Judgement {
   if (source.refusal !== null) return refused(source.refusal, shape.class)
+  if (shape.phase === 'stream') return judgeStream(judge, source.standing, shape, nowMs)
   if (shape.phase === 'datagram') return judgeHeartbeat(judge, source.standing, shape, nowMs)
   const listener = judge.listenerOf(shape.listener)
   if (listener === undefined) {
@@ -154,6 +158,29 @@ function judgeHeartbeat(judge: Judge, standing: Standing, shape: LedgerShape, no
   if (!judge.takesHeartbeats(shape.listener)) return gone(judge, shape)
   const refusal = heartbeatRefusal(standing, nowMs)
   return refusal === null ? { allow: true, class: 'heartbeat' } : refused(refusal, 'heartbeat')
+}
+
+/** The listener by its id, or by the port that clients came to; then the service by its class, which is all that is recorded. */
+function judgeStream(judge: Judge, standing: Standing, shape: LedgerShape, nowMs: number): Judgement {
+  const { streams } = judge.snapshot
+  const port = portOfShape(shape.path)
+  const isOn = ({ endpoints }: StreamListener): boolean => endpoints.some(endpoint => endpoint.port === port)
+  const byId = streams.find(entry => entry.id === shape.listener)
+  // Port 0 stands for any: the recorded port is then of no use.
+  const keeps = byId?.endpoints.some(endpoint => endpoint.port === 0) === true || port === null
+  const listener = byId !== undefined && (keeps || isOn(byId)) ? byId : streams.find(isOn)
+  if (listener === undefined) return gone(judge, shape)
+  const facts = { source: standing.source, listener, port, open: NOTHING_OPEN, nowMs }
+  const verdict = decideStreamAccept(judge.snapshot, judge.overlay, facts)
+  if (!verdict.allow) return refused(verdict.refusal, shape.class)
+  const service =
+    listener.services.find(entry => entry.start === shape.method && entry.class === shape.class) ??
+    listener.services.find(entry => entry.start === shape.method) ??
+    (listener.kind === 'tcp' ? listener.services[0] : undefined)
+  if (service === undefined) return shape.class === null ? { allow: true, class: null } : gone(judge, shape)
+  const question = { service, openOfClass: 0, tlsVersion: shape.negotiated, nowMs }
+  const refusal = decideStreamService(standing, question)
+  return refusal === null ? { allow: true, class: service.class } : refused(refusal, service.class)
 }
 
 function gone(judge: Judge, shape: LedgerShape): Judgement {

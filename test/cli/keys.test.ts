@@ -78,3 +78,16 @@ test('E9: a running gate takes keys and operators up at once', async t => {
   t.regex(events.out, /1 operator may log in\. New or changed: alice\./)
   t.regex(events.out, /Removed: alice/)
 })
+
+test('N13: check warns when a connector of the policy needs a key that there is not', async t => {
+  const bench = startBench(t, 'gateway: { connectors: { rmm-server: { key: acme } } }')
+  const check = async (): Promise<string> => (await bench.cli(['check'])).out
+  t.regex(
+    await check(),
+    /connector rmm-server cannot attach: there is no gateway key\n[^]*keys add acme --generate/,
+  )
+  await bench.cli(['keys', 'add', 'other', '--generate'])
+  t.regex(await check(), /there is no gateway key acme/)
+  await bench.cli(['keys', 'add', 'acme', '--generate'])
+  t.notRegex(await check(), /cannot attach/)
+})

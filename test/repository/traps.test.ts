@@ -34,6 +34,7 @@ const TRAPS: Readonly<Record<number, string>> = {
   25: 'an allow beats a ban and a country, never a rule',
   26: 'detect records and lets pass, enforce refuses',
   28: 'a client that connects and says nothing is a port test',
+  32: 'a connector that returns takes its place at once, a zombie never holds it',
   34: 'the pinned Node comes as optional packages',
   35: 'versions are exact because later ones do not install',
   36: 'one Prometheus client is deprecated',

@@ -7,6 +7,7 @@ import type { Snapshot, WhenUnread } from '../../policy/snapshot.ts'
 import type { Command } from '../command.ts'
 import { counted } from '../format.ts'
 import { policyDirectory, shownDirectory } from '../gate-access.ts'
+import { keyWarnings } from '../key-warnings.ts'
 import type { Terminal } from '../terminal.ts'
 
 export const checkCommand: Command = {
@@ -25,13 +26,14 @@ export const checkCommand: Command = {
       label: shownDirectory(directory, context.cwd),
       nowMs: context.nowMs(),
     })
+    const warnings = result.ok ? [...result.warnings, ...keyWarnings(result.snapshot)] : []
     if (args.flag('json')) {
       terminal.json(
         result.ok
           ? {
               ok: true,
               id: result.snapshot.id,
-              warnings: result.warnings,
+              warnings,
               ...(args.flag('effective') ? { effective: effectiveJson(result.snapshot) } : {}),
             }
           : { ok: false, problems: result.problems },
@@ -43,7 +45,7 @@ export const checkCommand: Command = {
       terminal.print(terminal.tone('bad', `✗ ${counted(result.problems.length, 'problem')} in ${directory}`))
       return Promise.resolve(1)
     }
-    for (const warning of result.warnings) terminal.print(paint(warning, 'warn', terminal), '')
+    for (const warning of warnings) terminal.print(paint(warning, 'warn', terminal), '')
     if (args.flag('effective')) terminal.print(effectiveText(result.snapshot), '')
     const { snapshot } = result
     const parts = [
@@ -56,7 +58,7 @@ export const checkCommand: Command = {
     terminal.print(unreadText(snapshot))
     terminal.print(
       `${terminal.tone('good', '✓')} ${directory} is valid: ${parts.join(', ')}.` +
-        (result.warnings.length === 0 ? '' : ` ${counted(result.warnings.length, 'warning')}.`),
+        (warnings.length === 0 ? '' : ` ${counted(warnings.length, 'warning')}.`),
     )
     return Promise.resolve(0)
   },

@@ -1,9 +1,11 @@
 // portcullis explain: what a source would get, and which line decides; asks the decisions that live traffic asks.
 import type { GateStatus } from '../../admin/status.ts'
 import { explain } from '../../policy/explain.ts'
-import type { Command } from '../command.ts'
+import { explainStream } from '../../policy/explain-stream.ts'
+import { CommandArguments, type Command } from '../command.ts'
 import { accessLines, explanationJson, refusalWords, standingLines, stepLines } from '../explanation.ts'
 import { askGate, requirePolicy } from '../gate-access.ts'
+import { streamLines, streamsJson } from '../stream-explanation.ts'
 import { lookUp, questionOf, requireAddress, storedOverlay } from '../question.ts'
 
 export const explainCommand: Command = {
@@ -37,13 +39,17 @@ export const explainCommand: Command = {
     const status = (await askGate(snapshot, 'GET', '/v1/status')) as GateStatus | undefined
     const { source, databases } = await lookUp(snapshot, address, context.nowMs)
     const nowMs = context.nowMs()
-    const answer = explain(
-      snapshot,
-      storedOverlay(snapshot),
-      questionOf(args, snapshot, source, status, nowMs),
-    )
+    const overlay = storedOverlay(snapshot)
+    const asked = args.text('listener')
+    const isStream = snapshot.streams.some(({ id }) => id === asked)
+    const streams = snapshot.streams
+      .filter(({ id }) => !isStream || id === asked)
+      .map(entry => explainStream(snapshot, overlay, source, entry, nowMs))
+    const words = isStream ? new CommandArguments({ host: args.text('host') }, []) : args
+    const answer = explain(snapshot, overlay, questionOf(words, snapshot, source, status, nowMs))
     if (args.flag('json')) {
-      terminal.json({ gateRunning: status !== undefined, ...(explanationJson(answer, databases) as object) })
+      const data = { ...(explanationJson(answer, databases) as object), streams: streamsJson(streams) }
+      terminal.json({ gateRunning: status !== undefined, ...data })
       return 0
     }
     terminal.print(
@@ -52,12 +58,22 @@ export const explainCommand: Command = {
       'Connection',
       ...stepLines(answer.accept.steps, terminal),
     )
+    if (isStream) {
+      for (const { steps, services } of streams)
+        terminal.print(
+          '',
+          `Stream ${asked ?? ''}`,
+          ...stepLines([...steps, ...services.flatMap(entry => entry.steps)], terminal),
+        )
+      terminal.print(...streamLines(streams, terminal))
+      return 0
+    }
     const hello = answer.hello.find(entry => entry.verdict.allow) ?? answer.hello[0]
     const connected = answer.accept.verdict.allow
     if (connected && args.text('tls') !== undefined && hello !== undefined) {
       terminal.print('', `TLS, offering ${hello.offered.join(', ')}`, ...stepLines(hello.steps, terminal))
     }
-    terminal.print('', 'What it gets', ...accessLines(answer, terminal))
+    terminal.print('', 'What it gets', ...accessLines(answer, terminal), ...streamLines(streams, terminal))
     if (answer.request !== null) {
       const { verdict, steps } = answer.request
       const early = !verdict.allow && steps.length === 0

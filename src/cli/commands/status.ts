@@ -62,6 +62,7 @@ function show(
       ]),
       '  ',
     ),
+    ...streamLines(status, terminal),
     ...heartbeatLines(status, terminal),
     ...openingLines(status, terminal),
     ...cutoverLines(status, stateDir, terminal),
@@ -118,6 +119,25 @@ function show(
       ),
     )
   }
+}
+
+function streamLines({ streams }: GateStatus, terminal: Terminal): readonly string[] {
+  if (streams.length === 0) return []
+  const rows = streams.map(entry => {
+    const down = entry.members.filter(({ state }) => state === 'down')
+    const all = entry.members.length > 0 && down.length === entry.members.length
+    return [
+      entry.listener,
+      entry.product ?? entry.kind,
+      all ? terminal.tone('bad', 'no server up') : `${entry.open} open`,
+      `${entry.opened} since the start, ${entry.refused} refused`,
+      `${formatBytes(entry.bytesIn)} in, ${formatBytes(entry.bytesOut)} out`,
+      ...down.map(({ member, lastProblem }) =>
+        terminal.tone('bad', `${member} is down: ${lastProblem ?? ''}`),
+      ),
+    ]
+  })
+  return ['', 'Streams', terminal.table(rows, '  ')]
 }
 
 function heartbeatLines({ heartbeats, nowMs }: GateStatus, terminal: Terminal): readonly string[] {
