@@ -154,10 +154,13 @@ function isNameable(field: string): boolean {
 export function openClass(context: FixContext, reason: Reason, classes: readonly TrafficClass[]): Fix {
   const { address, site, commandOptions } = context
   const named = classes.map(entry => ` --class ${entry}`).join('')
-  const temporary = onGate(
-    `bin/portcullis allow ${address}${named} --for 7d --reason "..."${commandOptions}`,
-    'For now: ',
-  )
+  const isDeployment = classes.length === 1 && classes[0] === 'enroll'
+  const temporary = isDeployment
+    ? onGate(
+        `bin/portcullis enroll open ${site === null ? `--address ${address}` : `--site ${site.id}`} --for 2h --reason "..."${commandOptions}`,
+        'While agents are being deployed: ',
+      )
+    : onGate(`bin/portcullis allow ${address}${named} --for 7d --reason "..."${commandOptions}`, 'For now: ')
   if (reason === 'class-source') {
     return makeFix(
       [temporary, 'For good, if technicians sit at this address, trust it:'],

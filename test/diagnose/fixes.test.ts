@@ -49,6 +49,15 @@ test('a plain path and field narrow the exception', t => {
   t.regex(yaml ?? '', /paths: \["\/automate\/x\.y"\]\n +fields: \["args\.file"\]/)
 })
 
+test('deployment paths are opened by `enroll open`, for the site, or the address that belongs to none', t => {
+  const acme = site('acme', ['203.0.113.0/24'])
+  const told = (of: typeof acme | null): string =>
+    JSON.stringify(fixes.openClass({ ...context, site: of }, 'class-closed', ['enroll']))
+  t.regex(told(acme), /enroll open --site acme --for 2h/)
+  t.regex(told(null), new RegExp(`enroll open --address ${context.address} --for 2h`))
+  t.notRegex(told(acme), /portcullis allow/)
+})
+
 test('what is added to a recorded site repeats nothing of it', t => {
   const acme = site('acme', ['203.0.113.0/24'])
   const { yaml } = fixes.openClass({ ...context, site: acme }, 'class-closed', ['console', 'api'])
