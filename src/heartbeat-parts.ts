@@ -22,6 +22,10 @@ export function createHeartbeatParts(options: {
   /** Milliseconds since the epoch. */
   readonly clock: () => number
 }): HeartbeatParts {
-  const tunnels = createUdpTunnels(options.clock, () => performance.now())
+  const tunnels = createUdpTunnels(
+    options.clock,
+    () => performance.now(),
+    problem => options.reporter.report('gate.internal-error', { where: 'UDP tunnel', problem, stack: '' }),
+  )
   return { heartbeats: createHeartbeatRelay({ ...options, tunnels }), attachUdp: tunnels.attach }
 }

@@ -182,12 +182,15 @@ echo.test(`socat echoes datagrams of every size through the tunnel${echo.suffix}
 })
 
 const coap = needs('coap-client-notls', 'coap-server-notls')
-coap.test(`a CoAP server answers through the tunnel, and pushes what is observed${coap.suffix}`, async t => {
-  const { gate, port } = await gateWith(t)
-  const serverPort = await freePort()
-  program(t, 'coap-server-notls', ['-A', HERE, '-p', String(serverPort)])
-  await connect(t, gate, serverPort)
-  // The time resource changes every second: observed for three seconds, it comes several times without being asked.
-  const { stdout } = await run('coap-client-notls', ['-B', '4', '-s', '3', `coap://${HERE}:${port}/time`])
-  t.true((stdout.match(/\d\d:\d\d:\d\d/g) ?? []).length >= 2, stdout)
-})
+coap.test(
+  `trap 45: a CoAP server answers through the tunnel, and pushes what is observed${coap.suffix}`,
+  async t => {
+    const { gate, port } = await gateWith(t)
+    const serverPort = await freePort()
+    program(t, 'coap-server-notls', ['-A', HERE, '-p', String(serverPort)])
+    await connect(t, gate, serverPort)
+    // The time resource changes every second: observed for three seconds, it comes several times without being asked.
+    const { stdout } = await run('coap-client-notls', ['-B', '4', '-s', '3', `coap://${HERE}:${port}/time`])
+    t.true((stdout.match(/\d\d:\d\d:\d\d/g) ?? []).length >= 2, stdout)
+  },
+)

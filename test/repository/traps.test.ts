@@ -34,6 +34,7 @@ const TRAPS: Readonly<Record<number, string>> = {
   25: 'an allow beats a ban and a country, never a rule',
   26: 'detect records and lets pass, enforce refuses',
   28: 'a client that connects and says nothing is a port test',
+  29: 'writes to a tunnel are gathered per turn, what waits is bounded and ages, the end of the tunnel answers',
   32: 'a connector that returns takes its place at once, a zombie never holds it',
   34: 'the pinned Node comes as optional packages',
   35: 'versions are exact because later ones do not install',
@@ -46,6 +47,7 @@ const TRAPS: Readonly<Record<number, string>> = {
   42: 'agents are silent on their WebSockets for minutes',
   43: 'servers behind a gate need settings of their own, and agents come back all at once',
   44: 'old clients exist and can be tried here',
+  45: 'servers push datagrams from their own port after silence',
   46: 'the databases agree on some addresses',
   47: 'half-close and RST must survive the gate',
 }

@@ -178,8 +178,8 @@ export class BindConnection {
     try {
       reader.push(chunk)
     } catch (error) {
-      if (!(error instanceof CapsuleError)) throw error
-      this.end(GOODBYE.malformed, error.message)
+      const message = error instanceof Error ? error.message : String(error)
+      this.end(error instanceof CapsuleError ? GOODBYE.malformed : GOODBYE.defect, message)
     }
   }
 

@@ -45,6 +45,8 @@ export const GOODBYE = {
   service: 3,
   /** More contexts than the peer allows at once, again and again. */
   excess: 4,
+  /** A defect of the end that says so: it costs this connection and nothing else. */
+  defect: 5,
 } as const
 
 /** What a connector says of the service behind it. */

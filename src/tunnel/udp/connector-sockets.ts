@@ -35,6 +35,8 @@ export type ServedSource = {
   /** When it was heard from last, in either direction, or lost its owner. */
   lastMs: number
   isConnected: boolean
+  /** A context of another connection may still name it. */
+  isClosed: boolean
   /** Datagrams that came before the socket was connected. */
   waiting: Uint8Array[]
 }
@@ -97,6 +99,7 @@ export class ServedUdp {
 
   /** Sends a datagram of a source to the service. */
   send(source: ServedSource, payload: Uint8Array): void {
+    if (source.isClosed) return
     source.lastMs = this.#nowMs()
     this.counts.datagramsIn++
     if (!source.isConnected) {
@@ -145,12 +148,14 @@ export class ServedUdp {
       owner,
       lastMs: this.#nowMs(),
       isConnected: false,
+      isClosed: false,
       waiting: [],
     }
     socket.on('error', (error: NodeJS.ErrnoException) => this.#failed(source, error.code ?? error.message))
     socket.on('message', message => this.#answered(source, message))
     const connect = (): void => {
       socket.connect(port, host, () => {
+        if (source.isClosed) return
         source.isConnected = true
         const { waiting } = source
         source.waiting = []
@@ -187,7 +192,7 @@ export class ServedUdp {
       source.owner?.onTrouble(code === 'ECONNREFUSED' ? TROUBLE.portClosed : TROUBLE.unreachable)
     }
     // A closed port is no reason to change the socket; one that never came to be connected is of no use.
-    if (source.isConnected || !this.#sources.has(source.key)) return
+    if (source.isConnected || source.isClosed) return
     const { owner } = source
     this.#close(source)
     owner?.onExpired()
@@ -203,7 +208,9 @@ export class ServedUdp {
   }
 
   #close(source: ServedSource): void {
-    if (!this.#sources.delete(source.key)) return
+    if (source.isClosed) return
+    source.isClosed = true
+    this.#sources.delete(source.key)
     source.owner = null
     source.waiting = []
     source.socket.close()

@@ -75,8 +75,13 @@ type Connector = {
  * Creates the gate's side.
  * @param wallMs milliseconds since the epoch, for what people read
  * @param nowMs a clock that never goes back
+ * @param onDefect is told of a defect of the gate that has ended a connection
  */
-export function createUdpTunnels(wallMs: () => number, nowMs: () => number): UdpTunnels {
+export function createUdpTunnels(
+  wallMs: () => number,
+  nowMs: () => number,
+  onDefect: (problem: string) => void,
+): UdpTunnels {
   const connectors = new Map<string, Connector>()
   const of = (key: string, client: string): Connector => {
     const id = idOf(key, client)
@@ -121,7 +126,8 @@ export function createUdpTunnels(wallMs: () => number, nowMs: () => number): Udp
             settleAll(connector)
             sendWaiting(connector, nowMs())
           },
-          onEnd: ended => {
+          onEnd: (ended, end) => {
+            if (end.by === 'self' && end.code === GOODBYE.defect) onDefect(end.text)
             keepCounts(connector, ended)
             connector.connections = connector.connections.filter(entry => entry !== ended)
             const ready = readyOf(connector)

@@ -108,8 +108,9 @@ export async function world(
     ...options.listener,
   }
   const inForce = { snapshot: snapshot({ heartbeats: [listener] }), overlay: emptyOverlay() }
+  const troubles: string[] = []
   const monotonic = (): number => performance.now()
-  const tunnels = createUdpTunnels(clock, monotonic)
+  const tunnels = createUdpTunnels(clock, monotonic, problem => troubles.push(problem))
   const relay = createHeartbeatRelay({
     current: () => inForce,
     lookup: () => ({ scope: 'loopback', country: null, second: null, available: true }),
@@ -117,7 +118,6 @@ export async function world(
     clock,
     tunnels,
   })
-  const troubles: string[] = []
   const service: UdpServiceSettings = {
     name: 'heartbeat',
     host: '127.0.0.1',

@@ -6,6 +6,7 @@ import { Duplex } from 'node:stream'
 import test, { type ExecutionContext } from 'ava'
 import { parseAddress } from '../../../src/net/address.ts'
 import { BindConnection, type BindEnd } from '../../../src/tunnel/udp/bind-connection.ts'
+import { CapsuleReader } from '../../../src/tunnel/udp/capsule-reader.ts'
 import {
   CAPSULE,
   datagramHeadLength,
@@ -13,6 +14,8 @@ import {
   encodeContext,
   encodeUncompressed,
   GOODBYE,
+  isKnownCapsule,
+  readGoodbye,
   writeDatagramHead,
 } from '../../../src/tunnel/udp/capsules.ts'
 import { createConnectorUdp } from '../../../src/tunnel/udp/connector-udp.ts'
@@ -69,10 +72,16 @@ const MALFORMED: Readonly<Record<string, readonly Uint8Array[]>> = {
 
 for (const [what, bytes] of Object.entries(MALFORMED)) {
   test(`the gate hangs up on a connector that sends ${what}`, async t => {
-    const { socket, tunnels } = await rawConnector(t)
+    const { socket, tunnels, got } = await rawConnector(t)
     for (const piece of bytes) socket.write(piece)
     await once(socket, 'close')
     t.is(tunnels.state(TARGET).connections, 0)
+    const said: number[] = []
+    const reader = new CapsuleReader((type, value) => {
+      if (type === CAPSULE.goodbye) said.push(readGoodbye(value).code)
+    }, isKnownCapsule)
+    for (const chunk of got) reader.push(chunk)
+    t.deepEqual(said, [GOODBYE.malformed], 'and says why')
   })
 }
 
@@ -274,3 +283,74 @@ test('a connection cut within a capsule is over, and the next one begins anew', 
 async function closed(socket: Socket): Promise<void> {
   if (!socket.closed) await once(socket, 'close')
 }
+
+test('whatever two connections ask for in turn, the connector goes on and serves whoever comes next', async t => {
+  const server = await echoServer(t)
+  let aheadMs = 0
+  const connector = createConnectorUdp(
+    [
+      {
+        name: 'heartbeat',
+        host: '127.0.0.1',
+        port: server.port,
+        contexts: 6,
+        idleMs: 20_000,
+        loopbackPerClient: false,
+      },
+    ],
+    { onTrouble: () => undefined, onFull: () => undefined },
+    () => performance.now() + aheadMs,
+  )
+  t.teardown(() => connector.close('the test is over'))
+  let random = 4_545
+  const next = (range: number): number => {
+    random = (Math.imul(random, 1_103_515_245) + 12_345) >>> 0
+    return Math.floor((random / 2 ** 32) * range)
+  }
+  let most = 0
+  const ends: BindEnd[] = []
+  const streams: { readonly stream: Passing; last: number }[] = []
+  const dial = (): void => {
+    const stream = new Passing()
+    connector.join(stream, Buffer.alloc(0), end => {
+      if (end.by === 'self' && end.code !== GOODBYE.done) ends.push(end)
+    })
+    streams.push({ stream, last: -1 })
+  }
+  dial()
+  dial()
+  for (let step = 0; step < 1_000; step++) {
+    const at = next(2)
+    const place = streams[at]
+    if (place === undefined) break
+    const peer = { address: addressOf('198.51.100.7'), port: 1 + next(9) }
+    const context = 1 + 2 * next(place.last / 2 + 1)
+    const kind = next(20)
+    if (kind < 6) place.stream.push(encodeAssign((place.last += 2), peer))
+    else if (kind < 10 && place.last > 0) place.stream.push(encodeContext('close', context))
+    else if (kind < 19) place.stream.push(datagram(context, Buffer.from('beat')))
+    else {
+      place.stream.push(null)
+      streams.splice(at, 1)
+      dial()
+    }
+    if (step % 50 === 0) {
+      aheadMs += next(8_000)
+      await new Promise(setImmediate)
+    }
+    most = Math.max(most, connector.states()[0]?.sources ?? 0)
+  }
+  await new Promise(setImmediate)
+  t.deepEqual(ends, [], 'no defect, nothing malformed')
+  t.is(most, 6)
+  await until(() => {
+    aheadMs += 30_000
+    return connector.states()[0]?.sources === 0
+  })
+  const { got } = server
+  const before = got.length
+  dial()
+  streams.at(-1)?.stream.push(encodeAssign(1, { address: addressOf('198.51.100.8'), port: 7 }))
+  streams.at(-1)?.stream.push(datagram(1, Buffer.from('after')))
+  await until(() => got.slice(before).some(({ text }) => text === 'after'))
+})

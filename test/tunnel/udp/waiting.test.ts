@@ -41,7 +41,7 @@ function words(pieces: readonly Uint8Array[]): string[] {
   return out
 }
 
-test('a turn goes out as one piece of control and one of datagrams, in order', t => {
+test('trap 29: a turn goes out as one piece of control and one of datagrams, in order', t => {
   const outbox = new Outbox()
   outbox.assign(1, PEER, 'heartbeat')
   outbox.datagram(1, Buffer.from('a'), 0)
