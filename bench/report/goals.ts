@@ -39,6 +39,12 @@ const GOALS: readonly Goal[] = [
     subject: 'portcullis+crs',
     most: 1 / 2,
   },
+  {
+    row: 'stream-download',
+    text: 'Raw TCP download: at least 60 % of nginx stream',
+    against: 'nginx',
+    least: 0.6,
+  },
   { row: 'websocket', text: 'Idle WebSocket: at most 60 kB', against: null, most: 60 },
 ]
 
