@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream'
 /** Idle streams hold so much each. */
 const SMALL_BYTES = 4_096
 /** Streams in bulk hold so much each, while they are. */
-const LARGE_BYTES = Number(process.env['LARGE'] ?? 262_144)
+const LARGE_BYTES = 262_144
 /** Large buffers that are kept for the next stream in bulk. */
 const SPARE_BUFFERS = 16
 
