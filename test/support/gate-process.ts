@@ -35,7 +35,7 @@ export async function runPortcullis(
 ): Promise<Ended & { readonly stdout: string; readonly stderr: string }> {
   const child = spawn(join(ROOT, 'bin/portcullis'), args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'], ...env },
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'], ...env },
   })
   let stdout = ''
   let stderr = ''
@@ -59,7 +59,7 @@ export async function startGateProcess(
     ['run', '--no-watch', '--policy', join(directory, 'policies')],
     {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env['PATH'] },
+      env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] },
     },
   )
   const lines = new LogLines()

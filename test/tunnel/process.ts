@@ -48,7 +48,7 @@ export function startConnectorProcess(file: string): ConnectorProcess {
   ]
   const child = spawn(program, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'] },
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] },
   })
   const lines: ConnectorLine[] = []
   const waiting = new Set<() => void>()
