@@ -7,7 +7,8 @@ import { readAdminToken } from './token.ts'
 /** Where the gate's admin address is, and what proves who asks. */
 export type AdminTarget = { readonly endpoint: Endpoint; readonly stateDir: string }
 
-const TIMEOUT_MS = 5_000
+/** A reload with a large imported rule set takes seconds on a busy machine; giving up early would report a failure that is none. */
+const TIMEOUT_MS = 30_000
 
 /**
  * Calls a route.

@@ -36,6 +36,8 @@ import { validate } from './validate.ts'
 export type Disk = {
   /** A YAML file of the policy directory; null when it is unusable (reported). */
   readonly yaml: (name: string) => YamlSource | null
+  /** How messages name a file of the policy directory. */
+  readonly shown: (name: string) => string
   /** YAML files in a folder of the policy directory. */
   readonly list: (folder: string) => readonly string[]
   /** Any file of the policy directory, for what is neither YAML nor UTF-8. */

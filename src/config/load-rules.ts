@@ -5,14 +5,12 @@ import { compileRules, DEFAULT_THRESHOLD } from '../ips/compile.ts'
 import { joinRuleSets } from '../ips/seclang/rule-set.ts'
 import type { Disk } from './compile.ts'
 import { chooseRules, type RuleChoice } from './choose-rules.ts'
-import { ruleDocuments } from './compile-rules.ts'
-import { reporter, type Findings, type Reporter } from './context.ts'
+import type { Findings, Reporter } from './context.ts'
 import { importedSet, loadImported } from './imported-rules.ts'
 import { problemAt } from './problems.ts'
 import type { WrittenPolicy } from './schema.ts'
-import { ruleFile } from './schema-rules.ts'
+import { readRuleFile } from './rule-files.ts'
 import { testedRules } from './tested-rules.ts'
-import { validate } from './validate.ts'
 
 /** Loads the rules that the policy chose. */
 export function loadRules(
@@ -25,26 +23,28 @@ export function loadRules(
   const documents: RuleDocument[] = []
   const lines = new Map<string, readonly string[]>()
   for (const name of disk.list('rules')) {
-    const source = disk.yaml(`rules/${name}`)
-    if (source === null) continue
-    lines.set(source.file, source.lines)
-    const validated = validate(ruleFile, source)
-    findings.problems.push(...validated.problems)
-    if (validated.value === null) continue
-    const fileReport = reporter(findings, source.lines, validated.at)
-    const { pack, rules } = validated.value
-    const twice = documents.find(document => document.pack === pack)
+    const file = readRuleFile(disk, name, findings, choice.nowMs)
+    if (file === null) continue
+    lines.set(file.file, file.lines)
+    const twice = documents.find(document => document.pack === file.pack)
     if (twice !== undefined) {
-      fileReport.error(['pack'], `pack ${pack} is already in ${twice.at.file}`, 'one pack is one file')
+      findings.problems.push(
+        problemAt(
+          file.packAt,
+          file.lines,
+          `pack ${file.pack} is already in ${twice.at.file}`,
+          'one pack is one file',
+        ),
+      )
     }
-    for (const document of ruleDocuments({ pack, rules, report: fileReport }, choice.nowMs)) {
+    for (const document of file.documents) {
       const other = documents.find(entry => entry.id === document.id)
       if (other === undefined) documents.push(document)
       else {
         findings.problems.push(
           problemAt(
             document.at,
-            source.lines,
+            file.lines,
             `rule ${document.id} exists already: ${other.at.file}:${other.at.line}`,
             'ids are unique over all packs',
           ),

@@ -93,6 +93,7 @@ function openDisk(
     return result
   }
   return {
+    shown: name => `${label}/${name}`,
     yaml(name): YamlSource | null {
       const shown = `${label}/${name}`
       const report = reporter(findings, [], () => ({ file: shown, line: 0, column: 0 }))

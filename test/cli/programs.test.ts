@@ -16,7 +16,12 @@ async function run(
 ): Promise<Ran> {
   const child = spawn(program, args, {
     cwd: options.cwd ?? ROOT,
-    env: { PATH: process.env['PATH'], HOME: tmpdir(), ...options.env },
+    env: {
+      PATH: process.env['PATH'],
+      NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
+      HOME: tmpdir(),
+      ...options.env,
+    },
   })
   let out = ''
   let err = ''

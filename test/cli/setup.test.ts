@@ -257,7 +257,12 @@ async function atTerminal(
   const command = `${process.execPath} ${join(ROOT, 'src/main.ts')} setup --no-probe --policy ${join(bench.root, 'policies').replaceAll(' ', '\\ ')}`
   const child = spawn('script', ['-qec', command, '/dev/null'], {
     cwd: ROOT,
-    env: { PATH: process.env['PATH'], TERM: 'xterm', LANG: 'en_US.UTF-8' },
+    env: {
+      PATH: process.env['PATH'],
+      NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
+      TERM: 'xterm',
+      LANG: 'en_US.UTF-8',
+    },
   })
   let shown = ''
   let from = 0

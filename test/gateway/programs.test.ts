@@ -91,7 +91,10 @@ withSsh(
             `root@${name}`,
             `sha256sum && echo of ${name}`,
           ],
-          { env: { PATH: process.env['PATH'], ...env }, stdio: ['pipe', 'pipe', 'pipe'] },
+          {
+            env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'], ...env },
+            stdio: ['pipe', 'pipe', 'pipe'],
+          },
         )
         let out = ''
         let err = ''

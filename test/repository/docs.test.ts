@@ -77,7 +77,12 @@ type Ran = { readonly code: number; readonly out: string; readonly err: string }
 async function shell(command: string, env: Readonly<Record<string, string>>): Promise<Ran> {
   const child = spawn('sh', ['-c', command], {
     cwd: ROOT,
-    env: { PATH: process.env['PATH'], HOME: tmpdir(), ...env },
+    env: {
+      PATH: process.env['PATH'],
+      NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
+      HOME: tmpdir(),
+      ...env,
+    },
   })
   let out = ''
   let err = ''
@@ -100,7 +105,7 @@ test('trap 38: the commands of the README work in the order in which they stand,
   // What `npm run demo` runs, on a copy: this test's Node is the one that npm would put first.
   const demo = spawn(process.execPath, demoScript.split(' ').slice(1), {
     cwd: ROOT,
-    env: { PATH: process.env['PATH'], ...env },
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'], ...env },
   })
   const ended = once(demo, 'close')
   let isStopping = false

@@ -47,7 +47,7 @@ export async function runPortcullis(
 ): Promise<Ended & { readonly stdout: string; readonly stderr: string }> {
   const child = spawn(join(ROOT, 'bin/portcullis'), args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'], ...env },
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'], ...env },
   })
   let stdout = ''
   let stderr = ''
@@ -69,7 +69,7 @@ export async function runGate(
   const words = [...prefix, join(ROOT, 'bin/portcullis'), 'run', '--no-watch', '--policy']
   const child = spawn('env', [...words, join(directory, 'policies')], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'] },
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] },
   })
   const lines = new LogLines()
   let complaints = ''

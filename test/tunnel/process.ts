@@ -45,7 +45,7 @@ export function startConnectorProcess(file: string, prefix: readonly string[] = 
   const args = [...prefix, join(ROOT, 'bin/connector'), 'run', '--config', file, '--json']
   const child = spawn('env', args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'] },
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] },
   })
   const lines: ConnectorLine[] = []
   const waiting = new Set<() => void>()
