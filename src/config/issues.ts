@@ -98,13 +98,16 @@ function explainUnion(
   value: unknown,
   source: YamlSource,
 ): readonly Located[] {
-  // The branch that got furthest is the one that was meant.
-  const meant = issue.errors.find(
-    branch =>
-      !branch.some(
-        inner => inner.path.length === 0 && (inner.code === 'invalid_type' || inner.code === 'invalid_value'),
-      ),
-  )
+  // The branch that got furthest is the one that was meant: the right kind of value, then the keys that are written there.
+  const [meant] = issue.errors
+    .filter(
+      branch =>
+        !branch.some(
+          inner =>
+            inner.path.length === 0 && (inner.code === 'invalid_type' || inner.code === 'invalid_value'),
+        ),
+    )
+    .toSorted((one, other) => strangeKeys(one, value) - strangeKeys(other, value))
   if (meant !== undefined) return meant.flatMap(inner => explain(inner, path, source))
   const choices = issue.errors.flatMap(branch => branch.filter(inner => inner.path.length === 0))
   const words = choices.flatMap(inner => {
@@ -122,6 +125,15 @@ function explainUnion(
   )
   const missing = value === undefined ? String(path.at(-1)) : null
   return [{ problem, unusable: path, missing, unknownKey: null }]
+}
+
+/** How many issues of a branch say that its keys are not those of the value. */
+function strangeKeys(branch: readonly Issue[], value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0
+  return branch.filter(({ code, path: [key, more] }) => {
+    if (key === undefined) return code === 'unrecognized_keys'
+    return more === undefined && code === 'invalid_type' && !Object.hasOwn(value, key)
+  }).length
 }
 
 function likelyWord(value: unknown, words: readonly string[]): string | null {

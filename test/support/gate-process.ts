@@ -11,6 +11,18 @@ import { LogLines, policyDirectory, ROOT, usualPolicy, writePolicy, type PolicyP
 /** How a process ended. */
 export type Ended = { readonly code: number | null; readonly signal: string | null }
 
+/** A process on a policy directory. */
+export type RunningGate = {
+  readonly lines: LogLines
+  readonly pid: number
+  /** Ports of its listeners. */
+  readonly ports: Readonly<Record<string, number>>
+  readonly signal: (name: 'SIGHUP' | 'SIGTERM' | 'SIGINT' | 'SIGKILL') => void
+  readonly ended: Promise<Ended>
+  /** What it wrote to standard error so far. */
+  readonly complaints: () => string
+}
+
 /** A running gate process with a practice RMM behind it. */
 export type GateProcess = AsyncDisposable & {
   readonly lines: LogLines
@@ -45,23 +57,20 @@ export async function runPortcullis(
   return { code, signal, stdout, stderr }
 }
 
-/** Starts the process and waits until it listens. `prepare` may change its directory before. */
-export async function startGateProcess(
-  parts: PolicyParts = {},
-  prepare: (directory: string) => Promise<void> = () => Promise.resolve(),
-): Promise<GateProcess> {
-  const rmm = await startPracticeRmm()
-  const policy = { ...usualPolicy({ primary: rmm.url }), ...parts }
-  const directory = await policyDirectory(policy)
-  await prepare(directory)
-  const child = spawn(
-    join(ROOT, 'bin/portcullis'),
-    ['run', '--no-watch', '--policy', join(directory, 'policies')],
-    {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] },
-    },
-  )
+/**
+ * Starts a process on a directory as `policyDirectory` makes it, and waits until its listeners are open.
+ * @param prefix command line that runs it elsewhere, for example in a network namespace
+ */
+export async function runGate(
+  directory: string,
+  listeners: readonly string[] = ['https', 'direct'],
+  prefix: readonly string[] = [],
+): Promise<RunningGate> {
+  const words = [...prefix, join(ROOT, 'bin/portcullis'), 'run', '--no-watch', '--policy']
+  const child = spawn('env', [...words, join(directory, 'policies')], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] },
+  })
   const lines = new LogLines()
   let complaints = ''
   createInterface({ input: child.stdout }).on('line', line => lines.take(line))
@@ -71,26 +80,42 @@ export async function startGateProcess(
     signal,
   }))
   const opened = await Promise.race([
-    Promise.all(['https', 'direct'].map(id => lines.next('listener.opened', entry => entry.listener === id))),
+    Promise.all(listeners.map(id => lines.next('listener.opened', entry => entry.listener === id))),
     ended,
   ])
   if (!Array.isArray(opened)) throw new Error(`the gate ended with ${opened.code}: ${complaints}`)
   return {
     lines,
+    pid: child.pid ?? 0,
+    ports: Object.fromEntries(opened.map(({ listener, port }) => [listener, port])),
+    signal: name => void child.kill(name),
+    ended,
+    complaints: () => complaints,
+  }
+}
+
+/** Starts the process and waits until it listens. `prepare` may change its directory before. */
+export async function startGateProcess(
+  parts: PolicyParts = {},
+  prepare: (directory: string) => Promise<void> = () => Promise.resolve(),
+): Promise<GateProcess> {
+  const rmm = await startPracticeRmm()
+  const policy = { ...usualPolicy({ primary: rmm.url }), ...parts }
+  const directory = await policyDirectory(policy)
+  await prepare(directory)
+  const gate = await runGate(directory)
+  return {
+    ...gate,
     directory,
     policy,
     rmm,
     ca: await testAuthority(),
-    pid: child.pid ?? 0,
-    port: opened[0]?.port ?? 0,
-    directPort: opened[1]?.port ?? 0,
+    port: gate.ports['https'] ?? 0,
+    directPort: gate.ports['direct'] ?? 0,
     write: next => writePolicy(directory, next),
-    signal: name => void child.kill(name),
-    ended,
-    complaints: () => complaints,
     [Symbol.asyncDispose]: async () => {
-      child.kill('SIGKILL')
-      await ended
+      gate.signal('SIGKILL')
+      await gate.ended
       await rmm.stop()
       rmSync(directory, { recursive: true, force: true })
     },

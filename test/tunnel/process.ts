@@ -37,16 +37,13 @@ export function connectorDirectory(
   return join(directory, 'connector.yaml')
 }
 
-/** Starts it. */
-export function startConnectorProcess(file: string): ConnectorProcess {
-  const [program, ...args]: [string, ...string[]] = [
-    join(ROOT, 'bin/connector'),
-    'run',
-    '--config',
-    file,
-    '--json',
-  ]
-  const child = spawn(program, args, {
+/**
+ * Starts it.
+ * @param prefix command line that runs it elsewhere, for example in a network namespace
+ */
+export function startConnectorProcess(file: string, prefix: readonly string[] = []): ConnectorProcess {
+  const args = [...prefix, join(ROOT, 'bin/connector'), 'run', '--config', file, '--json']
+  const child = spawn('env', args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] },
   })

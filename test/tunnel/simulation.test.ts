@@ -42,8 +42,6 @@ class World {
   readonly rules: ChoiceRules
   readonly random: () => number
   choice: ChoiceState
-  /** Connections that take nothing new and end with what runs on them: their end, by line. */
-  readonly finishing = new Map<SimLine, number>()
   dials = 0
   readonly dialsAt: number[] = []
   hangUps = 0
@@ -65,7 +63,12 @@ class World {
       this.dialsAt.push(this.nowMs)
       line.dialEndsMs = this.nowMs + DIAL_MS
     } else if (action === 'hangUp') this.hangUps++
-    else if (action === 'finish') this.finishing.set(line, this.nowMs + Math.floor(this.random() * 30_000))
+    else if (action === 'finish') {
+      // What runs on it goes on without the line, however long.
+      line.connection = null
+      this.take(index, { kind: 'lost', afterMs: null })
+      this.note(index, false)
+    }
   }
 
   note(index: number, attached: boolean): void {
@@ -83,17 +86,11 @@ class World {
       else if (phase.is === 'dialling' && this.nowMs >= line.dialEndsMs) {
         if (gate.isUp) {
           this.take(index, { kind: 'attached' })
+          if (line.state.phase.is !== 'attached') continue
           line.connection = this.nowMs
-          this.note(index, line.state.phase.is === 'attached')
+          this.note(index, true)
         } else this.take(index, { kind: 'failed', afterMs: null })
       } else if (phase.is === 'attached' && !gate.isUp && this.nowMs - gate.upSinceMs > NOTICE_MS) {
-        line.connection = null
-        this.take(index, { kind: 'lost', afterMs: null })
-        this.note(index, false)
-      } else if (phase.is === 'finishing') {
-        const endsMs = this.finishing.get(line) ?? 0
-        if (this.nowMs < endsMs) continue
-        this.finishing.delete(line)
         line.connection = null
         this.take(index, { kind: 'lost', afterMs: null })
         this.note(index, false)
@@ -118,6 +115,7 @@ function checkLines(world: World): string | null {
     if (state.phase.is === 'waiting' && state.phase.untilMs - world.nowMs > 15_000 * 1.25)
       return `line ${index} waits too long`
     if (state.phase.is === 'waiting' && !state.wanted) return `line ${index} waits for nobody`
+    if (state.phase.is === 'finishing') return `line ${index} is held up by what runs on an older connection`
     if (state.phase.is === 'idle' && state.wanted) return `line ${index} is wanted and idle`
     const away = world.choice.attachedMs[index] === null
     if (state.phase.is === 'attached' && away) return `line ${index} is attached and counts as away`

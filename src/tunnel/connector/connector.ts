@@ -56,7 +56,7 @@ type Protocol = 'portcullis-h2' | 'connect-udp'
 
 /** What carries a line. */
 type Carrier = {
-  readonly finish: () => void
+  readonly finish: (why: string) => void
   readonly end: (why: string) => void
   readonly streams: () => number
 }
@@ -103,7 +103,7 @@ export function startConnector(settings: ConnectorSettings, options: ConnectorOp
         : null
     if (action === 'dial') void dial(line)
     else if (action === 'hangUp') line.dialling?.abort()
-    else if (action === 'finish') line.carrier?.finish()
+    else if (action === 'finish') line.carrier?.finish(LEFT)
   }
 
   const look = (): void => {
@@ -167,7 +167,8 @@ export function startConnector(settings: ConnectorSettings, options: ConnectorOp
         line.said = null
         report({ event: 'gate.attached', gate: place, services: settings.services.map(({ name }) => name) })
         take(line, { kind: 'attached' })
-        note(line, true)
+        // Nobody may have wanted it any more: then it has been left already.
+        if (line.state.phase.is === 'attached') note(line, true)
       },
       closed: (why, said) => {
         if (line.carrier === carrier) line.carrier = null
@@ -200,7 +201,7 @@ export function startConnector(settings: ConnectorSettings, options: ConnectorOp
       take(line, { kind: 'lost', afterMs: null })
     })
     const end = (why: string): void => joined.end(why)
-    const carrier: Carrier = { end, finish: () => end('the connector goes elsewhere'), streams: () => 0 }
+    const carrier: Carrier = { end, finish: end, streams: () => 0 }
     carriers.add(carrier)
     line.carrier = carrier
     take(line, { kind: 'attached' })
@@ -225,6 +226,9 @@ export function startConnector(settings: ConnectorSettings, options: ConnectorOp
     },
   }
 }
+
+/** Why a connector leaves a gate that works. */
+const LEFT = 'the connector has a better gate'
 
 /** Why clients of a removed key were detached. */
 export const KEY_REMOVED = 'the gateway key was removed'

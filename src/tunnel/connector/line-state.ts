@@ -7,7 +7,7 @@ export type LineState = {
     | { readonly is: 'waiting'; readonly untilMs: number }
     | { readonly is: 'dialling'; readonly sinceMs: number }
     | { readonly is: 'attached'; readonly sinceMs: number }
-    /** Not wanted any more: what runs on it ends in its own time. */
+    /** Being left: `lost` follows at once. What runs on the connection ends in its own time, and is no longer of this line. */
     | { readonly is: 'finishing' }
   readonly wanted: boolean
   /** Attempts and connections that failed since it was attached for a while. */

@@ -28,8 +28,8 @@ export type ConnectorSessionOwner = {
 /** A reversed connection to a gate. */
 export type ConnectorSession = {
   readonly streams: () => number
-  /** Takes no new streams, and ends with the last one. */
-  readonly finish: () => void
+  /** Takes no new streams, and ends with the last one; the other side is told why. */
+  readonly finish: (why: string) => void
   readonly end: (why: string) => void
 }
 
@@ -86,8 +86,15 @@ export function serveConnectorSession(socket: Duplex, owner: ConnectorSessionOwn
   })
   return {
     streams: () => streams.size,
-    // A graceful GOAWAY: the gate sends nothing new here, and the session ends with its last stream.
-    finish: () => session.close(),
+    // A graceful GOAWAY: the gate sends nothing new here, and the session ends with its last stream. Its owner hears at once
+    // that it is over for everything new: a session of hours here must not keep the connector from attaching again.
+    finish: reason => {
+      if (session.destroyed || session.closed) return
+      why = reason
+      session.goaway(constants.NGHTTP2_NO_ERROR, 0, Buffer.from(reason.slice(0, 200), 'utf8'))
+      session.close()
+      tell()
+    },
     end,
   }
 }

@@ -34,11 +34,16 @@ export function joinOperator(
     closed: () => undefined,
     gone: () => close(),
   })
+  const finish = (why: string): void => {
+    if (served.streams() === 0) served.end(why)
+    else served.finish(why)
+  }
   const close = sessions.open(session, {
     bytes: () => ({ in: bytesOf('bytesRead') - before.in, out: bytesOf('bytesWritten') - before.out }),
     end: served.end,
+    finish,
   })
-  return { state: `operator ${session.operator}`, drain: served.finish }
+  return { state: `operator ${session.operator}`, drain: () => served.finish('the gate shuts down') }
 }
 
 function reach(open: () => TunnelStream, signal: AbortSignal): Promise<Reached> {

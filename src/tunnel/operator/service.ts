@@ -180,7 +180,8 @@ export function createOperatorService(options: OperatorServiceOptions): Operator
     access.onChange(change => revoke(change)),
     clients.onChange((client, change) => {
       if (change === 'attached' || clients.find(client.key, client.name) !== undefined) return
-      sessions.end(
+      // It may have left for another gate and still carry what runs here (N8); a connection that broke ends its streams itself.
+      sessions.finish(
         session => session.key === client.key && session.client === client.name,
         'the client has gone',
       )

@@ -11,6 +11,8 @@ export type SessionLink = {
   readonly bytes: () => { readonly in: number; readonly out: number }
   /** Ends it at once, with words for the operator. */
   readonly end: (why: string) => void
+  /** Takes nothing new; what runs on it goes on to its own end. */
+  readonly finish: (why: string) => void
 }
 
 /** The sessions that are open. */
@@ -22,6 +24,8 @@ export type Sessions = {
   readonly open: (session: NewSession, link: SessionLink) => () => void
   /** Ends every session of which this is true. */
   readonly end: (which: (session: NewSession) => boolean, why: string) => void
+  /** Lets every session of which this is true end with its last connection. */
+  readonly finish: (which: (session: NewSession) => boolean, why: string) => void
 }
 
 const MAX_SESSIONS = 2_000
@@ -67,6 +71,9 @@ export function createSessions(reporter: Reporter, clock: () => number, newId: (
     },
     end: (which, why) => {
       for (const { session, link } of entries.values()) if (which(session)) link.end(why)
+    },
+    finish: (which, why) => {
+      for (const { session, link } of entries.values()) if (which(session)) link.finish(why)
     },
   }
 }
