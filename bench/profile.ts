@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { startBulkServer } from './load/bulk.ts'
 import { PEERS } from './peers/all.ts'
 import { filesBySelfTime, functionsBySelfTime, type SelfTime } from './report/self-time.ts'
 import { note, print } from './report/print.ts'
@@ -38,6 +39,7 @@ if (!isInside()) process.exit(await rerunInside(fileURLToPath(import.meta.url), 
 const dir = process.env['PORTCULLIS_BENCH_NAMESPACE'] ?? ''
 const files = await writeSharedFiles(dir)
 const upstream = await startHttpUpstream(dir, UPSTREAM_PORT)
+const bulkServer = row.id.startsWith('stream-') ? await startBulkServer(dir) : null
 const running = await startPeer(peer, {
   dir,
   files,
@@ -57,6 +59,7 @@ const profile = await inspector.profile(() => row.measure({ ...context, seconds:
 inspector.close()
 await running.stop()
 await upstream.stop()
+await bulkServer?.stop()
 mkdirSync(RESULTS, { recursive: true })
 const file = `${RESULTS}${peer.id}-${row.id}.tmp.cpuprofile`
 writeFileSync(file, JSON.stringify(profile))

@@ -1,6 +1,7 @@
 // The rows of the table: what is measured, how one measurement is taken, and in which unit.
 import { setTimeout as delay } from 'node:timers/promises'
 import { ab } from './load/ab.ts'
+import { bulk } from './load/bulk.ts'
 import { fixedRate } from './load/fixed-rate.ts'
 import { inspectedLoad, type InspectedKind } from './load/inspected.ts'
 import { openWebSockets } from './load/websockets.ts'
@@ -15,6 +16,8 @@ export const ROW_IDS = [
   'websocket',
   'download',
   'latency',
+  'stream-download',
+  'stream-upload',
   'rules-get',
   'rules-xml',
   'rules-json',
@@ -64,6 +67,32 @@ export type Row = {
 
 /** Who inspects requests, and nginx for what carrying them costs. */
 const INSPECTING = ['nginx', 'portcullis', 'portcullis+crs', 'nginx+crs']
+
+/** Who relays raw TCP in the bench's configuration. */
+const RELAYING = ['nginx', 'portcullis']
+
+function bulkRow(way: 'down' | 'up', id: 'stream-download' | 'stream-upload', title: string): Row {
+  return {
+    id,
+    title,
+    unit: 's',
+    second: 'MB/s',
+    fresh: false,
+    peers: RELAYING,
+    measure: async context => {
+      const { result, runNs, busy, ran } = await charged(context.pid, () =>
+        bulk(way, { ...context, connections: 4 }),
+      )
+      return {
+        value: runNs / result.bytes,
+        second: result.bytes / 1e6 / result.seconds,
+        busy,
+        ran,
+        failed: result.failed,
+      }
+    },
+  }
+}
 
 function inspectedRow(kind: InspectedKind, title: string): Row {
   return {
@@ -169,6 +198,8 @@ export const ROWS: readonly Row[] = [
       return { value: result.p99Ms, second: result.p50Ms, busy, ran, failed: result.failed }
     },
   },
+  bulkRow('down', 'stream-download', 'Raw TCP download, CPU per GB'),
+  bulkRow('up', 'stream-upload', 'Raw TCP upload, CPU per GB'),
   inspectedRow('get', 'Console GET with query and cookies'),
   inspectedRow('xml', 'POST of 2 KB XML'),
   inspectedRow('json', 'Inventory POST of 5 KB JSON'),

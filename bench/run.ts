@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { startBulkServer } from './load/bulk.ts'
 import { parseOptions, USAGE, type Options } from './options.ts'
 import { PEERS } from './peers/all.ts'
 import type { Peer } from './peers/peer.ts'
@@ -63,6 +64,7 @@ async function compare(chosen: Options, base: string): Promise<Result> {
   const files = await writeSharedFiles(base)
   const upstream = await startHttpUpstream(base, HTTP_UPSTREAM_PORT)
   const webSocketUpstream = await startOwnUpstream(base, WEBSOCKET_UPSTREAM_PORT)
+  const bulkServer = chosen.rows.some(id => id.startsWith('stream-')) ? await startBulkServer(base) : null
   const infos = new Map<string, PeerInfo>()
   const rows: Result['rows'][number][] = []
   for (const row of ROWS.filter(entry => chosen.rows.includes(entry.id))) {
@@ -83,6 +85,7 @@ async function compare(chosen: Options, base: string): Promise<Result> {
   }
   await upstream.stop()
   await webSocketUpstream.stop()
+  await bulkServer?.stop()
   return {
     date: `${new Date().toISOString().slice(0, 19)}Z`,
     machine: `${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} cores, Linux ${kernel()}`,

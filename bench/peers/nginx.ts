@@ -8,12 +8,14 @@ import {
   DOWNLOAD_PATH,
   WEBSOCKET_PATH,
 } from '../load/work.ts'
+import { BULK_PORT, STREAM_OFFSET } from '../load/bulk.ts'
 import { INSPECTED_PATHS } from '../load/inspected.ts'
 import { firstLine } from '../stage/processes.ts'
 import type { Launch, Peer, Stage } from './peer.ts'
 
 const MODULES = '/usr/lib/nginx/modules'
 const GEOIP2 = `${MODULES}/ngx_http_geoip2_module.so`
+const STREAM = `${MODULES}/ngx_stream_module.so`
 const MODSECURITY = `${MODULES}/ngx_http_modsecurity_module.so`
 const RULES = '/usr/share/modsecurity-crs/rules'
 const RULES_SET_UP = '/etc/modsecurity/crs/crs-setup.conf'
@@ -30,7 +32,13 @@ export const nginx: Peer = {
   work: 'TLS, country check (geoip2), proxy with kept-alive upstream',
   refuses: { foreignCountry: true, attack: false },
   version: () => (existsSync(GEOIP2) ? nginxVersion() : undefined),
-  prepare: stage => launch(stage, proxyConfig(stage, [GEOIP2], '')),
+  prepare: stage =>
+    launch(
+      stage,
+      existsSync(STREAM)
+        ? proxyConfig(stage, [GEOIP2, STREAM], '') + streamConfig(stage)
+        : proxyConfig(stage, [GEOIP2], ''),
+    ),
 }
 
 export const nginxModSecurity: Peer = {
@@ -116,6 +124,18 @@ http {
       proxy_buffers 8 32k; proxy_busy_buffers_size 64k; proxy_max_temp_file_size 0;
       proxy_read_timeout 1h; proxy_send_timeout 1h;
     }
+  }
+}
+`
+}
+
+// Buffers of 16 KiB, the default, cost it more.
+function streamConfig(stage: Stage): string {
+  return `stream {
+  server {
+    listen ${stage.port + STREAM_OFFSET} reuseport backlog=8192;
+    proxy_pass 127.0.0.1:${BULK_PORT};
+    proxy_buffer_size 64k; proxy_timeout 1h;
   }
 }
 `

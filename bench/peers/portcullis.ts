@@ -2,6 +2,7 @@
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { BULK_PORT, STREAM_OFFSET } from '../load/bulk.ts'
 import { HOST } from '../stage/namespace.ts'
 import type { Peer } from './peer.ts'
 
@@ -21,7 +22,9 @@ export const portcullis: Peer = {
     const policies = join(stage.dir, 'policies')
     cpSync(join(ROOT, 'policies'), policies, { recursive: true })
     const file = join(policies, 'portcullis.yaml')
-    writeFileSync(file, adapted(readFileSync(file, 'utf8'), stage.port, stage.upstream))
+    const bulk = `{ kind: tcp, address: '0.0.0.0:${stage.port + STREAM_OFFSET}', upstream: '127.0.0.1:${BULK_PORT}' }`
+    const policy = adapted(readFileSync(file, 'utf8'), stage.port, stage.upstream)
+    writeFileSync(file, `${policy}streams: { bulk: ${bulk} }\n`)
     const certs = join(stage.dir, 'certs')
     mkdirSync(certs, { recursive: true })
     copyFileSync(stage.certFile, join(certs, `${HOST}.crt`))

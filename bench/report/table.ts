@@ -8,6 +8,8 @@ const SATURATED = 0.9
 /** Below this share of the time in which it wanted to run, caches are too cold for a fair number. */
 const FREE = 0.6
 const SATURATED_ROWS = new Set([
+  'stream-download',
+  'stream-upload',
   'get',
   'post',
   'connect',

@@ -6,6 +6,7 @@ import { connect as connectTls } from 'node:tls'
 import { isTrusted, verifiedTls, type OpenThrough } from '../../forward/upstream-socket.ts'
 import { parseAddress } from '../../net/address.ts'
 import type { StreamMember } from '../../policy/streams.ts'
+import { ReusedReads } from './reused-reads.ts'
 
 /** What is dialled. */
 export type DialRequest = {
@@ -16,6 +17,8 @@ export type DialRequest = {
   readonly address: string | null
   /** Written before anything else, outside of TLS; null: none. */
   readonly header: Uint8Array | null
+  /** Where all that the server says will be written to; null: that is not known. */
+  readonly partner: Duplex | null
   readonly connectMs: number
   readonly keepAliveMs: number
 }
@@ -114,7 +117,7 @@ export function dial(
       connectAny(
         addresses,
         port,
-        request.keepAliveMs,
+        request,
         socket => (raw = socket),
         (socket, address) => {
           const host = address.includes(':') ? `[${address}]` : address
@@ -155,7 +158,7 @@ function resolve(
 function connectAny(
   addresses: readonly string[],
   port: number,
-  keepAliveMs: number,
+  request: DialRequest,
   began: (socket: Socket) => void,
   done: (socket: Socket, address: string) => void,
   fail: (error: Error) => void,
@@ -165,6 +168,8 @@ function connectAny(
     fail(new Error('the name has no address'))
     return
   }
+  const { partner, keepAliveMs, member } = request
+  const reads = partner === null || member.tls !== null ? null : ReusedReads.to(partner)
   const socket = connectTcp({
     host,
     port,
@@ -172,10 +177,12 @@ function connectAny(
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: keepAliveMs,
+    ...(reads === null ? {} : { onread: reads.onread }),
   })
+  reads?.of(socket)
   began(socket)
   const failed = (error: Error): void => {
-    if (others.length > 0) connectAny(others, port, keepAliveMs, began, done, fail)
+    if (others.length > 0) connectAny(others, port, request, began, done, fail)
     else fail(error)
   }
   socket.once('error', failed)

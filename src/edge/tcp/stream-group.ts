@@ -27,6 +27,7 @@ export type StreamOpening = {
   readonly client: string
   readonly port: number
   readonly header: Uint8Array | null
+  readonly partner: Duplex | null
   readonly connectMs: number
   readonly keepAliveMs: number
 }
@@ -191,6 +192,7 @@ export class StreamGroup {
       port: this.#options.probePort,
       address: null,
       header: this.#options.proxyProtocol ? localHeader() : null,
+      partner: null,
       connectMs: PROBE_TIMEOUT_MS,
       keepAliveMs: PROBE_MS,
     }

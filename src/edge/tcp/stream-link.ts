@@ -41,7 +41,7 @@ export class StreamLink {
 
   constructor(options: LinkOptions) {
     this.#options = options
-    const { context, listener, service, report, raw, localPort } = options
+    const { context, listener, service, report, raw, down, localPort } = options
     const { action } = service
     const group = context.groupOf(listener.id, service)
     if (group === undefined || action.kind !== 'forward') throw new Error(`no servers for ${listener.id}`)
@@ -58,6 +58,7 @@ export class StreamLink {
         client: address.text,
         port: localPort,
         header,
+        partner: down,
         connectMs: report.whoever().snapshot.limits.upstreamConnectMs,
         keepAliveMs: listener.keepAliveMs,
       },
