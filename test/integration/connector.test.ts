@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import anyTest, { type ExecutionContext } from 'ava'
 import { addKey, removeKey } from '../../src/access/edit.ts'
 import { startPracticeRmm } from '../../src/practice/rmm.ts'
+import { testCertificate } from '../support/certificates.ts'
+import { pinOf } from '../tunnel/harness.ts'
 import { connectorDirectory, startConnectorProcess, type ConnectorProcess } from '../tunnel/process.ts'
 import {
   AGENT_NAME,
@@ -20,9 +22,12 @@ const KEY = 'correct horse battery'
 const OTHER = 'another key altogether'
 
 /** A gate whose only server is behind connector `rmm`; two keys are known. */
-async function gateBehindConnector(t: ExecutionContext): Promise<WholeGate> {
+async function gateBehindConnector(
+  t: ExecutionContext,
+  upstream: PolicyParts = { primary: 'connector://rmm/https' },
+): Promise<WholeGate> {
   const gate = await startWholeGate({
-    upstream: { primary: 'connector://rmm/https' },
+    upstream,
     policy: {
       gateway: { connectors: { rmm: { key: 'head-office' } } },
       // Loading rules would hold this process, and with it the gate, for longer than a tunnel may be silent.
@@ -77,6 +82,32 @@ test('an RMM server without any way in is served through its connector', async t
   t.is(await running.stop(), 0)
   await gate.lines.next('client.disconnected')
   await until(async () => !(await isServed(gate)))
+})
+
+test("a connector's own TLS and TLS of the gate through it reach a server whose certificate is verified", async t => {
+  const inner = await testCertificate(['inner.example.test'])
+  const rmm = await startPracticeRmm({ tls: inner })
+  t.teardown(() => rmm.stop())
+  const address = `127.0.0.1:${new URL(rmm.url).port}`
+  const gate = await gateBehindConnector(t)
+  const wrong = connector(t, gate, {
+    https: { tls: address, ca: 'ca.pem', serverName: 'other.example.test' },
+  })
+  t.regex((await wrong.next('service.unreachable')).message, /ERR_TLS_CERT_ALTNAME_INVALID|altname/i)
+  await wrong.stop()
+  const own = connector(t, gate, { https: { tls: address, ca: 'ca.pem', serverName: 'inner.example.test' } })
+  await own.next('gate.attached')
+  await until(() => isServed(gate))
+  t.is((await ask(gate, { path: '/LabTech/Agent.aspx' })).status, 200)
+
+  const pinned = await gateBehindConnector(t, {
+    primary: 'connector+tls://rmm/https',
+    tls: { pins: `sha256/${pinOf(inner.cert)}` },
+  })
+  const blind = connector(t, pinned, { https: { tcp: address } })
+  await blind.next('gate.attached')
+  await until(() => isServed(pinned))
+  t.is((await ask(pinned, { path: '/LabTech/Agent.aspx' })).status, 200)
 })
 
 test('the holder of another key cannot take the place of a connector that upstreams go through', async t => {
