@@ -2,9 +2,16 @@
 import { parseArgs } from 'node:util'
 import { ROW_IDS, type RowId } from './rows.ts'
 
+/** Parts with a lab of their own, which print tables of their own after the rows. */
+export const LAB_IDS = ['heartbeats', 'tunnel', 'journal'] as const
+
+/** One of them. */
+export type LabId = (typeof LAB_IDS)[number]
+
 /** What to run. */
 export type Options = {
   readonly rows: readonly RowId[]
+  readonly labs: readonly LabId[]
   /** Peer ids; null: all. */
   readonly peers: readonly string[] | null
   readonly rounds: number
@@ -17,7 +24,8 @@ export type Options = {
 }
 
 export const USAGE = `usage: npm run bench -- [options]
-  --only get,post,...    rows: ${ROW_IDS.join(', ')}
+  --only get,post,...    rows: ${ROW_IDS.join(', ')};
+                         with a lab of their own: ${LAB_IDS.join(', ')} (not with --quick or --json unless named)
   --peers nginx,...      peers (default: every one that is installed)
   --quick                short measurements: shows direction, not for the docs
   --rounds N             rounds of every row (default 3, at least 3)
@@ -41,8 +49,11 @@ export function parseOptions(args: readonly string[], peerIds: readonly string[]
   })
   if (values.quick && values['update-docs'])
     throw new Error('--update-docs needs a full run: leave --quick out')
+  const parts = chosen(values.only, [...ROW_IDS, ...LAB_IDS], '--only')
+  const isShort = values.quick || values.json
   return {
-    rows: chosen(values.only, ROW_IDS, '--only') ?? ROW_IDS,
+    rows: parts === undefined ? ROW_IDS : ROW_IDS.filter(row => parts.includes(row)),
+    labs: parts === undefined ? (isShort ? [] : LAB_IDS) : LAB_IDS.filter(lab => parts.includes(lab)),
     peers: chosen(values.peers, peerIds, '--peers') ?? null,
     rounds: wholeNumber(values.rounds, 3, '--rounds'),
     seconds: wholeNumber(values.seconds ?? (values.quick ? '1' : '4'), 1, '--seconds'),

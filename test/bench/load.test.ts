@@ -15,6 +15,10 @@ test('options choose rows and peers and refuse unknown ones by name', t => {
     peers: ['nginx'],
   })
   t.is(parseOptions([], peers).rounds, 3)
+  t.deepEqual(parseOptions(['--only', 'tunnel'], peers).rows, [])
+  t.deepEqual(parseOptions(['--only', 'get,tunnel'], peers).labs, ['tunnel'])
+  t.deepEqual(parseOptions([], peers).labs, ['heartbeats', 'tunnel', 'journal'])
+  t.deepEqual(parseOptions(['--quick'], peers).labs, [])
   t.true(parseOptions(['--quick'], peers).webSockets < parseOptions([], peers).webSockets)
   t.throws(() => parseOptions(['--only', 'gte'], peers), { message: /gte.*get/ })
   t.throws(() => parseOptions(['--peers', 'apache'], peers), { message: /apache.*nginx/ })
