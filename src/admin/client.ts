@@ -32,6 +32,8 @@ export async function callAdmin(
       method,
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
       body: body === undefined ? null : JSON.stringify(body),
+      // A kept connection may be one that the gate is just closing, and a call that fails on it looks like a gate that hangs.
+      reset: true,
       headersTimeout: TIMEOUT_MS,
       bodyTimeout: TIMEOUT_MS,
     })
