@@ -1,8 +1,5 @@
 // Variable-length integers of RFC 9000 section 16: the first two bits say whether 1, 2, 4 or 8 bytes carry the number. Pure.
 
-/** The largest number written here. Larger ones that arrive are read as an approximation that nothing equals. */
-export const MAX_VARINT = Number.MAX_SAFE_INTEGER
-
 /** Bytes that a number takes: 1, 2, 4 or 8. */
 export function varintLength(value: number): number {
   if (value < 0x40) return 1
@@ -16,7 +13,7 @@ export function varintSize(firstByte: number): number {
 }
 
 /**
- * Writes a number in its shortest form.
+ * Writes a number, at most Number.MAX_SAFE_INTEGER, in its shortest form.
  * @returns the offset after it
  */
 export function writeVarint(target: Uint8Array, at: number, value: number): number {
@@ -46,7 +43,10 @@ export function writeVarint(target: Uint8Array, at: number, value: number): numb
   return at + 8
 }
 
-/** Reads the number at an offset. The caller has made sure that all of its bytes are there. Longer forms than needed are fine. */
+/**
+ * Reads the number at an offset. The caller has made sure that all of its bytes are there. Longer forms than needed are
+ * fine; numbers beyond Number.MAX_SAFE_INTEGER are read as an approximation that nothing equals.
+ */
 export function readVarint(bytes: Uint8Array, at: number): number {
   const first = bytes[at] ?? 0
   const size = varintSize(first)
