@@ -157,7 +157,7 @@ export function createUdpTunnels(
       const key = `${target.service} ${peer.port} ${peer.address.text}`
       // A context stands for one address and port: who comes second through another port of the gate takes over.
       const before = connector.flows.get(key)
-      const flow = new GateFlow(target.service, peer, handlers)
+      const flow = new GateFlow(target.service, peer, handlers, nowMs)
       connector.flows.set(key, flow)
       if (before !== undefined) {
         before.close()
