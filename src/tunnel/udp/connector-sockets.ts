@@ -161,7 +161,7 @@ export class ServedUdp {
 
   /**
    * The gate has closed a context. Connections overtake each other: a context that the gate opened first may come to be known,
-   * and be closed, after the one that took its place. So the socket lives as long as any context names its source.
+   * and be closed, after the one that took its place. So the socket lives until no context names its source.
    */
   release(source: ServedSource, owner: SourceOwner): void {
     if (!source.owners.delete(owner)) return

@@ -73,10 +73,15 @@ export class GateFlow implements ContextOwner {
   send(payload: Uint8Array): boolean {
     const place = this.#place
     if (place === null || !place.connection.bind.isOpen) return false
-    if (this.#before.length > 0 && this.#acceptedMs !== null && this.#nowMs() - this.#acceptedMs >= LINGER_MS)
-      this.#leaveBefore()
+    if (this.#before.length > 0) this.sweep()
     place.connection.bind.send(place.context, payload)
     return true
+  }
+
+  /** Closes the places that it left long enough ago. To be called now and then. */
+  sweep(): void {
+    if (this.#before.length === 0 || this.#acceptedMs === null) return
+    if (this.#nowMs() - this.#acceptedMs >= LINGER_MS) this.#leaveBefore()
   }
 
   /** Closes its contexts. */

@@ -52,6 +52,7 @@ export type UdpTunnels = {
 const MAX_CONNECTIONS = 8
 /** What waits for a connector that is away; beyond it the oldest is dropped. */
 const MAX_WAITING_BYTES = 262_144
+const SWEEP_MS = 1_000
 
 type Waiting = { readonly flow: GateFlow; readonly payload: Uint8Array; readonly atMs: number }
 
@@ -108,6 +109,11 @@ export function createUdpTunnels(
     connector.isNamed = true
     return connector
   }
+
+  const sweeping = setInterval(() => {
+    for (const { flows } of connectors.values()) for (const flow of flows.values()) flow.sweep()
+  }, SWEEP_MS)
+  sweeping.unref()
 
   return {
     attach: ({ client, socket, early }) => {
@@ -195,6 +201,7 @@ export function createUdpTunnels(
       return { connections, sinceMs, isOffered, contexts, queuedBytes, roundTripMs, dropped, forged }
     },
     close: why => {
+      clearInterval(sweeping)
       for (const { connections } of connectors.values())
         for (const { bind } of connections) bind.end(GOODBYE.done, why)
     },

@@ -147,6 +147,10 @@ class World {
     }
   }
 
+  contexts(): number {
+    return this.#tunnels.state(TARGET).contexts
+  }
+
   /** What was not answered exactly once. */
   wrong(): readonly string[] {
     return this.agents.flatMap(({ sent, answers }, index) =>
@@ -185,6 +189,10 @@ test('connections come while agents send, and deliver in any order: every datagr
     for (const agent of world.agents) world.send(agent)
     await world.drain()
     t.deepEqual(world.wrong(), [], `seed ${seed}`)
+    world.nowMs += LINGER_MS
+    for (const agent of world.agents) world.send(agent)
+    await world.drain()
+    t.is(world.contexts(), world.agents.length, `seed ${seed}: places that were left are closed`)
     t.is(world.services.length, world.agents.length, `seed ${seed}: one port for each agent, for ever`)
     t.deepEqual(world.problems, [], `seed ${seed}`)
     world.close()
