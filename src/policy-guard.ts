@@ -20,8 +20,11 @@ export type GuardState = {
 export type PolicyGuard = {
   /** Hears every event. */
   readonly record: <K extends EventName>(name: K, fields: EventFields[K], nowMs: number) => void
-  /** Starts watching a change; a change that is being watched already is let go. */
-  readonly watch: (plan: GuardPlan, version: PolicyVersion, previous: PolicyVersion) => void
+  /**
+   * Starts watching a change. While an earlier one is still being watched, the way back stays the policy before that one:
+   * what lies between was never proven. False: this change is itself that way back, and nothing is watched any more.
+   */
+  readonly watch: (plan: GuardPlan, version: PolicyVersion, previous: PolicyVersion) => boolean
   /** Somebody changed the policy again, without a guard: what was watched is no longer what is in force. */
   readonly release: () => void
   /** Null: nothing is watched. */
@@ -80,14 +83,23 @@ export function createPolicyGuard(
   return {
     record: checkIns.record,
     watch: ({ windowMs, windows }, version, previous) => {
+      const before = watching
+      if (before?.previous.id === version.id) {
+        watching = null
+        return false
+      }
       const nowMs = clock()
-      const known = checkIns.seen(nowMs - HOUR_MS, nowMs)
+      const seen = checkIns.seen(nowMs - HOUR_MS, nowMs)
+      // What checked in before the earlier change counts: that one may be what cut it off.
+      const known = before === null ? seen : new Set([...seen, ...before.baseline.known])
+      const usual = before?.baseline.windowMs === windowMs ? before.baseline.usual : usualOf(nowMs, windowMs)
       watching = {
         version,
-        previous,
-        baseline: { startedMs: nowMs, windowMs, windows, known, usual: usualOf(nowMs, windowMs) },
+        previous: before?.previous ?? previous,
+        baseline: { startedMs: nowMs, windowMs, windows, known, usual },
       }
       checkIns.mark(nowMs)
+      return true
     },
     release: () => {
       watching = null
