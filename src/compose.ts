@@ -246,9 +246,9 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     }
     const { who = trigger, why = '' } = options
     const { previous, version } = history.record(snapshot, { atMs: clock(), who, why, changes })
-    const watched = options.guard !== undefined && version !== null && previous !== null
-    const guarded = watched && guard?.watch(options.guard, version, previous) === true
-    if (!watched && snapshot.id !== old.id) guard?.release()
+    const guarded = options.guard !== undefined && version !== null && previous !== null
+    if (guarded) guard?.watch(options.guard, version, previous)
+    else if (snapshot.id !== old.id) guard?.release()
     await lookAtRules()
     if (trigger !== 'file')
       await Promise.all([certificates.reload(), countries.reload(), access.reload(), refreshOverlay()])

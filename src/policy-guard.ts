@@ -22,9 +22,9 @@ export type PolicyGuard = {
   readonly record: <K extends EventName>(name: K, fields: EventFields[K], nowMs: number) => void
   /**
    * Starts watching a change. While an earlier one is still being watched, the way back stays the policy before that one:
-   * what lies between was never proven. False: this change is itself that way back, and nothing is watched any more.
+   * what lies between was never proven.
    */
-  readonly watch: (plan: GuardPlan, version: PolicyVersion, previous: PolicyVersion) => boolean
+  readonly watch: (plan: GuardPlan, version: PolicyVersion, previous: PolicyVersion) => void
   /** Somebody changed the policy again, without a guard: what was watched is no longer what is in force. */
   readonly release: () => void
   /** Null: nothing is watched. */
@@ -84,22 +84,19 @@ export function createPolicyGuard(
     record: checkIns.record,
     watch: ({ windowMs, windows }, version, previous) => {
       const before = watching
-      if (before?.previous.id === version.id) {
-        watching = null
-        return false
-      }
       const nowMs = clock()
       const seen = checkIns.seen(nowMs - HOUR_MS, nowMs)
       // What checked in before the earlier change counts: that one may be what cut it off.
       const known = before === null ? seen : new Set([...seen, ...before.baseline.known])
+      // Somebody went back by hand. Agents that the change between cut off may be slow to return: only refusals count.
+      const isWayBack = before?.previous.id === version.id
       const usual = before?.baseline.windowMs === windowMs ? before.baseline.usual : usualOf(nowMs, windowMs)
       watching = {
         version,
-        previous: before?.previous ?? previous,
-        baseline: { startedMs: nowMs, windowMs, windows, known, usual },
+        previous: before === null || isWayBack ? previous : before.previous,
+        baseline: { startedMs: nowMs, windowMs, windows, known, usual: isWayBack ? null : usual },
       }
       checkIns.mark(nowMs)
-      return true
     },
     release: () => {
       watching = null
