@@ -118,6 +118,8 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'connection-limit-total':
     case 'flow-limit-source':
     case 'flow-limit-total':
+    case 'flow-rate-source':
+    case 'flow-rate-total':
     case 'requests-limit':
       return problem(
         'capacity',

@@ -10,7 +10,8 @@ import type { Standing } from '../../policy/standing.ts'
 import type { Refusal } from '../../policy/verdict.ts'
 import { countryWord } from '../../policy/who.ts'
 import type { CurrentPolicy } from '../connection.ts'
-import { FlowTable, type EndedFlow, type Flow, type FlowCount, type FlowEnd } from './flow-table.ts'
+import type { EndedFlow, Flow, FlowCount, FlowEnd } from './flow.ts'
+import { FlowTable } from './flow-table.ts'
 import { RefusalTally } from './refusal-tally.ts'
 import { SiteCounts, type SiteHeartbeats } from './site-counts.ts'
 import { openListening, sendBack, type UpstreamSocket } from './sockets.ts'
@@ -78,6 +79,8 @@ export class HeartbeatService {
   #lastNumber = 0
   readonly #sites = new SiteCounts()
   #watch: ConnectorWatch
+  #tooManyNew = 0
+  #tooManyNewMs = -Infinity
   #refusedContexts = 0
   #refusedContextsMs = -Infinity
 
@@ -177,6 +180,7 @@ export class HeartbeatService {
       })
     }
     this.#reportTally(nowMs, false)
+    this.#reportFlood(nowMs)
     return this.#lookAtConnector(nowMs)
   }
 
@@ -284,6 +288,11 @@ export class HeartbeatService {
 
   #refused(address: Address, port: number, standing: Standing, refusal: Refusal): void {
     const { reason, stage, saw, line } = refusal
+    if (reason === 'flow-rate-total') {
+      this.#tooManyNew++
+      // Forged addresses hardly come twice: a report for each would be a flood of its own.
+      if (this.#tally.isFull) return
+    }
     const fields = (): RefusedFields => ({
       ...this.#clientOf(address, port, standing),
       reason,
@@ -293,6 +302,19 @@ export class HeartbeatService {
     })
     if (this.#tally.note(`${address.text} ${reason}`, fields))
       this.#context.reporter.report('heartbeat.refused', { ...fields(), count: 1 })
+  }
+
+  #reportFlood(nowMs: number): void {
+    if (this.#tooManyNew === 0 || nowMs - this.#tooManyNewMs < PROBLEM_MS) return
+    const { id, newFlows } = this.#settings
+    this.#context.reporter.report('heartbeat.flood', {
+      listener: id,
+      datagrams: this.#tooManyNew,
+      newFlows,
+      flows: this.#table.size,
+    })
+    this.#tooManyNew = 0
+    this.#tooManyNewMs = nowMs
   }
 
   #reportTally(nowMs: number, now: boolean): void {
