@@ -7,6 +7,7 @@ import type { Stage } from '../policy/verdict.ts'
 import type { DashboardEventFields } from './events-dashboard.ts'
 import type { HeartbeatEventFields } from './events-heartbeat.ts'
 import type { StreamEventFields } from './events-streams.ts'
+import type { TrialEventFields } from './events-trial.ts'
 
 /** How loud an event is. */
 export type Severity = 'debug' | 'info' | 'warning' | 'error'
@@ -59,7 +60,8 @@ export type OperatorWay = 'gateway' | 'dashboard'
 /** Fields by event name. Names are stable: logs, metrics, stored rows and documents use them. */
 export type EventFields = DashboardEventFields &
   HeartbeatEventFields &
-  StreamEventFields & {
+  StreamEventFields &
+  TrialEventFields & {
     // The gate itself (N-E1 to N-E9).
     'gate.started': {
       readonly version: string
