@@ -7,9 +7,9 @@ import type { WouldBe } from '../policy/trial.ts'
 import { countryWord } from '../policy/who.ts'
 
 /** Sources, classes and reasons that are remembered; what is beyond is reported one by one, and limited there like every flood. */
-export const NOTED = 20_000
+const NOTED = 20_000
 /** How long more of the same is gathered. */
-export const NOTE_MS = 3_600_000
+const NOTE_MS = 3_600_000
 
 /** Whom and what a note is about. */
 export type Tried = {

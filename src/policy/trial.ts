@@ -42,11 +42,6 @@ const STAGE_OF: Partial<Readonly<Record<Reason, TrialStage>>> = {
   'class-window': 'access',
 }
 
-/** The stage under which a reason can be on trial; null: it never is. */
-export function trialStageOf(reason: Reason): TrialStage | null {
-  return STAGE_OF[reason] ?? null
-}
-
 /** Where a question is asked. `listener` null: nothing is on trial here, as on the gate's own paths. */
 export type TrialPlace = {
   readonly standing: Pick<Standing, 'snapshot' | 'site'>
@@ -55,7 +50,7 @@ export type TrialPlace = {
 }
 
 /** The trial that a stage is in; the one that lasts longest when there are several; null: the stage enforces. */
-export function trialOf({ standing, listener, nowMs }: TrialPlace, stage: TrialStage): Trial | null {
+function trialOf({ standing, listener, nowMs }: TrialPlace, stage: TrialStage): Trial | null {
   const { trials } = standing.snapshot
   if (trials.length === 0 || listener === null) return null
   let found: Trial | null = null

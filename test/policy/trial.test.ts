@@ -1,6 +1,6 @@
 // Trials: what is let pass and what never is, where and until when; and that a would-be refusal is exactly what enforcing says.
 import test from 'ava'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { CidrTrie } from '../../src/net/cidr.ts'
 import { TLS_VERSIONS, type TlsVersion } from '../../src/net/tls-version.ts'
 import { decideHello } from '../../src/policy/decide-hello.ts'
@@ -13,7 +13,7 @@ import { REASON_NAMES, type Reason } from '../../src/policy/reasons.ts'
 import type { BanEntry, Snapshot } from '../../src/policy/snapshot.ts'
 import { formatSourceLine } from '../../src/policy/source-line.ts'
 import type { StreamListener, StreamService } from '../../src/policy/streams.ts'
-import { TRIAL_STAGES, trialStageOf, type Trial, type WouldBe } from '../../src/policy/trial.ts'
+import { isTried, refuseUnlessTried, TRIAL_STAGES, type Trial, type WouldBe } from '../../src/policy/trial.ts'
 import type { Refusal, Trace } from '../../src/policy/verdict.ts'
 import { at, emptyOverlay, listener, name, site, snapshot, source, stated } from '../support/snapshot.ts'
 import { accept, classes, trie } from './policies.ts'
@@ -151,8 +151,10 @@ for (const [what, parts, reason, stage] of TABLE) {
 }
 
 test('reasons that can be on trial are a closed list: nothing of attacks, keys, limits, names or bans is in it', t => {
+  const standing = { snapshot: withTrials(trial()), site: null }
+  const place = { standing, listener: 'https', nowMs: 0 }
   t.deepEqual(
-    REASON_NAMES.filter(reason => trialStageOf(reason) !== null),
+    REASON_NAMES.filter(reason => isTried(refuseUnlessTried(undefined, place, 'access', reason, '', at(1)))),
     [
       'country-refused',
       'country-unknown',
