@@ -46,7 +46,7 @@ export function requirePolicy(args: CommandArguments, context: CommandContext): 
 }
 
 /** The admin address of the gate that runs with this policy. */
-export function adminTarget(snapshot: Snapshot): AdminTarget {
+function adminTarget(snapshot: Snapshot): AdminTarget {
   return { endpoint: snapshot.admin.endpoint, stateDir: snapshot.directories.state }
 }
 

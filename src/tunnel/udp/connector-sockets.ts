@@ -51,7 +51,7 @@ export type ServedCounts = {
 }
 
 /** A socket without a tunnel is kept so long: a connector that reconnects finds it again, and the service sees the same port. */
-export const ORPHAN_MS = 30_000
+const ORPHAN_MS = 30_000
 const TROUBLE_EVERY_MS = 1_000
 const MAX_QUEUED_BYTES = 1_048_576
 const MAX_WAITING = 8

@@ -102,7 +102,7 @@ export class GateFlow implements ContextOwner {
 }
 
 /** A hash of address and port (FNV-1a): flows spread, and each keeps its order. */
-export function hashOf({ address, port }: NonNullable<ContextPeer>): number {
+function hashOf({ address, port }: NonNullable<ContextPeer>): number {
   let hash = 0x811c_9dc5
   for (const word of address.words) hash = Math.imul(hash ^ word, 0x0100_0193) ^ (word >>> 15)
   hash = Math.imul(hash ^ port, 0x0100_0193)

@@ -49,7 +49,7 @@ export type UdpTunnels = {
 }
 
 /** More connections of one connector than this are refused. */
-export const MAX_CONNECTIONS = 8
+const MAX_CONNECTIONS = 8
 /** What waits for a connector that is away; beyond it the oldest is dropped. */
 const MAX_WAITING_BYTES = 262_144
 
