@@ -23,7 +23,7 @@ export function openAccess(stateDir: string, clock: () => number, reporter: Repo
 }
 
 /** Opens the identities of clients in a state directory. `settled` resolves when all of it has been written. */
-export function openIdentities(
+function openIdentities(
   stateDir: string,
   trouble: (file: string, problem: string) => void,
 ): { readonly pins: IdentityPins; readonly settled: () => Promise<void> } {

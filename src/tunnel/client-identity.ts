@@ -12,8 +12,8 @@ import {
 export const IDENTITY_HEADER = 'Portcullis-Identity'
 
 /** Label of the exported keying material (RFC 5705; private labels begin with EXPERIMENTAL). */
-export const EXPORTER_LABEL = 'EXPERIMENTAL portcullis client identity'
-export const EXPORTER_BYTES = 32
+const EXPORTER_LABEL = 'EXPERIMENTAL portcullis client identity'
+const EXPORTER_BYTES = 32
 
 /** Keying material of a TLS session: the same at both of its ends and nowhere else. Null: there is none. */
 export type KeyingMaterial = (bytes: number, label: string) => Buffer | null

@@ -61,8 +61,8 @@ export type IdentityPins = {
 }
 
 /** Names that may be pinned, of one key and in all. Who holds one key cannot use up the room of another. */
-export const MAX_PINS_OF_KEY = 20_000
-export const MAX_PINS = 100_000
+const MAX_PINS_OF_KEY = 20_000
+const MAX_PINS = 100_000
 
 /** Opens the pins. */
 export function createIdentityPins(
