@@ -167,7 +167,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   })
   const { lookup } = countries
   const { heartbeats, attachUdp } = createHeartbeatParts({ current, lookup, reporter, clock })
-  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: attachUdp })
+  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: attachUdp, stateDir })
   const { through } = tunnel
   const forwarder = createForwarder({ through })
   const upstreams = createUpstreams({
@@ -283,7 +283,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     ...overlayActions(store, reporter, refreshOverlay),
     flush: () => store.flush(),
   }
-  const routes = { ...adminRoutes(actions), ...accessRoutes(access) }
+  const routes = { ...adminRoutes(actions), ...accessRoutes(access), ...tunnel.routes }
   const dashboard = createDashboard({
     access,
     actions,
@@ -312,7 +312,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     promotion.stop()
     watcher?.close()
     await Promise.all([admin.close(), dashboard.close()])
-    tunnel.close()
+    await tunnel.close()
     await Promise.all([gate.close(), streams.close()])
     await heartbeats.close()
     upstreams.close()

@@ -50,6 +50,7 @@ const client = (name: string, key: string, site: string | null) => ({
   site,
   country: 'US',
   version: '1',
+  identity: null,
   sinceMs: NOW,
   services: [],
 })
