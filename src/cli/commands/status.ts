@@ -6,7 +6,7 @@ import { readCutover } from '../cutover-record.ts'
 import type { Command, CommandContext } from '../command.ts'
 import { databaseAge, databaseName } from '../databases.ts'
 import { counted, formatAgo, formatBytes, formatDuration, formatTime } from '../format.ts'
-import { requireGate, requirePolicy } from '../gate-access.ts'
+import { lastGoodPolicy, requireGate } from '../gate-access.ts'
 import type { Terminal } from '../terminal.ts'
 
 export const statusCommand: Command = {
@@ -22,7 +22,7 @@ export const statusCommand: Command = {
     },
   },
   run: async (args, context) => {
-    const { snapshot } = requirePolicy(args, context)
+    const snapshot = lastGoodPolicy(args, context)
     const status = (await requireGate(snapshot, 'GET', '/v1/status')) as GateStatus & {
       readonly health: Health
     }
