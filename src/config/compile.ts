@@ -52,6 +52,8 @@ export type CompileOptions = {
   readonly directory: string
   readonly nowMs: number
   readonly stateDir: string | null
+  /** True: nothing but questions will be asked of the snapshot; see `LoadOptions`. */
+  readonly forReading: boolean
   readonly findings: Findings
 }
 
@@ -147,6 +149,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
       siteIds: keysOf(source, 'sites'),
       listenerIds: [...keysOf(source, 'listeners'), ...keysOf(source, 'streams')],
       nowMs,
+      forReading: options.forReading,
     },
     findings,
     report,

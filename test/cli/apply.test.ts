@@ -119,9 +119,10 @@ for (const { what, more, ask, change, also } of DEADLY) {
     t.is(bench.policyText(), before)
     t.is(await passed(), FLEET.length)
     t.true((await eventNames(bench)).includes('policy.rolled-back'))
+    // One address that is refused as such is enough: how many had come by then, the guard's next look decides.
     t.regex(
       (await bench.cli(['history'])).out,
-      /\n3 .*the guard: [23] of 3 addresses whose agents checked in/,
+      /\n3 .*the guard: [123] of 3 addresses whose agents checked in/,
     )
     t.regex((await bench.cli(['events', '--name', 'policy.rolled-back'])).out, /taken back by the guard/)
   })
