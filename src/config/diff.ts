@@ -69,7 +69,7 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
       value(`${part}.${key}${late}`, String(a[key]), String(b[key]))
     }
   }
-  for (const key of ['attachments', 'attachmentsPerSource'] as const)
+  for (const key of ['identity', 'attachments', 'attachmentsPerSource'] as const)
     value(`gateway.${key}`, String(before.gateway[key]), String(after.gateway[key]))
   value('deployment.direct', directText(before), directText(after))
   out.push(
@@ -103,7 +103,12 @@ function lines(name: Name): readonly string[] {
 }
 
 function connectors({ gateway }: Snapshot): Facts {
-  return new Map([...gateway.connectors].map(([name, { client, key }]) => [name, { client, key }]))
+  return new Map(
+    [...gateway.connectors].map(([name, { client, key, identity }]) => [
+      name,
+      { client, key, ...(identity === null ? {} : { identity }) },
+    ]),
+  )
 }
 
 type Facts = ReadonlyMap<string, Readonly<Record<string, string>>>

@@ -102,6 +102,7 @@ export function effectiveText(snapshot: Snapshot): string {
       entry.name,
       `client ${entry.client}`,
       `key ${entry.key}`,
+      entry.identity ?? `identity ${snapshot.gateway.identity}`,
       formatSourceLine(entry.at),
     ]),
   )

@@ -1,5 +1,6 @@
 // The event catalogue: one definition per event. Log line, human sentence, metric and stored row all come from here.
 import { ACCESS_EVENTS } from './catalogue/access.ts'
+import { CLIENT_IDENTITY_EVENTS } from './catalogue/client-identity.ts'
 import { CLIENT_EVENTS } from './catalogue/clients.ts'
 import { DASHBOARD_EVENTS } from './catalogue/dashboard.ts'
 import { GATE_EVENTS } from './catalogue/gate.ts'
@@ -16,6 +17,7 @@ import type { EventFields, EventName, Severity } from './events.ts'
 export const CATALOGUE: Definitions<EventName> = {
   ...GATE_EVENTS,
   ...CLIENT_EVENTS,
+  ...CLIENT_IDENTITY_EVENTS,
   ...ACCESS_EVENTS,
   ...TRAFFIC_EVENTS,
   ...HEARTBEAT_EVENTS,
