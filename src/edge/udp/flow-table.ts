@@ -95,7 +95,7 @@ export class FlowTable<Upstream> {
     if (open !== undefined) return this.#again(open, bytes, nowMs)
     const address = addressOf()
     if (address === undefined) return null
-    const { standing, refusal } = this.#options.judge(address, nowMs)
+    const { standing, refusal, wouldBe } = this.#options.judge(address, nowMs)
     if (refusal !== null) return { kind: 'refuse', standing, refusal, ended: null }
     if (bytes > this.#settings.datagramBytes) return this.#tooLarge(standing, bytes)
     const source = sourceKey(address)
@@ -111,6 +111,7 @@ export class FlowTable<Upstream> {
       openedMs: nowMs,
       upstream: null,
       standing,
+      wouldBe,
       judgedBy: this.#options.policy(),
       judgedMs: nowMs,
       total: nothing(),
@@ -218,8 +219,9 @@ export class FlowTable<Upstream> {
   }
 
   #judgeAgain(flow: Flow<Upstream>, nowMs: number): Refusal | null {
-    const { standing, refusal } = this.#options.judge(flow.address, nowMs)
+    const { standing, refusal, wouldBe } = this.#options.judge(flow.address, nowMs)
     flow.standing = standing
+    flow.wouldBe = wouldBe
     flow.judgedBy = this.#options.policy()
     flow.judgedMs = nowMs
     return refusal

@@ -1,6 +1,7 @@
 // What a flow of heartbeats is, and what the flow table says of it. Types only.
 import type { Address } from '../../net/address.ts'
 import type { Standing } from '../../policy/standing.ts'
+import type { WouldBe } from '../../policy/trial.ts'
 import type { Refusal } from '../../policy/verdict.ts'
 import type { Rhythm } from './rhythm.ts'
 
@@ -21,6 +22,8 @@ export type Flow<Upstream> = {
   /** The owner of the sockets puts it here when it opens the flow. */
   upstream: Upstream | null
   standing: Standing
+  /** What enforcing would refuse it for; null: nothing that is on trial. */
+  wouldBe: WouldBe | null
   /** The policy in force when the flow was judged last, and when that was. */
   judgedBy: object
   judgedMs: number
