@@ -308,7 +308,8 @@ for (const seed of [1, 20_261, 0x5eed]) {
           must(alive.delete(result.ended.flow), 'an ended flow was alive')
           if (result.ended.end === 'displaced') {
             seen.displaced++
-            must(!result.ended.flow.confirmed, 'only clients that sent once give way')
+            const { confirmed, lastReplyMs } = result.ended.flow
+            must(!confirmed || lastReplyMs === null, 'who came again and was answered never gives way')
           }
         }
         if (result.kind === 'refuse') {
