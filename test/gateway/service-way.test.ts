@@ -223,9 +223,15 @@ test('whatever gates do, the order names each once, good ones first in their ord
         nowMs += afterMs
         order = noteOutcome(order, gate, is, nowMs)
         const asked = askOrder(order, nowMs)
-        t.deepEqual([...asked].toSorted((one, other) => one - other), [0, 1, 2])
+        t.deepEqual(
+          [...asked].toSorted((one, other) => one - other),
+          [0, 1, 2],
+        )
         const good = asked.filter(entry => order[entry]?.is === 'good')
-        t.deepEqual(good, [...good].toSorted((one, other) => one - other))
+        t.deepEqual(
+          good,
+          [...good].toSorted((one, other) => one - other),
+        )
         const [first = 0] = asked
         if (good.length > 0) t.not(order[first]?.is, 'away')
         t.is(
