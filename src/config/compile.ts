@@ -165,7 +165,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     model,
     home,
     listeners: compileListeners(written.listeners, keysOf(source, 'names'), report),
-    heartbeats: compileHeartbeats(written, gateway, classes, report),
+    heartbeats: compileHeartbeats(written, gateway, classes, general?.heartbeatEveryMs ?? null, report),
     streams,
     names,
     upstreams,
@@ -227,6 +227,8 @@ function keysOf(source: YamlSource, key: string): readonly string[] {
 
 type LoadedProfile = CompiledProfile & {
   readonly packsAt: (index: number) => Snapshot['admin']['at']
+  /** How often agents send heartbeats over UDP; null: it is not stated. */
+  readonly heartbeatEveryMs: number | null
 }
 
 function loadProfiles(
@@ -263,6 +265,7 @@ function loadProfiles(
     const profileReport = reporter(findings, source.lines, validated.at)
     out.set(id, {
       ...compileProfile(id, validated.value, profileReport, routes, report),
+      heartbeatEveryMs: validated.value.heartbeat?.expectedEvery ?? null,
       packsAt: index => profileReport.at(['packs', index]),
     })
   }
