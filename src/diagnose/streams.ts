@@ -14,6 +14,7 @@ const STREAM_REASONS = [
   'service-unknown',
   'netsupport-elsewhere',
   'port-internal',
+  'source-not-invited',
   'stream-limit-source',
   'stream-limit-site',
   'stream-limit-total',
@@ -59,6 +60,7 @@ export function streamOutcome(
     case 'service-unknown':
     case 'netsupport-elsewhere':
     case 'port-internal':
+    case 'source-not-invited':
       return problem(
         'protocol',
         `${address} was refused on ${on} ${times} because ${REASONS[kind].because}.`,

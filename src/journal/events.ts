@@ -6,6 +6,7 @@ import type { Reason } from '../policy/reasons.ts'
 import type { Stage } from '../policy/verdict.ts'
 import type { DashboardEventFields } from './events-dashboard.ts'
 import type { HeartbeatEventFields } from './events-heartbeat.ts'
+import type { InvitationEventFields } from './events-invitations.ts'
 import type { StreamEventFields } from './events-streams.ts'
 
 /** How loud an event is. */
@@ -41,6 +42,8 @@ export type Ending =
   | 'refused'
   | 'limit'
   | 'drain'
+  /** Its listener was there for a while only, and the time is over. */
+  | 'over'
   | 'internal-error'
 
 /** A refusal as it is reported. */
@@ -59,7 +62,8 @@ export type OperatorWay = 'gateway' | 'dashboard'
 /** Fields by event name. Names are stable: logs, metrics, stored rows and documents use them. */
 export type EventFields = DashboardEventFields &
   HeartbeatEventFields &
-  StreamEventFields & {
+  StreamEventFields &
+  InvitationEventFields & {
     // The gate itself (N-E1 to N-E9).
     'gate.started': {
       readonly version: string

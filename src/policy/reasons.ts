@@ -336,6 +336,13 @@ export const REASONS = define({
     remedy: 'Use it over a VPN, or add the address to trusted if it is your own.',
     alert: 'access_denied',
   },
+  'source-not-invited': {
+    phase: 'accept',
+    because: 'this port is open to other addresses only, for a while and for one invitation',
+    remedy:
+      'Make the invitation again with --from naming this address too, or without --from; `portcullis invitations list` says who it is for.',
+    alert: 'access_denied',
+  },
   'tls-on-plain': {
     phase: 'hello',
     because: 'the client spoke TLS on a port behind which nothing speaks TLS',

@@ -1,5 +1,6 @@
 // The flow table of one heartbeat listener: which datagram passes, which flow it belongs to, what may go back. No sockets, no clock.
 import { sourceKey } from '../../ips/rate/source-key.ts'
+import type { FlowEnding } from '../../journal/events-heartbeat.ts'
 import type { Address } from '../../net/address.ts'
 import type { HeartbeatVerdict } from '../../policy/decide-heartbeat.ts'
 import type { Reason } from '../../policy/reasons.ts'
@@ -51,11 +52,13 @@ export type Flow<Upstream> = {
   /** Replies that would have been more than the sender paid for. */
   withheld: number
   confirmed: boolean
+  /** The source has shown that it is where its datagrams say. */
+  proven: boolean
   readonly rhythm: Rhythm
 }
 
 /** Why a flow ended. */
-export type FlowEnd = 'idle' | 'displaced' | 'refused' | 'failed' | 'connector-away' | 'reload' | 'shutdown'
+export type FlowEnd = FlowEnding
 
 /** A flow that is no more: its upstream socket is to be closed. */
 export type EndedFlow<Upstream> = { readonly flow: Flow<Upstream>; readonly end: FlowEnd }
@@ -100,6 +103,8 @@ export type FlowTableOptions = {
   readonly judge: (address: Address, nowMs: number) => HeartbeatVerdict
   /** The policy in force, by identity. */
   readonly policy: () => object
+  /** Whether a source is known not to be forged, so that the reply ratio need not hold for it; absent: never. */
+  readonly isProven?: (address: Address) => boolean
 }
 
 /** The flows of one listener. */
@@ -179,6 +184,7 @@ export class FlowTable<Upstream> {
       lastReplyMs: null,
       withheld: 0,
       confirmed: false,
+      proven: false,
       rhythm: newRhythm(),
     }
     this.#add(flow)
@@ -194,7 +200,9 @@ export class FlowTable<Upstream> {
     if (this.#flows.get(flow.key) !== flow) return false
     const { total, fresh } = flow
     const paid = this.#settings.replyRatio * (total.bytesIn + HEADER_BYTES * total.heartbeats)
-    if (total.bytesOut + HEADER_BYTES * total.replies + bytes + HEADER_BYTES > paid) {
+    const isMore = total.bytesOut + HEADER_BYTES * total.replies + bytes + HEADER_BYTES > paid
+    if (isMore && !flow.proven) flow.proven = this.#options.isProven?.(flow.address) === true
+    if (isMore && !flow.proven) {
       flow.withheld++
       return false
     }
