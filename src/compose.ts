@@ -250,8 +250,8 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     }
     const { who = trigger, why = '' } = options
     const { previous, version } = history.record(snapshot, { atMs: clock(), who, why, changes })
-    if (options.guard !== undefined && version !== null && previous !== null)
-      guard?.watch(options.guard, version, previous)
+    const guarded = options.guard !== undefined && version !== null && previous !== null
+    if (guarded) guard?.watch(options.guard, version, previous)
     else if (snapshot.id !== old.id) guard?.release()
     await lookAtRules()
     if (trigger !== 'file')
@@ -260,7 +260,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       options.closeRefused === true
         ? [gate, streams, invitations].reduce((sum, part) => sum + part.cutRefused(), 0)
         : 0
-    return { ok: true, id: snapshot.id, version: version?.number ?? null, changes, warnings, closed }
+    return { ok: true, id: snapshot.id, version: version?.number ?? null, changes, warnings, guarded, closed }
   }
   guard = createPolicyGuard(reporter, clock, async (to, why) => {
     history.restore(to)

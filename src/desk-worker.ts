@@ -31,14 +31,6 @@ async function answer(task: DeskTask): Promise<DeskReply> {
         return { id: task.id, kind: 'diagnoses', diagnoses: await diagnoseAll(task) }
       case 'plan':
         return { id: task.id, kind: 'plan', outcome: await plan(task) }
-      case 'check': {
-        const result = loadCandidate(task)
-        return {
-          id: task.id,
-          kind: 'checked',
-          problems: result.ok ? null : result.problems.map(renderProblem),
-        }
-      }
     }
   } catch (error) {
     return { id: task.id, kind: 'problem', problem: error instanceof Error ? error.message : String(error) }
@@ -118,11 +110,7 @@ function outcomeOf({ changes, replay, rules }: Plan): PlanOutcome {
   }
 }
 
-function loadCandidate({
-  policy,
-  nowMs,
-  ...task
-}: Extract<DeskTask, { kind: 'plan' | 'check' }>): LoadResult {
+function loadCandidate({ policy, nowMs, ...task }: Extract<DeskTask, { kind: 'plan' }>): LoadResult {
   return loadPolicy({
     directory: task.candidate,
     label: task.label,

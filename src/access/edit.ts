@@ -14,7 +14,7 @@ import { DEFAULT_COST, derive, newSalt } from './derive.ts'
 
 /** Shortest gateway key (N14), shortest password of an operator, and the longest of both. */
 export const MIN_KEY_LENGTH = 8
-export const MIN_PASSWORD_LENGTH = 12
+const MIN_PASSWORD_LENGTH = 12
 export const MAX_SECRET_LENGTH = 256
 
 /** A random key or password: 26 letters and digits without look-alikes, 130 bits, in groups that can be read out. */

@@ -1,7 +1,7 @@
 // Finds the command, parses its options, runs it, and turns errors into words with a next step.
 import { PortcullisError } from '../policy/error.ts'
 import { COMMON_OPTIONS, parseCommand, type Command, type CommandContext } from './command.ts'
-import { COMMANDS } from './commands.ts'
+import { COMMAND_GROUPS, COMMANDS } from './commands.ts'
 import { suggest } from '../config/spelling.ts'
 import type { Terminal } from './terminal.ts'
 import { VERSION } from './version.ts'
@@ -50,14 +50,20 @@ function complainOfCommand(word: string, before: string, terminal: Terminal): nu
 }
 
 function overview(terminal: Terminal): string {
-  const rows = COMMANDS.map(({ name, summary }) => [terminal.tone('strong', name), summary])
+  const nameLength = Math.max(...COMMANDS.map(({ name }) => name.length))
+  const groups = COMMAND_GROUPS.flatMap(({ title, commands }) => {
+    const rows = commands.map(({ name, summary }) => [
+      terminal.tone('strong', name.padEnd(nameLength)),
+      summary,
+    ])
+    return [title, terminal.table(rows, '  '), '']
+  })
   return [
     'Portcullis: the gate in front of an RMM server.',
     '',
     'Usage: portcullis <command> [options]',
     '',
-    terminal.table(rows, '  '),
-    '',
+    ...groups,
     'Options of a command: portcullis <command> --help',
     terminal.wrap('Exit codes: 0 done or healthy; 1 refused, failed or unhealthy; 2 called wrongly.'),
   ].join('\n')

@@ -1,4 +1,4 @@
-// The list of commands, in the order of the help page.
+// The commands, in the groups of the help page.
 import type { Command } from './command.ts'
 import { applyCommand } from './commands/apply.ts'
 import { certCommand } from './commands/cert.ts'
@@ -32,43 +32,55 @@ import { templateCommand } from './commands/template.ts'
 import { tlsReportCommand } from './commands/tls-report.ts'
 import { trialCommand } from './commands/trial.ts'
 
-/** All commands. */
-export const COMMANDS: readonly Command[] = [
-  runCommand,
-  demoCommand,
-  setupCommand,
-  checkCommand,
-  explainCommand,
-  diagnoseCommand,
-  statusCommand,
-  sitesCommand,
-  eventsCommand,
-  allowCommand,
-  denyCommand,
-  banCommand,
-  unbanCommand,
-  exceptionsCommand,
-  enrollCommand,
-  planCommand,
-  applyCommand,
-  historyCommand,
-  diffCommand,
-  rollbackCommand,
-  templateCommand,
-  trialCommand,
-  tlsReportCommand,
-  cutoverCommand,
-  firewallPlanCommand,
-  reloadCommand,
-  clientsCommand,
-  sessionsCommand,
-  connectCommand,
-  keysCommand,
-  operatorsCommand,
-  rewriteInvitationCommand,
-  invitationsCommand,
-  certCommand,
-  rulesCommand,
-  geoCommand,
-  generateCommand,
+/** Commands that answer one need, under a heading of the help page. */
+export type CommandGroup = { readonly title: string; readonly commands: readonly Command[] }
+
+/** All commands, as the help page shows them. */
+export const COMMAND_GROUPS: readonly CommandGroup[] = [
+  {
+    title: 'Run it',
+    commands: [runCommand, demoCommand, setupCommand, checkCommand, reloadCommand, statusCommand],
+  },
+  {
+    title: 'Why does someone not get in?',
+    commands: [diagnoseCommand, explainCommand, eventsCommand, sitesCommand, geoCommand],
+  },
+  {
+    title: 'Let in, keep out',
+    commands: [allowCommand, denyCommand, banCommand, unbanCommand, exceptionsCommand, enrollCommand],
+  },
+  {
+    title: 'Change the policy without losing anybody',
+    commands: [planCommand, applyCommand, historyCommand, diffCommand, rollbackCommand, rulesCommand],
+  },
+  {
+    title: 'Bring a fleet behind the gate',
+    commands: [
+      templateCommand,
+      trialCommand,
+      tlsReportCommand,
+      cutoverCommand,
+      firewallPlanCommand,
+      certCommand,
+    ],
+  },
+  {
+    title: 'Reach clients behind NAT',
+    commands: [
+      clientsCommand,
+      sessionsCommand,
+      connectCommand,
+      keysCommand,
+      operatorsCommand,
+      rewriteInvitationCommand,
+      invitationsCommand,
+    ],
+  },
+  {
+    title: 'For developers',
+    commands: [generateCommand],
+  },
 ]
+
+/** All commands. */
+export const COMMANDS: readonly Command[] = COMMAND_GROUPS.flatMap(({ commands }) => commands)

@@ -30,7 +30,7 @@ export function diagnoseAll(all: readonly Gathered[]): readonly Diagnosed[] {
 }
 
 /** The unhealthy source that most depends on; undefined: all are well. */
-export function worstOf(all: readonly Diagnosed[]): Diagnosed | undefined {
+function worstOf(all: readonly Diagnosed[]): Diagnosed | undefined {
   const rank = ({ diagnosis }: Diagnosed): number => (WORST.indexOf(diagnosis.cause) + 100) % 100
   const traffic = ({ gathered }: Diagnosed): number =>
     (gathered.activity?.refused ?? 0) + (gathered.activity?.passed ?? 0)

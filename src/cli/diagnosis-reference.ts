@@ -11,7 +11,7 @@ import { formatAgo, formatTime } from './format.ts'
 import { commandOptions } from './gate-access.ts'
 
 /** The event of a reference, and everything about its address; undefined: nothing is recorded under it. */
-export function gatherReference(
+function gatherReference(
   reference: string,
   { store, about }: Surroundings,
 ): { readonly event: StoredEvent; readonly gathered: Gathered | undefined } | undefined {

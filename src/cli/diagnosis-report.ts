@@ -111,7 +111,7 @@ const HAS_COMMAND =
   /\b(?:bin\/portcullis|openssl|reg add|Test-NetConnection|Resolve-DnsName|Restart-Service|certutil|netstat|w32tm|Get-[A-Z]|proxy_protocol|send-proxy|curl) ?|\[Enum\]::/
 
 /** What to do. */
-export function printFix(fix: Fix, terminal: Terminal): void {
+function printFix(fix: Fix, terminal: Terminal): void {
   const lines = fix.steps.map(step => {
     const before = /^ */.exec(step)?.[0] ?? ''
     return HAS_COMMAND.test(step) ? `  ${step}` : terminal.wrap(step, `  ${before}`)

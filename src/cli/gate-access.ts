@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import { callAdmin, type AdminTarget } from '../admin/client.ts'
+import type { ReloadOptions, ReloadResult } from '../admin/reload-result.ts'
 import { loadPolicy } from '../config/load.ts'
 import { renderProblem, type Problem } from '../config/problems.ts'
 import { openStoreReader, type StoreReader } from '../journal/store-core.ts'
@@ -46,7 +47,7 @@ export function requirePolicy(args: CommandArguments, context: CommandContext): 
 }
 
 /** The admin address of the gate that runs with this policy. */
-export function adminTarget(snapshot: Snapshot): AdminTarget {
+function adminTarget(snapshot: Snapshot): AdminTarget {
   return { endpoint: snapshot.admin.endpoint, stateDir: snapshot.directories.state }
 }
 
@@ -58,6 +59,11 @@ export function askGate(
   body?: unknown,
 ): Promise<unknown> {
   return callAdmin(adminTarget(snapshot), method, path, body)
+}
+
+/** Has the running gate take the policy files as they are; undefined when none runs. */
+export function reloadOf(snapshot: Snapshot): (options: ReloadOptions) => Promise<ReloadResult | undefined> {
+  return async options => (await askGate(snapshot, 'POST', '/v1/reload', options)) as ReloadResult | undefined
 }
 
 /** Calls the running gate. @throws PortcullisError `not-running` */

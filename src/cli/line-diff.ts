@@ -8,7 +8,7 @@ const AROUND = 2
 const MAX_MIDDLE = 1_500
 
 /** Lines of the difference, with `...` where something is left out; none when the texts are the same. */
-export function diffLines(before: string, after: string): readonly string[] {
+function diffLines(before: string, after: string): readonly string[] {
   const lines = difference(linesOf(before), linesOf(after))
   const shown = new Set<number>()
   for (const [index, { sign }] of lines.entries()) {

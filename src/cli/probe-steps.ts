@@ -8,7 +8,7 @@ import { escapeControls } from '../journal/redact.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
 
 /** Longest time of one check. */
-export const STEP_MS = 5_000
+const STEP_MS = 5_000
 const MAX_ANSWER = 16_384
 const DAY_MS = 86_400_000
 

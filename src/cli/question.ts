@@ -95,7 +95,7 @@ export function upstreamUp(status: GateStatus | undefined): (group: string) => b
 }
 
 /** The listener of that name, else the first. */
-export function listenerOf(id: string | undefined, snapshot: Snapshot): Listener {
+function listenerOf(id: string | undefined, snapshot: Snapshot): Listener {
   const found =
     id === undefined ? snapshot.listeners[0] : snapshot.listeners.find(listener => listener.id === id)
   if (found !== undefined) return found

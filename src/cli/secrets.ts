@@ -118,7 +118,7 @@ function chunkOf(input: InputStream): Promise<string | undefined> {
 }
 
 /** The first line of a file that nobody but its owner can read. @throws PortcullisError `secret-file` */
-export function readSecretFile(file: string): string {
+function readSecretFile(file: string): string {
   let text: string
   try {
     const { mode, size } = statSync(file)

@@ -223,8 +223,3 @@ export const SETUP_QUESTIONS: readonly SetupQuestion[] = [
     check: yesNo,
   },
 ]
-
-/** The question of that id. */
-export function setupQuestion(id: string): SetupQuestion | undefined {
-  return SETUP_QUESTIONS.find(question => question.id === id)
-}

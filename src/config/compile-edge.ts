@@ -143,7 +143,7 @@ export function compileDashboard(
 }
 
 /** Agents switch to their secondary address at once when they are reset; people want to read what is wrong. */
-export function usualWhenDown(profile: Profile, classes: ReadonlyMap<TrafficClass, ClassPolicy>): WhenDown {
+function usualWhenDown(profile: Profile, classes: ReadonlyMap<TrafficClass, ClassPolicy>): WhenDown {
   const carriesAgents = profile.rules.some(
     rule => AGENT_CLASSES.includes(rule.class) && classes.get(rule.class)?.access.value !== 'closed',
   )

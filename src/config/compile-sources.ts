@@ -165,7 +165,7 @@ export function compileBans(
 }
 
 /** Whether two ranges share an address. */
-export function overlaps(a: Cidr, b: Cidr): boolean {
+function overlaps(a: Cidr, b: Cidr): boolean {
   return a.prefix <= b.prefix ? cidrContains(a, b.address) : cidrContains(b, a.address)
 }
 

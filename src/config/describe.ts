@@ -99,7 +99,7 @@ export function endpointsText(endpoints: readonly Endpoint[]): string {
 }
 
 /** `10.0.0.5:16888`, `10.0.0.5, same port`, `connector://hq/backup`. */
-export function targetText(target: StreamTarget): string {
+function targetText(target: StreamTarget): string {
   if (target.kind === 'connector') return target.url
   const host = target.host.includes(':') ? `[${target.host}]` : target.host
   return target.port === null ? `${host}, same port` : `${host}:${target.port}`

@@ -62,7 +62,7 @@ function isBlock(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 /** Whether two values of JSON are the same; the order of keys does not count. */
-export function isDeepEqual(a: unknown, b: unknown): boolean {
+function isDeepEqual(a: unknown, b: unknown): boolean {
   if (Array.isArray(a) && Array.isArray(b))
     return a.length === b.length && a.every((entry, index) => isDeepEqual(entry, b[index]))
   if (!isBlock(a) || !isBlock(b)) return Object.is(a, b)

@@ -7,7 +7,7 @@ import { readWhole } from './files.ts'
 import { readTar } from './tar.ts'
 
 /** Limits of an import. */
-export const IMPORT_LIMITS = {
+const IMPORT_LIMITS = {
   archiveBytes: 50_000_000,
   unpackedBytes: 200_000_000,
   files: 500,

@@ -175,7 +175,7 @@ export function importedSet(
 }
 
 /** Files of an import by their path in it, as byte strings; a text: why they must not be used. */
-export function readImport(name: string, disk: Pick<Disk, 'bytes'>): ReadonlyMap<string, string> | string {
+function readImport(name: string, disk: Pick<Disk, 'bytes'>): ReadonlyMap<string, string> | string {
   const folder = importFolder(name)
   const list = disk.bytes(`${folder}/${MANIFEST}`)
   if ('problem' in list) return `${folder}/${MANIFEST}: ${list.problem}`

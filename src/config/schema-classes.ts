@@ -65,7 +65,7 @@ const MINUTES_PER_WEEK = 7 * MINUTES_PER_DAY
 export type WrittenWindow = { readonly fromMinute: number; readonly toMinute: number }
 
 /** `Mon-Fri 07:00-19:00` in UTC: one window per day, minutes since Monday 00:00. */
-export const window = z
+const window = z
   .string()
   .meta({
     description: 'Days and hours in UTC. An end before the start means the next day.',
@@ -118,7 +118,7 @@ const keyName = z
   .regex(/^[A-Za-z0-9_-]{1,64}$/, `not a usable name${HINT}letters, digits, - and _ only`)
 
 /** A key that requests of a class must carry. */
-export const classKey = strict({
+const classKey = strict({
   header: keyName.optional().describe('Name of the header that carries the key.'),
   query: keyName.optional().describe('Name of the query parameter that carries the key.'),
   cookie: keyName.optional().describe('Name of the cookie that carries the key.'),
@@ -140,7 +140,7 @@ export const classKey = strict({
 }).describe('A secret that a request must carry: one of header, query or cookie, and one of sha256 or value.')
 
 /** What a policy or site may say of a class. */
-export const classSettings = strict({
+const classSettings = strict({
   access: z
     .enum(['open', 'trusted', 'closed'])
     .optional()

@@ -44,7 +44,7 @@ export type WrittenCondition =
   | z.output<typeof test>
 
 /** A condition. Its own schema object per form keeps error messages about the form that was meant. */
-export const condition: z.ZodType<WrittenCondition> = z
+const condition: z.ZodType<WrittenCondition> = z
   .lazy(() =>
     z.union([
       test,

@@ -33,7 +33,7 @@ import {
 } from './scalars.ts'
 
 /** Deployment models. */
-export const model = z
+const model = z
   .enum(['all-traffic', 'agent-only', 'mixed'])
   .describe(
     'all-traffic: every class is open to the home countries. agent-only: agents pass, everything else (enrolment, consoles, API, unknown paths) is closed. mixed: agents pass from everywhere that is open, everything else only from trusted addresses.',

@@ -53,7 +53,7 @@ export type CutoverState = {
 }
 
 /** Share of the fleet at which templates count as arrived. */
-export const ENOUGH_SHARE = 0.95
+const ENOUGH_SHARE = 0.95
 /** Machines that are seldom online need this long to fetch a template. */
 export const WAIT_MS = 7 * 86_400_000
 const REHEARSE_MS = 180 * 86_400_000

@@ -40,7 +40,7 @@ export type ExpectedHosts = {
 }
 
 /** Longest text that is looked at: two full names with scheme, port and path fit three times over. */
-export const MAX_STRING = 2_048
+const MAX_STRING = 2_048
 const MAX_HOST = 253
 const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 

@@ -188,7 +188,7 @@ function exceptRules(snapshot: Snapshot, thing: RefusedThing, wanted: Wanted): E
 }
 
 /** Whether a rule stands in for a patch of a published hole. */
-export function isVirtualPatch(rule: { readonly refs: readonly string[] }): boolean {
+function isVirtualPatch(rule: { readonly refs: readonly string[] }): boolean {
   return rule.refs.some(ref => /^(?:CVE|GHSA)-/i.test(ref))
 }
 

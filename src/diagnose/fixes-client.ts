@@ -12,7 +12,7 @@ const SERVICES: Readonly<Record<string, string>> = {
 }
 
 /** Makes the agent of a product take up what was changed. */
-export function restartAgent(product: string): Part {
+function restartAgent(product: string): Part {
   const services = SERVICES[product]
   return services === undefined
     ? 'Restart the service of the agent.'
@@ -46,7 +46,7 @@ export function switchTlsOn(product: string): readonly Part[] {
 }
 
 /** The test that separates network from application, with the real name. */
-export function reachabilityTest(publicHost: string | null): Part {
+function reachabilityTest(publicHost: string | null): Part {
   return onWindows(
     'site',
     'From a machine at the site: ',

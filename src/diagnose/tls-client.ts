@@ -18,7 +18,7 @@ export function isJa4(text: string): boolean {
 }
 
 /** Reads the first part; null: the text is no JA4. */
-export function readJa4(ja4: string): Ja4Head | null {
+function readJa4(ja4: string): Ja4Head | null {
   const match = HEAD.exec(ja4)
   if (match === null) return null
   const [, name, ciphers, extensions, alpn = '00'] = match

@@ -30,7 +30,7 @@ export type HelloRead =
   | { readonly kind: 'plaintext' }
 
 /** More records than any real client uses for one ClientHello. */
-export const MAX_HELLO_RECORDS = 64
+const MAX_HELLO_RECORDS = 64
 
 const INCOMPLETE: HelloRead = { kind: 'incomplete' }
 const MAX_RECORD_BYTES = 16_384 + 256

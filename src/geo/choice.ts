@@ -27,7 +27,7 @@ export function rankCandidates<T extends Candidate>(candidates: readonly T[]): T
 }
 
 /** Whether the type is one of MaxMind's or DB-IP's. */
-export function isKnownMaker(type: string): boolean {
+function isKnownMaker(type: string): boolean {
   return /^(?:GeoIP2|GeoLite2|DBIP)-/.test(type)
 }
 

@@ -1,5 +1,6 @@
 // Holds the databases in use: decides after every inspection which one serves each role, and swaps only to checked ones.
 import type { Reporter } from '../journal/events.ts'
+import { readInstalled } from './checked-before.ts'
 import { CHOSEN_FIRST, CHOSEN_SECOND, isDbIp, rankCandidates } from './choice.ts'
 import type { DatabaseState } from './country-lookup.ts'
 import { checkDatabase, readWhole, type Database } from './database-file.ts'
@@ -84,9 +85,7 @@ export function createHolder(options: HolderOptions): Holder {
     for (const held of [roles.first, roles.second]) if (held?.database.file === file) return held.database
     const read = justRead.get(file)
     if (read !== undefined) return read
-    const content = await readWhole(file)
-    if (content === 'same') return null
-    const checked = content.ok ? await checkDatabase(file, content.bytes, { nowMs: null }) : content
+    const checked = await readInstalled(file)
     if (checked.ok) {
       justRead.set(file, checked.database)
       return checked.database

@@ -11,7 +11,7 @@ import { createHolder, type BundledFiles, type DroppedFile } from './holder.ts'
 import { WATCH_TIMES, watchDirectory, type WatchTimes } from './watch.ts'
 
 /** Age from which a database is reported as stale: makers publish at least monthly, plus two weeks of grace. */
-export const STALE_DAYS = 45
+const STALE_DAYS = 45
 const DAY_MS = 86_400_000
 /** Answers kept: one address and a shared value each, about 10 MB when full. */
 const ANSWERS_CACHED = 65_536

@@ -6,7 +6,7 @@ import type { FieldSource } from './fields/spec.ts'
 export type Sources = number
 
 /** No request at all can make it hold. */
-export const NEVER: Sources = 0
+const NEVER: Sources = 0
 /** Every request has this, so that it says nothing. */
 export const ALWAYS: Sources = 1
 const QUERY: Sources = 2

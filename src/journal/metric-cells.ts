@@ -1,7 +1,7 @@
 // Counter cells by label values: a few nanoseconds per count, and a bound on how many series can ever exist.
 
 /** What stands for label values beyond the bound. */
-export const OTHER = 'other'
+const OTHER = 'other'
 
 /** One series. */
 export type Cell = { value: number }

@@ -90,21 +90,6 @@ export function redactPath(path: string): string {
   return mark < 0 ? safe : `${safe}?${redactQuery(text.slice(mark + 1))}`
 }
 
-/** A header value. The scheme of an Authorization header and the names of cookies stay, because they help support. */
-export function redactHeader(name: string, value: string): string {
-  const lower = name.toLowerCase()
-  if (lower === 'cookie' || lower === 'set-cookie') {
-    const first = lower === 'set-cookie' ? (value.split(';', 1)[0] ?? '') : value
-    const names = first.split(';').map(part => `${(part.split('=', 1)[0] ?? '').trim()}=${REDACTED}`)
-    return escapeControls(cut(names.join('; ')))
-  }
-  if (isSecretName(name)) {
-    const scheme = /^(basic|bearer|digest|negotiate|ntlm)\s/i.exec(value)?.[1]
-    return scheme === undefined ? REDACTED : `${scheme} ${REDACTED}`
-  }
-  return redactText(value)
-}
-
 /** Fields whose text the gate itself made: only control characters can be wrong with them. */
 const OWN_TEXT = new Set(
   'id,keptId,ja4,offered,tls,negotiated,cipher,reason,stage,line,reference,listener,site,country,address,ending,code,file,version,class,classes,method,range,name,keyType,expiresMs,remedy,file,kept'.split(

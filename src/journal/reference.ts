@@ -22,11 +22,6 @@ export function createReferences(fillRandom: FillRandom): () => string {
   }
 }
 
-/** Makes one reference. `random` gives fresh random bytes of the asked length, for example `crypto.randomBytes`. */
-export function newReference(random: (length: number) => Uint8Array): string {
-  return format(random(LENGTH))
-}
-
 /**
  * Reads a reference as people type it: any case, with or without dashes and spaces, O for 0, I and L for 1.
  * @returns the canonical spelling, or undefined when the text cannot be a reference

@@ -30,14 +30,14 @@ export type GuardVerdict =
   | { readonly kind: 'roll-back'; readonly why: string }
 
 /** Fewer than this share of the usual sources in a window undo the change. */
-export const LEAST_SHARE = 0.7
+const LEAST_SHARE = 0.7
 /** This share of known sources refused undoes it. */
-export const REFUSED_SHARE = 0.1
+const REFUSED_SHARE = 0.1
 /**
  * So many refused sources are believed at once, and any whose address is refused as such. Fewer may be a person or an infected machine behind the address of an agent, who
  * must not be able to undo a policy: they count when a window has passed and no agent has come from there.
  */
-export const BELIEVED_AT_ONCE = 3
+const BELIEVED_AT_ONCE = 3
 
 /** Judges. */
 export function judgeGuard(baseline: GuardBaseline, facts: GuardFacts): GuardVerdict {

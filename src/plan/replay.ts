@@ -67,7 +67,7 @@ export type Replay = {
 }
 
 /** Without a sign of life for so long, an agent is not counted as active. */
-export const ACTIVE_MS = 3 * 86_400_000
+const ACTIVE_MS = 3 * 86_400_000
 const WEEK_MS = 7 * 86_400_000
 const PROGRESS_ROWS = 1_000_000
 const MAX_REMEMBERED_SOURCES = 200_000

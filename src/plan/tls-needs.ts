@@ -182,7 +182,7 @@ function finished(question: TlsQuestion, device: Gathering): OldTlsDevice {
 }
 
 /** The policy with every listener and name raised to at least this version; exceptions of sites stay. */
-export function withMinimum(snapshot: Snapshot, minimum: TlsVersion): Snapshot {
+function withMinimum(snapshot: Snapshot, minimum: TlsVersion): Snapshot {
   const profiles = [...snapshot.tlsProfiles.values()].toSorted(
     (a, b) => tlsRank(a.minimum) - tlsRank(b.minimum),
   )

@@ -7,7 +7,7 @@ import { REASONS } from '../policy/reasons.ts'
 import type { Snapshot } from '../policy/snapshot.ts'
 
 /** The families in which support looks for a cause, in the order in which they are asked. */
-export const FAMILIES = ['country', 'tls', 'rules', 'access', 'other'] as const
+const FAMILIES = ['country', 'tls', 'rules', 'access', 'other'] as const
 
 /** One of them. */
 export type Family = (typeof FAMILIES)[number]
@@ -188,7 +188,7 @@ const FAMILY: Partial<Readonly<Record<LedgerOutcome, Family | null>>> = {
 }
 
 /** The family of an outcome; null: it is no refusal (a port test, say). */
-export function familyOf(outcome: LedgerOutcome): Family | null {
+function familyOf(outcome: LedgerOutcome): Family | null {
   const family = FAMILY[outcome]
   if (family !== undefined) return family
   // A ledger of another version may know other words.

@@ -10,7 +10,7 @@ export function enforces(hit: RuleHit): boolean {
 }
 
 /** Field, decoded value and how it was decoded: `args.file: ../../etc (percent x2)`. */
-export function whatWasSeen({ field, value, steps }: RuleHit): string {
+function whatWasSeen({ field, value, steps }: RuleHit): string {
   const decoded = steps.length === 0 ? '' : ` (${steps.join(', ')})`
   return value === '' ? field : `${field}: ${value}${decoded}`
 }

@@ -3,7 +3,7 @@ import type { Reason } from './reasons.ts'
 import type { SourceLine } from './source-line.ts'
 
 /** Stages of a decision, in the order in which they are asked. */
-export const STAGES = [
+const STAGES = [
   'allow',
   'ban',
   'limits',

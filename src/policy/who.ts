@@ -66,7 +66,7 @@ export function covers(classes: ReadonlySet<TrafficClass> | null, trafficClass: 
 }
 
 /** The country of a source: an override first, then the database; networks without a country have their own answer. */
-export function resolveCountry(snapshot: Snapshot, source: SourceFacts): ResolvedCountry {
+function resolveCountry(snapshot: Snapshot, source: SourceFacts): ResolvedCountry {
   const override = snapshot.geo.overrides.match(source.address)
   if (override !== undefined) {
     return { kind: 'country', code: override.country, disagrees: null, override: override.at }

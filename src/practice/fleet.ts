@@ -170,29 +170,8 @@ export function createFleet(options: FleetOptions): Fleet {
   }
 }
 
-/** A few lines for a person: how the fleet fares. */
-export function describeFleet(stats: FleetStats): string {
-  const listed = (map: ReadonlyMap<string, number>): string =>
-    [...map]
-      .sort(([, a], [, b]) => b - a)
-      .map(([name, count]) => `${name} ${count}`)
-      .join(', ')
-  const { p50, p95, max } = stats.latencyMs
-  const ms = (value: number): string => `${value.toFixed(value < 10 ? 1 : 0)} ms`
-  return [
-    `Practice fleet: ${stats.agents} simulated agents`,
-    `  check-ins   ${stats.ok} ok, ${stats.failed} failed (primary ${stats.okAt.primary}, secondary ${stats.okAt.secondary})`,
-    ...(stats.failures.size === 0 ? [] : [`  failures    ${listed(stats.failures)}`]),
-    ...(stats.tls.size === 0 ? [] : [`  TLS         ${listed(stats.tls)}`]),
-    ...(stats.ok === 0 ? [] : [`  latency     median ${ms(p50)}, 95 % ${ms(p95)}, worst ${ms(max)}`]),
-    ...(stats.heartbeats === 0
-      ? []
-      : [`  heartbeats  ${stats.heartbeats} sent, ${stats.heartbeatReplies} answered`]),
-  ].join('\n')
-}
-
 /** Loopback address number `index` of a simulated site: 127.20.0.1 onwards. Linux answers on all of 127.0.0.0/8. */
-export function loopbackSource(index: number): string {
+function loopbackSource(index: number): string {
   const host = index % 250
   return `127.${20 + Math.floor(index / 62_500)}.${Math.floor(index / 250) % 250}.${host + 1}`
 }

@@ -14,7 +14,7 @@ export type Heartbeats = {
 /** Text that starts a heartbeat which names its agent; any other datagram is answered as well. */
 export const HEARTBEAT_PREFIX = 'PRACTICE HEARTBEAT '
 /** Answer to an agent: nothing to do, or check in now (a technician opened it). */
-export const HEARTBEAT_OK = 'PRACTICE OK'
+const HEARTBEAT_OK = 'PRACTICE OK'
 export const HEARTBEAT_CHECK_IN = 'PRACTICE CHECK-IN'
 
 /**

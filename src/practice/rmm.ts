@@ -19,7 +19,7 @@ import { consoleRoute } from './routes-console.ts'
 import { practiceRoute } from './routes-practice.ts'
 
 /** Version that the practice server says it has; health probes look for it. */
-export const PRACTICE_VERSION = '220.105'
+const PRACTICE_VERSION = '220.105'
 /** Token that deployment downloads need unless another one is given. */
 export const PRACTICE_INSTALLER_TOKEN = 'practice-installer-token'
 

@@ -9,7 +9,7 @@ import type { AttachUdp } from './udp-attach.ts'
 
 /** Protocols that a connector upgrades to. */
 export const H2_PROTOCOL = 'portcullis-h2'
-export const UDP_PROTOCOL = 'connect-udp'
+const UDP_PROTOCOL = 'connect-udp'
 
 /** Bounds of attaching. */
 export type AttachLimits = {

@@ -23,7 +23,7 @@ const MAX_SERVICES = 64
 const KEY = /^Gateway-Key ([A-Za-z0-9_-]{0,700})$/i
 
 /** Name of the header that says what. */
-export const HEADER = {
+const HEADER = {
   client: 'Portcullis-Client',
   instance: 'Portcullis-Instance',
   realAddress: 'Portcullis-Real-Address',

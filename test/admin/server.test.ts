@@ -25,7 +25,15 @@ async function open(t: ExecutionContext): Promise<{ server: AdminServer; calls: 
     ruleCounters: () => [],
     reload: options => {
       calls.push({ name: 'reload', args: [options] })
-      return Promise.resolve({ ok: true, id: 'x', changes: [], warnings: [], version: 1, closed: 0 })
+      return Promise.resolve({
+        ok: true,
+        id: 'x',
+        changes: [],
+        warnings: [],
+        version: 1,
+        guarded: false,
+        closed: 0,
+      })
     },
     addEntry: entry => {
       calls.push({ name: 'addEntry', args: [entry] })

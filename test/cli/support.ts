@@ -8,7 +8,6 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Writable } from 'node:stream'
-import type { ExecutionContext } from 'ava'
 import { parse, stringify } from 'yaml'
 import { runCommandLine } from '../../src/cli/command-line.ts'
 import type { CommandContext } from '../../src/cli/command.ts'
@@ -26,6 +25,9 @@ export const ROOT = resolve(import.meta.dirname, '../..')
 export const HOST = 'rmm.example.test'
 /** A name that it has a certificate for, but does not serve yet. */
 export const OTHER_HOST = 'old.example.test'
+
+/** Where things are said that must be put away in the end: a test, or what many tests share. */
+export type Owner = { readonly teardown: (put: () => void | Promise<void>) => void }
 
 /** What a command left behind. */
 export type CliResult = { readonly code: number; readonly out: string; readonly err: string }
@@ -125,7 +127,7 @@ admin: { address: '${admin}' }
 }
 
 /** A policy directory without a gate. */
-export function startBench(t: ExecutionContext, more = '', upstream = 'http://127.0.0.1:9'): Bench {
+export function startBench(t: Owner, more = '', upstream = 'http://127.0.0.1:9'): Bench {
   const root = mkdtempSync(join(tmpdir(), 'portcullis cli-'))
   t.teardown(() => rmSync(root, { recursive: true, force: true }))
   const policies = join(root, 'policies')
@@ -196,7 +198,7 @@ export function startBench(t: ExecutionContext, more = '', upstream = 'http://12
 }
 
 /** Starts a practice RMM and a gate; both are gone after the test. */
-export async function startRunningBench(t: ExecutionContext, more = ''): Promise<RunningBench> {
+export async function startRunningBench(t: Owner, more = ''): Promise<RunningBench> {
   const practice = await startPracticeRmm()
   t.teardown(() => practice.stop())
   const bench = startBench(t, more, practice.url)
@@ -266,7 +268,7 @@ export async function startRunningBench(t: ExecutionContext, more = ''): Promise
 }
 
 /** Starts a gate on the policy of a bench. */
-export async function startGate(t: ExecutionContext, bench: Bench): Promise<Portcullis> {
+export async function startGate(t: Owner, bench: Bench): Promise<Portcullis> {
   const portcullis = await startPortcullis({
     policyDirectory: join(bench.root, 'policies'),
     version: 'test',

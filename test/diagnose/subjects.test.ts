@@ -75,3 +75,27 @@ test('a ticket has cause, evidence and fix, keeps addresses, and nothing secret 
   t.notRegex(out, /s3cr3t|hunter2|abcdef/)
   t.regex(out, /Public addresses are kept/)
 })
+
+test('a reference from a refusal page explains exactly that refusal', async t => {
+  const bench = await startRunningBench(t)
+  const refused = await bench.ask(US, {
+    path: '/automate?file=../../windows/win.ini',
+    headers: { accept: 'application/json' },
+  })
+  t.true('status' in refused && refused.status === 403)
+  const text = 'body' in refused ? refused.body : ''
+  const reference = /[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{3}/.exec(text)?.[0] ?? ''
+  const sloppy = ` ${reference.toLowerCase().replaceAll('-', ' ').replaceAll('0', 'o')}`
+  const { code, out } = await bench.cli(['diagnose', sloppy])
+  t.is(code, 0, reference)
+  t.regex(out, /Reference +[0-9A-Z-]+/)
+  t.regex(out, /GET https:\/\/rmm\.example\.test\/automate/)
+  t.regex(out, /Rule +[a-z-]+ \(\w+, enforce\)/)
+  t.regex(out, /exceptions:\n +- rule: /)
+  const { value } = await bench.json(['diagnose', reference])
+  t.deepEqual([value['reference'], value['found']], [reference, true])
+  t.deepEqual((await bench.json(['diagnose', 'P7F3-K9QX-M2A'])).value, {
+    reference: 'P7F3-K9QX-M2A',
+    found: false,
+  })
+})

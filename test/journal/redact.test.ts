@@ -6,7 +6,6 @@ import {
   isSecretName,
   REDACTED,
   redactFields,
-  redactHeader,
   redactPath,
   redactQuery,
   redactText,
@@ -41,7 +40,6 @@ for (const name of secretNames) {
       redactQuery(`${encodeURIComponent(name).replace('e', '%65')}=${SECRET}`),
       redactPath(`/LabTech/Deployment.aspx?${name}=${SECRET}`),
       redactPath(`/x;${name}=${SECRET}/y`),
-      redactHeader(name, SECRET),
       redactText(`${name}=${SECRET}`),
       redactText(`${name}: ${SECRET}`),
       redactText(`{"${name}":"${SECRET} and more", "b": 1}`),
@@ -65,11 +63,6 @@ for (const name of secretNames) {
 }
 
 test('trap 39: bearer values, basic credentials, cookies, JWTs and user-info go; what helps support stays', t => {
-  t.is(redactHeader('Authorization', 'Bearer abc.def'), `Bearer ${REDACTED}`)
-  t.is(redactHeader('authorization', 'Basic dXNlcjpwYXNz'), `Basic ${REDACTED}`)
-  t.is(redactHeader('Cookie', 'sid=abc; theme=dark'), `sid=${REDACTED}; theme=${REDACTED}`)
-  t.is(redactHeader('Set-Cookie', 'sid=abc; Path=/; HttpOnly'), `sid=${REDACTED}`)
-  t.is(redactHeader('User-Agent', 'LabTech Agent 220.105'), 'LabTech Agent 220.105')
   t.is(redactText('sent bearer abcdefg now'), `sent bearer ${REDACTED} now`)
   t.is(redactText('Authorization: Basic dXNlcjpwYXNz'), `Authorization: ${REDACTED}`)
   t.is(redactText('eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-_d'), REDACTED)
@@ -142,8 +135,6 @@ test('property: whatever comes in, no control, bidi, invisible or broken charact
         redactText(text),
         redactQuery(text),
         redactPath(text),
-        redactHeader('x-any', text),
-        redactHeader('cookie', text),
         ...Object.values(redactFields({ path: text, host: text, saw: text, line: text })).map(String),
       ]
       return outs.every(out => !UNSAFE.test(out))

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { createAgent, type AgentOptions, type SimulatedAgent } from '../../src/practice/agent.ts'
-import { createFleet, describeFleet, type FleetOptions } from '../../src/practice/fleet.ts'
+import { createFleet, type FleetOptions } from '../../src/practice/fleet.ts'
 import { startPracticeRmm, type PracticeRmm, type PracticeRmmOptions } from '../../src/practice/rmm.ts'
 import { testAuthority, testCertificate } from '../support/certificates.ts'
 
@@ -272,9 +272,6 @@ test('a mixed fleet checks in, and its figures say who did not and why', async t
   )
   t.deepEqual([...stats.tls], [['TLSv1.3', 54]])
   t.is(new Set(rmm.agents().map(agent => agent.source)).size, 54)
-  const text = describeFleet(stats)
-  t.regex(text, /check-ins {3}54 ok, 6 failed \(primary 54, secondary 0\)/)
-  t.regex(text, /failures {4}alert:protocol_version 6, refused 6/)
 })
 
 test('the same seed makes the same fleet', async t => {

@@ -44,6 +44,6 @@ const ESCAPES: Readonly<Record<string, string>> = {
 }
 
 /** Text as it stands in HTML, inside quoted attributes, too. */
-export function escapeHtml(text: string): string {
+function escapeHtml(text: string): string {
   return text.replaceAll(/[&<>"']/g, character => ESCAPES[character] ?? character)
 }

@@ -24,7 +24,7 @@ export type Frame = {
 }
 
 /** Whether an operator may open a route. */
-export function mayOpen(operator: Operator, route: Pick<PageRoute, 'role' | 'reach'>): boolean {
+function mayOpen(operator: Operator, route: Pick<PageRoute, 'role' | 'reach'>): boolean {
   return hasRole(operator, route.role) && (route.reach === 'sites' || !isLimited(operator))
 }
 

@@ -93,7 +93,7 @@ function queryOf(args: CommandArguments, context: CommandContext): EventQuery {
 }
 
 /** One event as a row: time, severity in colour, sentence. */
-export function rowOf(event: StoredEvent, terminal: Terminal): readonly string[] {
+function rowOf(event: StoredEvent, terminal: Terminal): readonly string[] {
   const tone = event.severity === 'error' ? 'bad' : event.severity === 'warning' ? 'warn' : 'dim'
   return [
     formatTime(event.timeMs),

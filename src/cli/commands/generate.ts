@@ -7,7 +7,7 @@ import { generatedFiles } from '../generated-files.ts'
 export const generateCommand: Command = {
   name: 'generate',
   usage: 'generate',
-  summary: 'Write JSON Schemas and reference documents anew (for developers)',
+  summary: 'Write JSON Schemas and reference documents anew',
   examples: [],
   options: {},
   run: (_args, { root, terminal }) => {

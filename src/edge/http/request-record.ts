@@ -62,7 +62,7 @@ export function newRecord(
 }
 
 /** The path of a target for events: without query, bounded. The parser admits no control characters. */
-export function reportedPath(target: string): string {
+function reportedPath(target: string): string {
   const mark = target.indexOf('?')
   const end = mark < 0 ? target.length : mark
   return end <= MAX_PATH && mark < 0 ? target : target.slice(0, Math.min(end, MAX_PATH))

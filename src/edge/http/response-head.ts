@@ -12,7 +12,7 @@ export type ResponseFraming =
   | { readonly kind: 'close' }
 
 /** Statuses that never carry a body (RFC 9110, section 6.4.1). */
-export function isBodiless(status: number): boolean {
+function isBodiless(status: number): boolean {
   return status === 204 || status === 304 || status < 200
 }
 

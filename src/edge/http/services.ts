@@ -58,7 +58,7 @@ const CLASS_INDEX: Readonly<Record<string, number>> = Object.fromEntries(
 )
 
 /** Counts what each source address has open; an address without connections takes no memory. */
-export class Sources {
+class Sources {
   readonly #byAddress = new Map<string, SourceUse>()
 
   get size(): number {

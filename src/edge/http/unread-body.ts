@@ -45,7 +45,7 @@ export function beyondMemory(bytes: number): UnreadBody {
 const CODINGS = new Set(['gzip', 'x-gzip', 'deflate', 'br', 'identity', ''])
 
 /** The values of all headers of this lower-case name. */
-export function valuesOf(headers: readonly string[], name: string): string[] {
+function valuesOf(headers: readonly string[], name: string): string[] {
   const out: string[] = []
   for (let at = 0; at < headers.length; at += 2) {
     const candidate = headers[at] as string

@@ -9,7 +9,7 @@ export type Redirect =
   | { readonly kind: 'refused'; readonly saw: string }
 
 /** Longest request head that is read for a redirect. */
-export const REDIRECT_HEAD_BYTES = 8_192
+const REDIRECT_HEAD_BYTES = 8_192
 
 /**
  * Reads a request head and makes the redirect. Only GET and HEAD are sent on: a client that posts has already shown what it

@@ -12,7 +12,7 @@ import { beat, newRhythm, takeJudged, type Rhythm } from './rhythm.ts'
 /** Headers of IPv4 and UDP: with tiny datagrams they are most of what a sender has to pay for. */
 export const HEADER_BYTES = 28
 /** A second datagram so long after the first makes a sender more than a single spoofed packet. */
-export const CONFIRM_MS = 1_000
+const CONFIRM_MS = 1_000
 /** Time between reports of a flow that goes on. */
 export const COUNT_MS = 20_000
 /** So long a reply may take before its heartbeat counts as unanswered. */
@@ -21,7 +21,7 @@ export const GRACE_MS = 3_000
 export const JUDGE_MS = 30_000
 /** A server that answers nobody for so long, and so many heartbeats, is reported. */
 export const SILENT_MS = 30_000
-export const SILENT_HEARTBEATS = 5
+const SILENT_HEARTBEATS = 5
 
 /** What passed in one direction and the other. */
 export type Passed = {

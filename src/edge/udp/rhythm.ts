@@ -3,7 +3,7 @@
 /** So many gaps of about the same length make a rhythm. */
 export const STEADY = 3
 /** A pause of more beats than this is no loss: the agent was off. */
-export const MAX_MISSED = 12
+const MAX_MISSED = 12
 /** So many gaps in a row that do not fit mean that the sender has changed its interval. */
 const CHANGED = 4
 

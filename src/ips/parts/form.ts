@@ -37,7 +37,7 @@ export function readForm(text: string, maxParameters: number): FormParts {
 }
 
 /** Decodes `+` and `%XX` once, byte by byte; escapes that are none stay as they are. */
-export function decodeFormOnce(text: string): string {
+function decodeFormOnce(text: string): string {
   const spaced = text.includes('+') ? text.replaceAll('+', ' ') : text
   let percent = spaced.indexOf('%')
   if (percent < 0) return spaced

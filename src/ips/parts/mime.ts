@@ -31,7 +31,7 @@ export function decodeExtendedValue(text: string): string {
 }
 
 /** Decodes `%XX` once and leaves everything else. */
-export function percentOnce(text: string): string {
+function percentOnce(text: string): string {
   if (!text.includes('%')) return text
   return text.replaceAll(/%([0-9A-Fa-f]{2})/g, (_, hex: string) =>
     String.fromCharCode(hexValue(hex.charCodeAt(0)) * 16 + hexValue(hex.charCodeAt(1))),

@@ -98,12 +98,6 @@ export function holds(set: CharSet, unit: number): boolean {
   return set.some(([first, last]) => unit >= first && unit <= last)
 }
 
-/** Whether every code unit of `inner` is in `outer`. */
-export function within(inner: CharSet, outer: CharSet): boolean {
-  const wide = normalise(outer)
-  return inner.every(([first, last]) => wide.some(([from, to]) => from <= first && last <= to))
-}
-
 /** A text that is the same for equal sets. */
 export function keyOf(set: CharSet): string {
   return normalise(set).join(';')

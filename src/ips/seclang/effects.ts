@@ -126,7 +126,7 @@ export function control(text: string, context: EffectContext): Effect | null | s
 }
 
 /** Tags and messages are named by a pattern that may match anywhere in them. */
-export function textMatcher(text: string, compile: CompilePattern): Selector | string {
+function textMatcher(text: string, compile: CompilePattern): Selector | string {
   const pattern = compile(text, { dotAll: true })
   return 'message' in pattern ? `${text}: ${pattern.message}` : candidate => pattern.test(candidate)
 }

@@ -8,7 +8,7 @@ import { parseActions, parseIds, parseOperator, parseVariables } from './parse-p
 export type SecFiles = ReadonlyMap<string, string>
 
 /** How much may be read. */
-export const SEC_LIMITS = {
+const SEC_LIMITS = {
   fileCharacters: 4_000_000,
   steps: 20_000,
   lineCharacters: 200_000,

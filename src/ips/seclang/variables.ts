@@ -248,7 +248,7 @@ const xmlAttributes = body('XML://@*', ({ body: parts }) =>
 )
 
 /** Variables of a response: the gate does not look at responses. */
-export const RESPONSE_VARIABLES = /^(?:RESPONSE_|OUTBOUND_|STREAM_OUTPUT|STATUS_LINE|WEBSERVER_ERROR)/
+const RESPONSE_VARIABLES = /^(?:RESPONSE_|OUTBOUND_|STREAM_OUTPUT|STATUS_LINE|WEBSERVER_ERROR)/
 
 /** Key of a variable of TX or of a kept collection in the state of a run. */
 export function stateKey(variable: string, member: string): string {

@@ -48,7 +48,7 @@ function isWhole(stream: Duplex): boolean {
 }
 
 /** Ends a socket with a RST; a TLS socket, which cannot, is destroyed. */
-export function resetSocket(socket: Breakable): void {
+function resetSocket(socket: Breakable): void {
   if (socket.destroyed) return
   if ('encrypted' in socket) socket.destroy()
   // While a shutdown is under way the kernel refuses the reset, and Node then never closes the handle (libuv, EINVAL).

@@ -8,7 +8,7 @@ export const WINDOW_BYTES = 8 * 1024 * 1024
 export const MAX_STREAMS = 1_000
 
 /** Megabytes that one session may hold: all windows of a few fast streams, far below all windows of all streams. */
-export const SESSION_MEMORY_MB = 128
+const SESSION_MEMORY_MB = 128
 
 /** Own pings go out this often on both sides. */
 export const PING_MS = 2_000
@@ -26,7 +26,7 @@ export const GREETING_MS = 5_000
 export const CONTROL_FRAMES = 64
 
 /** SETTINGS of both sides. */
-export const SETTINGS: Settings = {
+const SETTINGS: Settings = {
   initialWindowSize: WINDOW_BYTES,
   maxConcurrentStreams: MAX_STREAMS,
   maxFrameSize: 65_536,

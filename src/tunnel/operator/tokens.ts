@@ -21,7 +21,7 @@ export type Tokens = {
 }
 
 /** How long a token lives. The command line logs in again by itself. */
-export const TOKEN_LIFE_MS = 10 * 60_000
+const TOKEN_LIFE_MS = 10 * 60_000
 const MAX_TOKENS = 2_000
 const MAX_TOKENS_PER_OPERATOR = 50
 

@@ -72,12 +72,6 @@ export function writeDatagramHead(target: Uint8Array, at: number, context: numbe
   return writeVarint(target, writeVarint(target, at + 1, varintLength(context) + payload), context)
 }
 
-/** Reads the value of a DATAGRAM capsule. Throws CapsuleError when it has no context id. */
-export function readDatagram(value: Uint8Array): { readonly context: number; readonly payload: Uint8Array } {
-  const [context, end] = contextOf(value)
-  return { context, payload: value.subarray(end) }
-}
-
 /** COMPRESSION_ASSIGN: a context and whom it stands for. */
 export function encodeAssign(context: number, peer: ContextPeer): Uint8Array {
   const id = varintLength(context)
@@ -172,16 +166,10 @@ export function readGoodbye(value: Uint8Array): { readonly code: number; readonl
   return { code, text: words.replaceAll(/[^\x20-\x7e]+/g, ' ').trim() }
 }
 
-/** The payload of a datagram in the uncompressed context: whom it is of or for, then the UDP payload. */
-export function encodeUncompressed(peer: NonNullable<ContextPeer>, payload: Uint8Array): Uint8Array {
-  const ip = peer.address.family === 4 ? 4 : 16
-  const bytes = new Uint8Array(1 + ip + 2 + payload.length)
-  bytes[0] = peer.address.family
-  bytes.set(payload, writePeer(bytes, 1, peer))
-  return bytes
-}
-
-/** Reads it. Undefined: it begins with no address; such a datagram is dropped. */
+/**
+ * Reads the payload of a datagram in the uncompressed context: whom it is of or for, then the UDP payload.
+ * Undefined: it begins with no address; such a datagram is dropped.
+ */
 export function readUncompressed(
   bytes: Uint8Array,
 ): { readonly peer: NonNullable<ContextPeer>; readonly payload: Uint8Array } | undefined {

@@ -15,7 +15,7 @@ export const MAX_AGE_MS = 2_000
 /** What may wait in all. Beyond it the oldest datagrams are dropped. */
 export const MAX_QUEUED_BYTES = 1_048_576
 /** What one flush hands to the connection at most, so that control capsules never wait behind more. */
-export const FLUSH_BYTES = 262_144
+const FLUSH_BYTES = 262_144
 /** Answers to the peer that may wait; a peer that asks on and on and reads nothing is hung up on (draft, section 8). */
 export const MAX_ANSWERS = 65_536
 

@@ -69,7 +69,8 @@ export type World = {
 /** The service that the listener of `world` sends to. */
 export const TARGET = { connector: 'rmm', client: 'rmm', key: 'head-office', service: 'heartbeat' }
 
-const CLIENT: Client = {
+/** The connector of `world`. */
+export const CLIENT: Client = {
   id: 'client-1',
   name: 'rmm',
   key: 'head-office',

@@ -12,7 +12,6 @@ import {
   datagramHeadLength,
   encodeAssign,
   encodeContext,
-  encodeUncompressed,
   GOODBYE,
   isKnownCapsule,
   readGoodbye,
@@ -22,6 +21,7 @@ import { createConnectorUdp } from '../../../src/tunnel/udp/connector-udp.ts'
 import { MAX_QUEUED_BYTES } from '../../../src/tunnel/udp/outbox.ts'
 import { varintLength, writeVarint } from '../../../src/tunnel/udp/varint.ts'
 import { until } from '../../support/whole-gate.ts'
+import { uncompressed } from './datagram-bytes.ts'
 import { echoServer, TARGET, udpPeer, world } from './harness.ts'
 
 function capsule(type: number, value: Uint8Array): Uint8Array {
@@ -93,14 +93,14 @@ test('a connector cannot make the gate send to anybody who has not sent first, n
   socket.write(encodeAssign(4, peer))
   for (const context of [1, 3, 4, 5, 999, 2 ** 30]) socket.write(datagram(context, Buffer.from('attack')))
   for (let index = 0; index < 20; index++)
-    socket.write(datagram(2, encodeUncompressed(peer, Buffer.from('attack'))))
+    socket.write(datagram(2, uncompressed(peer, Buffer.from('attack'))))
   await until(() => tunnels.state(TARGET).forged >= 26)
   t.is(victim.got.length, 0)
   // Once the victim has sent, its own answers reach it, both ways, and no more than three times what it paid.
   victim.socket.send('x', port(), '127.0.0.1')
   await until(() => tunnels.state(TARGET).contexts === 1)
   socket.write(datagram(1, Buffer.from('true')))
-  socket.write(datagram(2, encodeUncompressed(peer, Buffer.from('open'))))
+  socket.write(datagram(2, uncompressed(peer, Buffer.from('open'))))
   for (let index = 0; index < 1_000; index++) socket.write(datagram(1, Buffer.alloc(20)))
   await until(() => victim.got.length >= 2)
   t.deepEqual(

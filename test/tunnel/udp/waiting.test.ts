@@ -3,13 +3,7 @@ import test from 'ava'
 import * as fc from 'fast-check'
 import { parseAddress } from '../../../src/net/address.ts'
 import { CapsuleReader } from '../../../src/tunnel/udp/capsule-reader.ts'
-import {
-  CAPSULE,
-  isKnownCapsule,
-  readAssign,
-  readContext,
-  readDatagram,
-} from '../../../src/tunnel/udp/capsules.ts'
+import { CAPSULE, isKnownCapsule, readAssign, readContext } from '../../../src/tunnel/udp/capsules.ts'
 import {
   BUSY_PING_MS,
   DEAD_MS,
@@ -19,6 +13,7 @@ import {
   TICK_MS,
 } from '../../../src/tunnel/udp/liveness.ts'
 import { MAX_AGE_MS, MAX_QUEUED_BYTES, Outbox } from '../../../src/tunnel/udp/outbox.ts'
+import { splitDatagram } from './datagram-bytes.ts'
 
 const address = parseAddress('198.51.100.7')
 if (address === undefined) throw new Error('no address')
@@ -29,7 +24,7 @@ function words(pieces: readonly Uint8Array[]): string[] {
   const out: string[] = []
   const reader = new CapsuleReader((type, value) => {
     if (type === CAPSULE.datagram) {
-      const { context, payload } = readDatagram(value)
+      const { context, payload } = splitDatagram(value)
       out.push(`${context}:${Buffer.from(payload).toString()}`)
     } else if (type === CAPSULE.assign) out.push(`assign ${readAssign(value).context}`)
     else if (type === CAPSULE.close) out.push(`close ${readContext(value)}`)

@@ -45,7 +45,7 @@ export function diagnosisPanel(diagnoses: readonly AddressDiagnosis[] | null, ad
 }
 
 /** Steps and YAML of a fix. */
-export function fixView({ steps, yaml }: Pick<AddressDiagnosis, 'steps' | 'yaml'>): Html {
+function fixView({ steps, yaml }: Pick<AddressDiagnosis, 'steps' | 'yaml'>): Html {
   return html`
     ${
       steps.length === 0

@@ -11,7 +11,7 @@ export type SiteHealth = {
 }
 
 /** Agents check in every few minutes: an hour without any is worth a look. */
-export const SILENT_MS = 3_600_000
+const SILENT_MS = 3_600_000
 const DAY_MS = 86_400_000
 
 /** What is known of a site. */

@@ -104,7 +104,7 @@ export type SiteHeartbeats = {
 }
 
 /** The page. */
-export function siteView(data: SiteData): Html {
+function siteView(data: SiteData): Html {
   const { site, span, steps, health, devices, refusals, entries, forms, nowMs } = data
   const admitted = total(steps, step => step.admitted + step.failed)
   const refused = total(steps, step => step.refused)

@@ -37,7 +37,7 @@ export function worldMap(traffic: readonly CountryTraffic[], span: string): Html
 }
 
 /** `China: 0 admitted, 1,204 refused`. */
-export function wordsOf({ country, admitted, failed, refused }: CountryTraffic): string {
+function wordsOf({ country, admitted, failed, refused }: CountryTraffic): string {
   return `${countryName(country)}: ${numberText(admitted + failed)} admitted, ${numberText(refused)} refused`
 }
 

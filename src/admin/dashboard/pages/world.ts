@@ -140,7 +140,7 @@ export type CountryData = {
 }
 
 /** The page of one country. */
-export function countryView({ country, span, steps, events, nowMs }: CountryData): Html {
+function countryView({ country, span, steps, events, nowMs }: CountryData): Html {
   const admitted = total(steps, step => step.admitted + step.failed)
   const refused = total(steps, step => step.refused)
   return html`

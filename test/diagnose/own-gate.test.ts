@@ -1,9 +1,10 @@
-// Clients of the gateway that are turned away, and servers that become slow: named, and mended as the diagnosis says.
+// Situations that change a gate for everybody: keys, certificates, servers that fail or become slow, heartbeats. Each has its own.
 import { spawn } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { connect as connectTcp, createServer, type AddressInfo } from 'node:net'
 import { connect } from 'node:tls'
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import anyTest from 'ava'
 import { addKey } from '../../src/access/edit.ts'
@@ -13,7 +14,9 @@ import { serveConnectorSession } from '../../src/tunnel/h2/connector-session.ts'
 import { TUNNEL_PREFIX } from '../../src/tunnel/client.ts'
 import { EVENT_SAMPLES } from '../support/event-samples.ts'
 import { HOST, startRunningBench, type RunningBench } from '../cli/support.ts'
-import { diagnose, isThrough, US } from './support.ts'
+import { testCertificate } from '../support/certificates.ts'
+import { until } from '../support/whole-gate.ts'
+import { AGENT, diagnose, isThrough, US } from './support.ts'
 
 const test = anyTest.serial
 const HERE = '127.0.0.2'
@@ -167,4 +170,69 @@ test('a raw TCP stream whose client speaks TLS to a server that does not: named,
   t.is(await talk('a protocol of its own\r\n'), 'plain answer\r\n')
   bench.advance(2_000)
   t.true((await diagnose(bench, HERE)).healthy)
+})
+
+test('upstream down, and back again', async t => {
+  const health = '{ path: /LabTech/Agent.aspx, interval: 1s, timeout: 1s }'
+  const bench = await startRunningBench(t, `upstreams: { rmm: { health: ${health} } }`)
+  await bench.practice.fail('refuse')
+  const stateOf = async (): Promise<unknown> => {
+    const { value } = await bench.json(['status'])
+    return (value['upstreams'] as readonly { readonly state: string }[])[0]?.state
+  }
+  while ((await stateOf()) !== 'down') await new Promise(setImmediate)
+  t.true('error' in (await bench.ask(US)))
+  const down = await diagnose(bench, US)
+  t.is(down.cause, 'upstream')
+  t.regex(down.sentence, /does not answer/)
+  await bench.practice.fail('none')
+  while ((await stateOf()) !== 'up') await new Promise(setImmediate)
+  t.is((await diagnose(bench, US)).cause, 'fixed')
+  bench.advance(1_000)
+  t.true(isThrough(await bench.ask(US)))
+  t.is((await diagnose(bench, US)).cause, 'healthy')
+})
+
+test('an ended certificate is nobody else’s fault, and a renewed one mends it', async t => {
+  const bench = await startRunningBench(t)
+  const certs = join(bench.root, 'certs')
+  const put = async (days: number): Promise<void> => {
+    const { cert, key } = await testCertificate([HOST], { days })
+    writeFileSync(join(certs, `${HOST}.crt`), cert)
+    writeFileSync(join(certs, `${HOST}.key`), key)
+    t.is((await bench.cli(['reload'])).code, 0)
+  }
+  await put(1)
+  bench.advance(2 * 86_400_000)
+  const found = await diagnose(bench, US)
+  t.is(found.cause, 'certificate')
+  t.regex(found.sentence, /certificate of rmm\.example\.test ended on \d{4}-\d\d-\d\d/)
+  rmSync(join(certs, `${HOST}.crt`))
+  await put(30)
+  t.not((await diagnose(bench, US)).cause, 'certificate')
+})
+
+test('heartbeats come through the gate, check-ins do not: the agent uses the direct address', async t => {
+  const bench = await startRunningBench(t, 'geo: { loopback: allow }')
+  bench.mergePolicy(
+    `heartbeats: { automate: { address: '127.0.0.1:0', upstream: '127.0.0.1:${bench.practice.udpPort}' } }`,
+  )
+  t.is((await bench.cli(['reload'])).code, 0)
+  const socket = createSocket('udp4')
+  t.teardown(() => socket.close())
+  socket.bind(0, '127.0.0.1')
+  await once(socket, 'listening')
+  const state = () => bench.portcullis.heartbeats.states()[0]
+  socket.send('PRACTICE HEARTBEAT', bench.portcullis.heartbeats.addresses()[0]?.port ?? 0, '127.0.0.1')
+  await until(() => state()?.replies === 1)
+  bench.advance(24_000)
+  await until(() => state()?.sites[0]?.heartbeats === 1)
+  const found = await diagnose(bench, '127.0.0.1')
+  t.is(found.cause, 'direct-address', found.sentence)
+  t.regex(
+    found.fix?.steps.join('\n') ?? '',
+    /https:\/\/rmm\.example\.test\|https:\/\/<direct address>.*Get-NetTCPConnection/s,
+  )
+  t.true(isThrough(await bench.ask('127.0.0.1', AGENT)))
+  t.true((await diagnose(bench, '127.0.0.1')).healthy)
 })
