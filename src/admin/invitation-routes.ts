@@ -29,7 +29,7 @@ export type InvitationActions = {
 }
 
 /** Most sites and addresses that one forward may be for. */
-export const MAX_FORWARD_SOURCES = 50
+const MAX_FORWARD_SOURCES = 50
 
 const SITE_ID = /^[a-z0-9][a-z0-9-]{0,62}$/
 

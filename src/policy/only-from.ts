@@ -30,6 +30,6 @@ export function sourceRefusal(
 }
 
 /** `site acme, 198.51.100.7`. */
-export function onlyFromText({ sites, ranges }: Pick<OnlyFrom, 'sites' | 'ranges'>): string {
+function onlyFromText({ sites, ranges }: Pick<OnlyFrom, 'sites' | 'ranges'>): string {
   return [...sites.map(site => `site ${site}`), ...ranges.map(range => range.text)].join(', ')
 }
