@@ -124,7 +124,7 @@ function loadCandidate({ policy, nowMs, ...task }: Extract<DeskTask, { kind: 'pl
 function inForce(policy: DeskPolicy, nowMs: number): Snapshot {
   if (loaded?.id === policy.id) return loaded.snapshot
   const { directory, label, meantFor, stateDir } = policy
-  const result = loadPolicy({ directory, label, meantFor, stateDir, nowMs })
+  const result = loadPolicy({ directory, label, meantFor, stateDir, nowMs, forReading: true })
   if (!result.ok)
     throw new Error(`the policy in force cannot be read again: ${result.problems[0]?.message ?? ''}`)
   loaded = { id: policy.id, snapshot: result.snapshot }

@@ -8,6 +8,7 @@ import { invitations } from './schema-invitations.ts'
 import { heartbeatListener } from './schema-heartbeats.ts'
 import { stream } from './schema-streams.ts'
 import { gateway } from './schema-gateway.ts'
+import { trial } from './schema-trial.ts'
 import {
   admin,
   dashboard,
@@ -245,6 +246,7 @@ export const policyFile = strict({
     .describe('Sources that are let in before bans and countries are asked; rules still hold.'),
   bans: z.array(entry).default([]).describe('Sources that are refused.'),
   geo: geo.prefault({}),
+  trial: trial.optional(),
   rules: rules.prefault({}),
   limits: gateLimits.prefault({}),
   journal: journal.prefault({}),

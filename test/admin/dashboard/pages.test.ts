@@ -78,6 +78,8 @@ test('every page shows what went through the gate, and an operator of one site s
     t.is(got.headers['content-security-policy']?.includes("default-src 'none'"), true)
     return got.body
   }
+  const { health } = (await lab.json(['status'])).value as { readonly health: { readonly sentence: string } }
+  t.true((await page(jane, '/')).includes(health.sentence), 'the command line says the same')
   const world = await page(jane, '/world')
   t.regex(world, /US, United States: 3 admitted, 2 refused/)
   t.regex(world, /RU, Russia: 0 admitted, 1 refused/)

@@ -78,6 +78,7 @@ export const CLIENT: Client = {
   realAddress: '10.0.0.5',
   site: null,
   country: 'US',
+  identity: null,
   version: '0.1.0',
   sinceMs: 0,
   services: [{ kind: 'udp', name: 'heartbeat' }],
