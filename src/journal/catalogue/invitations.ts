@@ -14,7 +14,7 @@ const whyText = ({ why, who, problem }: InvitationEventFields['invitation.closed
 /** Definitions of the events about invitations. */
 export const INVITATION_EVENTS: Definitions<keyof InvitationEventFields> = {
   'invitation.opened': {
-    code: 'I01',
+    code: 'M01',
     severity: 'info',
     when: 'A forward for an invitation of Remote Assistance was opened.',
     sentence: f =>
@@ -29,7 +29,7 @@ export const INVITATION_EVENTS: Definitions<keyof InvitationEventFields> = {
     fromClients: false,
   },
   'invitation.closed': {
-    code: 'I02',
+    code: 'M02',
     severity: 'info',
     when: 'A forward for an invitation ended before its time: by a person, or by a policy that does not allow it.',
     sentence: f => `Closed ${what(f)}. ${whyText(f)} ${cutText(f.cut)}`,
@@ -38,7 +38,7 @@ export const INVITATION_EVENTS: Definitions<keyof InvitationEventFields> = {
     fromClients: false,
   },
   'invitation.expired': {
-    code: 'I03',
+    code: 'M03',
     severity: 'info',
     when: 'A forward for an invitation reached its end.',
     sentence: f =>
@@ -48,7 +48,7 @@ export const INVITATION_EVENTS: Definitions<keyof InvitationEventFields> = {
     fromClients: false,
   },
   'invitation.refused': {
-    code: 'I04',
+    code: 'M04',
     severity: 'warning',
     when: 'A forward for an invitation was asked for and not made.',
     sentence: f => `Made no forward for ${f.owner}: ${stop(f.problem)}`,
@@ -62,7 +62,7 @@ export const INVITATION_EVENTS: Definitions<keyof InvitationEventFields> = {
     fromClients: false,
   },
   'invitation.restored': {
-    code: 'I05',
+    code: 'M05',
     severity: 'info',
     when: 'A forward for an invitation was opened again after a restart of the gate.',
     sentence: f => `Opened ${what(f)} again after the restart, until ${formatTime(f.expiresMs)}.`,
@@ -71,7 +71,7 @@ export const INVITATION_EVENTS: Definitions<keyof InvitationEventFields> = {
     fromClients: false,
   },
   'invitation.file-failed': {
-    code: 'I06',
+    code: 'M06',
     severity: 'error',
     when: 'The file that lets forwards for invitations outlive a restart cannot be read or written.',
     sentence: f =>
