@@ -70,6 +70,7 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
   const raw = kind === 'upstream-down' ? streamServerDown(outcome, evidence, times) : null
   if (raw !== null) return raw
   const { because } = REASONS[kind]
+  const refused = `${address} was refused ${times} because ${because}.`
   switch (kind) {
     case 'country-refused':
     case 'country-unknown':
@@ -118,10 +119,12 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'connection-limit-total':
     case 'flow-limit-source':
     case 'flow-limit-total':
+    case 'flow-rate-source':
+    case 'flow-rate-total':
     case 'requests-limit':
       return problem(
         'capacity',
-        `${address} was refused ${times} because ${because}.`,
+        refused,
         fixes.capacity(context, kind, outcome.classes, explanation.standing),
         [seen],
       )
@@ -164,12 +167,7 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'datagram-too-large':
     case 'tls-version-own':
     case 'draining':
-      return problem(
-        'protocol',
-        `${address} was refused ${times} because ${because}.`,
-        fixes.remedyOf(kind),
-        [seen],
-      )
+      return problem('protocol', refused, fixes.remedyOf(kind), [seen])
   }
 }
 

@@ -152,6 +152,8 @@ const KEEP_ALIVE_MS = 45_000
 const UDP_IDLE_MS = 150_000
 /** RDP sends at most 1,232 bytes of UDP payload; this is what an Ethernet frame holds. */
 const DATAGRAM_BYTES = 1_472
+/** Per second: one person connects, and programs try a few times. */
+const NEW_FLOWS = 10
 /** Bytes back for each byte that came, until the source has a TCP connection: RDP over UDP is a known amplifier. */
 const REPLY_RATIO = 3
 
@@ -214,6 +216,8 @@ export function forwardDatagrams(
     datagramBytes: DATAGRAM_BYTES,
     flows: connections,
     flowsPerSource: connections,
+    newFlows: NEW_FLOWS,
+    newFlowsPerSource: NEW_FLOWS,
     replyRatio: REPLY_RATIO,
     expectsReplies: false,
     at,

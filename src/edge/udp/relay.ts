@@ -4,7 +4,7 @@ import type { Address } from '../../net/address.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
 import type { HeartbeatListener, Snapshot } from '../../policy/snapshot.ts'
 import type { CurrentPolicy } from '../connection.ts'
-import type { FlowEnd } from './flow-table.ts'
+import type { FlowEnd } from './flow.ts'
 import type { HeartbeatTunnels } from './way.ts'
 import { HeartbeatService, type HeartbeatState, type ServiceContext } from './service.ts'
 
