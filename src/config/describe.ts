@@ -1,12 +1,12 @@
 // Words for compiled policy values, shared by the effective policy and by the sentences about changes.
 import { connectorUrlText } from '../policy/connector-url.ts'
 import type { InvitationPolicy, PortRange } from '../policy/invitations.ts'
+import type { DashboardPolicy } from '../policy/dashboard-policy.ts'
 import type {
   AllowEntry,
   ClassLimits,
   ClassPolicy,
   Countries,
-  DashboardPolicy,
   Endpoint,
   HeartbeatListener,
   UpstreamMember,

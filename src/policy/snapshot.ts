@@ -2,6 +2,7 @@
 import type { Address } from '../net/address.ts'
 import type { Cidr, CidrTrie } from '../net/cidr.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
+import type { DashboardPolicy } from './dashboard-policy.ts'
 import type { ConnectorVia, GatewayPolicy } from './gateway-policy.ts'
 import type { InvitationPolicy } from './invitations.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
@@ -339,10 +340,7 @@ export type JournalPolicy = {
   readonly maxStoreBytes: number
 }
 
-/** The dashboard's own address. */
-export type DashboardPolicy = {
-  readonly endpoint: Endpoint
-  /** Host names that it answers to, beside addresses and `localhost`; lower case. */
+/** Host names that it answers to, beside addresses and `localhost`; lower case. */
   readonly names: readonly string[]
   /** Files of certificate chain and key (PEM), absolute; null: found by name in certs/, or made for development. */
   readonly certificate: { readonly certFile: string; readonly keyFile: string } | null
