@@ -14,6 +14,7 @@ import {
   originText,
   serviceText,
   streamText,
+  trialText,
 } from './describe.ts'
 import { formatLastDay } from './scalars.ts'
 
@@ -58,6 +59,7 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
   for (const key of ['private', 'cgnat', 'loopback', 'unknown', 'unavailable'] as const) {
     value(`geo.${key}`, before.geo[key].value, after.geo[key].value)
   }
+  out.push(...setChanges('trial', before.trials.map(trialText), after.trials.map(trialText)))
   out.push(...setChanges('country correction', overrides(before), overrides(after)))
   out.push(...listChanges('rule', rules(before), rules(after)))
   for (const part of ['limits', 'journal', 'directories'] as const) {

@@ -10,6 +10,7 @@ import { HEARTBEAT_TUNNEL_EVENTS } from './catalogue/heartbeat-tunnels.ts'
 import { DEPLOYMENT_EVENTS } from './catalogue/deployment.ts'
 import { SURROUNDING_EVENTS } from './catalogue/surroundings.ts'
 import { TRAFFIC_EVENTS } from './catalogue/traffic.ts'
+import { TRIAL_EVENTS } from './catalogue/trial.ts'
 import type { Definitions, EventDefinition } from './definition.ts'
 import type { EventFields, EventName, Severity } from './events.ts'
 
@@ -26,6 +27,7 @@ export const CATALOGUE: Definitions<EventName> = {
   ...SURROUNDING_EVENTS,
   ...DASHBOARD_EVENTS,
   ...DEPLOYMENT_EVENTS,
+  ...TRIAL_EVENTS,
 }
 
 /** All event names, in the order of the documents. */

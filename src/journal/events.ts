@@ -8,6 +8,7 @@ import type { ClientIdentityEventFields } from './events-client-identity.ts'
 import type { DashboardEventFields } from './events-dashboard.ts'
 import type { HeartbeatEventFields } from './events-heartbeat.ts'
 import type { StreamEventFields } from './events-streams.ts'
+import type { TrialEventFields } from './events-trial.ts'
 
 /** How loud an event is. */
 export type Severity = 'debug' | 'info' | 'warning' | 'error'
@@ -61,7 +62,8 @@ export type OperatorWay = 'gateway' | 'dashboard'
 export type EventFields = ClientIdentityEventFields &
   DashboardEventFields &
   HeartbeatEventFields &
-  StreamEventFields & {
+  StreamEventFields &
+  TrialEventFields & {
     // The gate itself (N-E1 to N-E9).
     'gate.started': {
       readonly version: string

@@ -43,6 +43,23 @@ const stream = { localPort: 16_888, class: 'relay', start: null, serverName: nul
 
 /** Fields by event. */
 export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
+  'trial.admitted': {
+    ...client,
+    class: 'agent',
+    host: 'rmm.example.test',
+    reason: 'class-country',
+    stage: 'country',
+    saw: 'agent from DE',
+    line: 'policies/portcullis.yaml:12:3',
+    trial: 'policies/portcullis.yaml:30:3',
+    expiresMs: 1_796_083_200_000,
+    count: 3,
+  },
+  'trial.ended': {
+    stages: ['country', 'tls'],
+    line: 'policies/portcullis.yaml:30:3',
+    expiresMs: 1_796_083_200_000,
+  },
   'stream.refused': {
     ...client,
     ...stream,

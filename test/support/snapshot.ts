@@ -221,6 +221,7 @@ export function snapshot(overrides: Partial<Snapshot> = {}): Snapshot {
       overrides: new CidrTrie(),
       admittedSomewhere: new Set(['US']),
     },
+    trials: [],
     tlsProfiles: new Map([
       ['modern', { name: 'modern', minimum: 'TLSv1.2', ciphers: '', policyHash: 'modern' }],
       ['strict', { name: 'strict', minimum: 'TLSv1.3', ciphers: '', policyHash: 'strict' }],
