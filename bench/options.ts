@@ -14,6 +14,8 @@ export type Options = {
   readonly labs: readonly LabId[]
   /** Peer ids; null: all. */
   readonly peers: readonly string[] | null
+  /** Another checkout that takes part as the peer `base`; null: none. */
+  readonly base: string | null
   readonly rounds: number
   /** Length of one measurement. */
   readonly seconds: number
@@ -27,6 +29,7 @@ export const USAGE = `usage: npm run bench -- [options]
   --only get,post,...    rows: ${ROW_IDS.join(', ')};
                          with a lab of their own: ${LAB_IDS.join(', ')} (not with --quick or --json unless named)
   --peers nginx,...      peers (default: every one that is installed)
+  --base DIR             another checkout of Portcullis takes part as the peer "base"
   --quick                short measurements: shows direction, not for the docs
   --rounds N             rounds of every row (default 3, at least 3)
   --seconds N            length of one measurement (default 4; --quick 1)
@@ -40,6 +43,7 @@ export function parseOptions(args: readonly string[], peerIds: readonly string[]
     options: {
       only: { type: 'string' },
       peers: { type: 'string' },
+      base: { type: 'string' },
       quick: { type: 'boolean', default: false },
       rounds: { type: 'string', default: '3' },
       seconds: { type: 'string' },
@@ -54,7 +58,9 @@ export function parseOptions(args: readonly string[], peerIds: readonly string[]
   return {
     rows: parts === undefined ? ROW_IDS : ROW_IDS.filter(row => parts.includes(row)),
     labs: parts === undefined ? (isShort ? [] : LAB_IDS) : LAB_IDS.filter(lab => parts.includes(lab)),
-    peers: chosen(values.peers, peerIds, '--peers') ?? null,
+    peers:
+      chosen(values.peers, values.base === undefined ? peerIds : [...peerIds, 'base'], '--peers') ?? null,
+    base: values.base ?? null,
     rounds: wholeNumber(values.rounds, 3, '--rounds'),
     seconds: wholeNumber(values.seconds ?? (values.quick ? '1' : '4'), 1, '--seconds'),
     webSockets: values.quick ? 1_000 : 5_000,

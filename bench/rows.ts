@@ -66,10 +66,10 @@ export type Row = {
 }
 
 /** Who inspects requests, and nginx for what carrying them costs. */
-const INSPECTING = ['nginx', 'portcullis', 'portcullis+crs', 'nginx+crs']
+const INSPECTING = ['nginx', 'portcullis', 'base', 'portcullis+crs', 'nginx+crs']
 
 /** Who relays raw TCP in the bench's configuration. */
-const RELAYING = ['nginx', 'portcullis']
+const RELAYING = ['nginx', 'portcullis', 'base']
 
 function bulkRow(way: 'down' | 'up', id: 'stream-download' | 'stream-upload', title: string): Row {
   return {

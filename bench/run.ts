@@ -8,6 +8,7 @@ import { startBulkServer } from './load/bulk.ts'
 import { parseOptions, USAGE, type Options } from './options.ts'
 import { PEERS } from './peers/all.ts'
 import type { Peer } from './peers/peer.ts'
+import { otherCheckout } from './peers/portcullis.ts'
 import { note, print } from './report/print.ts'
 import type { Cell, PeerInfo, Result } from './report/result.ts'
 import { betweenMarkers, markdownReport, textReport } from './report/table.ts'
@@ -72,7 +73,8 @@ process.exit(0)
 async function compare(chosen: Options, base: string): Promise<Result> {
   const skipped: Result['skipped'][number][] = []
   const entrants: Entrant[] = []
-  for (const [index, peer] of PEERS.entries()) {
+  const peers = chosen.base === null ? PEERS : [...PEERS, otherCheckout(chosen.base)]
+  for (const [index, peer] of peers.entries()) {
     if (chosen.peers !== null && !chosen.peers.includes(peer.id)) continue
     const version = peer.version()
     if (version === undefined) skipped.push({ peer: peer.id, row: 'all', reason: 'not installed here' })

@@ -6,7 +6,7 @@ import { createAdminAddress, type AdminAddress } from './admin-parts.ts'
 import { ensureAdminToken } from './admin/token.ts'
 import { adminRoutes } from './admin/routes.ts'
 import type { ReloadOptions, ReloadResult } from './admin/reload-result.ts'
-import type { RejectedPolicy } from './admin/status.ts'
+import type { GateStatus, RejectedPolicy } from './admin/status.ts'
 import { diffSnapshots } from './config/diff.ts'
 import { loadPolicy, POLICY_FILE } from './config/load.ts'
 import { formatProblem, renderProblem } from './config/problems.ts'
@@ -38,7 +38,7 @@ import { createGatewayParts, openAccess } from './gateway-parts.ts'
 import { loadedFields } from './own-events.ts'
 import { createRulePromotion } from './rule-promotion.ts'
 import { startExpiryWarnings } from './expiry-warnings.ts'
-import { connectionGauges, gateStatus } from './status.ts'
+import { connectionGauges, gateFacts, gateStatus } from './status.ts'
 import { createUpstreamPace } from './upstream-pace.ts'
 import { createStreamParts } from './stream-parts.ts'
 import type { StreamRelay } from './edge/tcp/relay.ts'
@@ -167,7 +167,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   })
   const { lookup } = countries
   const { heartbeats, attachUdp } = createHeartbeatParts({ current, lookup, reporter, clock })
-  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: attachUdp })
+  const tunnel = createGatewayParts({ access, reporter, clock, current, udp: attachUdp, stateDir })
   const { through } = tunnel
   const forwarder = createForwarder({ through })
   const upstreams = createUpstreams({
@@ -246,47 +246,48 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     }
     const { who = trigger, why = '' } = options
     const { previous, version } = history.record(snapshot, { atMs: clock(), who, why, changes })
-    if (options.guard !== undefined && version !== null && previous !== null)
-      guard?.watch(options.guard, version, previous)
+    const guarded = options.guard !== undefined && version !== null && previous !== null
+    if (guarded) guard?.watch(options.guard, version, previous)
     else if (snapshot.id !== old.id) guard?.release()
     await lookAtRules()
     if (trigger !== 'file')
       await Promise.all([certificates.reload(), countries.reload(), access.reload(), refreshOverlay()])
     const closed = options.closeRefused === true ? gate.cutRefused() + streams.cutRefused() : 0
-    return { ok: true, id: snapshot.id, version: version?.number ?? null, changes, warnings, closed }
+    return { ok: true, id: snapshot.id, version: version?.number ?? null, changes, warnings, guarded, closed }
   }
   guard = createPolicyGuard(reporter, clock, async (to, why) => {
     history.restore(to)
     const result = await reload('guard', { who: 'the guard', why })
     if (!result.ok) internalError('guard', new Error(result.problems.join('; ')))
   })
+  const status = (): GateStatus =>
+    gateStatus({
+      ...parts,
+      ...tunnel.status(),
+      slowness: member => pace.slowness(member, clock()),
+      current,
+      clock,
+      startedMs,
+      warnings,
+      rejected,
+      version: options.version,
+      pid: options.pid,
+      memory: options.memory,
+    })
   const actions = {
-    status: () =>
-      gateStatus({
-        ...parts,
-        ...tunnel.status(),
-        slowness: member => pace.slowness(member, clock()),
-        current,
-        clock,
-        startedMs,
-        warnings,
-        rejected,
-        version: options.version,
-        pid: options.pid,
-        memory: options.memory,
-      }),
+    status,
+    facts: () => gateFacts(status(), inForce.snapshot, store, guard?.state() ?? null),
     reload: (options: ReloadOptions) => reload('command', options),
     guard: () => guard?.state() ?? null,
     ruleCounters: () => inForce.snapshot.rules.counters(),
     ...overlayActions(store, reporter, refreshOverlay),
     flush: () => store.flush(),
   }
-  const routes = { ...adminRoutes(actions), ...accessRoutes(access) }
+  const routes = { ...adminRoutes(actions), ...accessRoutes(access), ...tunnel.routes }
   const dashboard = createDashboard({
     access,
     actions,
     current,
-    store,
     reporter,
     clock,
     version: options.version,
@@ -311,7 +312,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     promotion.stop()
     watcher?.close()
     await Promise.all([admin.close(), dashboard.close()])
-    tunnel.close()
+    await tunnel.close()
     await Promise.all([gate.close(), streams.close()])
     await heartbeats.close()
     upstreams.close()

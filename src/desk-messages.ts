@@ -19,7 +19,6 @@ export type DeskPolicy = {
 export type DeskTask = { readonly id: number; readonly policy: DeskPolicy; readonly nowMs: number } & (
   | { readonly kind: 'diagnose'; readonly addresses: readonly string[]; readonly limited: boolean }
   | { readonly kind: 'plan'; readonly candidate: string; readonly label: string }
-  | { readonly kind: 'check'; readonly candidate: string; readonly label: string }
 )
 
 /** What the desk says. */
@@ -27,7 +26,5 @@ export type DeskReply = { readonly id: number } & (
   | { readonly kind: 'diagnoses'; readonly diagnoses: readonly AddressDiagnosis[] }
   | { readonly kind: 'progress'; readonly text: string }
   | { readonly kind: 'plan'; readonly outcome: PlanOutcome }
-  /** Null: the candidate is valid. */
-  | { readonly kind: 'checked'; readonly problems: readonly string[] | null }
   | { readonly kind: 'problem'; readonly problem: string }
 )

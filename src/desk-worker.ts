@@ -31,14 +31,6 @@ async function answer(task: DeskTask): Promise<DeskReply> {
         return { id: task.id, kind: 'diagnoses', diagnoses: await diagnoseAll(task) }
       case 'plan':
         return { id: task.id, kind: 'plan', outcome: await plan(task) }
-      case 'check': {
-        const result = loadCandidate(task)
-        return {
-          id: task.id,
-          kind: 'checked',
-          problems: result.ok ? null : result.problems.map(renderProblem),
-        }
-      }
     }
   } catch (error) {
     return { id: task.id, kind: 'problem', problem: error instanceof Error ? error.message : String(error) }
@@ -118,11 +110,7 @@ function outcomeOf({ changes, replay, rules }: Plan): PlanOutcome {
   }
 }
 
-function loadCandidate({
-  policy,
-  nowMs,
-  ...task
-}: Extract<DeskTask, { kind: 'plan' | 'check' }>): LoadResult {
+function loadCandidate({ policy, nowMs, ...task }: Extract<DeskTask, { kind: 'plan' }>): LoadResult {
   return loadPolicy({
     directory: task.candidate,
     label: task.label,
@@ -136,7 +124,7 @@ function loadCandidate({
 function inForce(policy: DeskPolicy, nowMs: number): Snapshot {
   if (loaded?.id === policy.id) return loaded.snapshot
   const { directory, label, meantFor, stateDir } = policy
-  const result = loadPolicy({ directory, label, meantFor, stateDir, nowMs })
+  const result = loadPolicy({ directory, label, meantFor, stateDir, nowMs, forReading: true })
   if (!result.ok)
     throw new Error(`the policy in force cannot be read again: ${result.problems[0]?.message ?? ''}`)
   loaded = { id: policy.id, snapshot: result.snapshot }

@@ -1,10 +1,6 @@
 // The handle on desk threads: one stays for diagnoses, one lives as long as a plan. Nothing here holds the event loop up.
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import type { AddressDiagnosis, PlanJob, PlanOutcome } from './admin/dashboard/pages/sources.ts'
-import { POLICY_FILE } from './config/load.ts'
+import type { AddressDiagnosis, PlanOutcome } from './admin/dashboard/pages/sources.ts'
 import type { DeskPolicy, DeskReply, DeskTask } from './desk-messages.ts'
 
 /** What the desk needs. */
@@ -22,14 +18,12 @@ export type Desk = {
   ) => Promise<readonly AddressDiagnosis[] | null>
   /** Forgets diagnoses: something was changed. */
   readonly forget: () => void
-  /** Problems of a policy in a directory; null: it is valid. */
-  readonly check: (directory: string, label: string) => Promise<readonly string[] | null>
-  /** False: a plan is being made already. */
-  readonly startPlan: (
-    candidate: { readonly directory: string } | { readonly text: string },
-    who: string,
-  ) => boolean
-  readonly plan: () => PlanJob | null
+  /** Plans a candidate in a thread of its own; one at a time. Never rejects. */
+  readonly plan: (
+    directory: string,
+    label: string,
+    onProgress: (text: string) => void,
+  ) => Promise<PlanOutcome>
   readonly stopPlan: () => Promise<void>
   readonly close: () => Promise<void>
 }
@@ -54,7 +48,6 @@ export function createDesk({ policy, clock }: DeskOptions): Desk {
   const remembered = new Map<string, Entry>()
   let staying: Thread | null = null
   let idle: NodeJS.Timeout | undefined
-  let job: PlanJob | null = null
   let planning: Thread | null = null
   let closed = false
 
@@ -69,33 +62,6 @@ export function createDesk({ policy, clock }: DeskOptions): Desk {
     idle.unref()
     return staying
   }
-  const run = async (candidate: { readonly directory: string } | { readonly text: string }) => {
-    let directory: string | null = null
-    const thread = startThread()
-    planning = thread
-    try {
-      if ('text' in candidate) directory = await copyWith(policy().directory, candidate.text)
-      const work: Work = {
-        kind: 'plan',
-        candidate: 'directory' in candidate ? candidate.directory : (directory ?? ''),
-        label: 'directory' in candidate ? candidate.directory : 'pasted',
-      }
-      const reply = await thread.ask(
-        id => task(work, id),
-        PLAN_TIMEOUT_MS,
-        text => {
-          if (job !== null && planning === thread) job = { ...job, progress: text }
-        },
-      )
-      return reply.kind === 'plan' ? reply.outcome : failed('the desk gave another answer')
-    } catch (error) {
-      return failed(error instanceof Error ? error.message : String(error))
-    } finally {
-      await thread.end('it is done')
-      if (directory !== null) await rm(directory, { recursive: true, force: true })
-    }
-  }
-
   return {
     diagnose: async (addresses, limited) => {
       if (addresses.length === 0) return []
@@ -118,23 +84,23 @@ export function createDesk({ policy, clock }: DeskOptions): Desk {
       return within(entry.promise, PAGE_WAIT_MS)
     },
     forget: () => remembered.clear(),
-    check: async (directory, label) => {
-      const reply = await stay().ask(
-        id => task({ kind: 'check', candidate: directory, label }, id),
-        DIAGNOSE_TIMEOUT_MS,
-      )
-      return reply.kind === 'checked' ? reply.problems : ['the desk gave another answer']
+    plan: async (directory, label, onProgress) => {
+      if (closed) return failed('the gate is shutting down')
+      const thread = startThread()
+      planning = thread
+      try {
+        const reply = await thread.ask(
+          id => task({ kind: 'plan', candidate: directory, label }, id),
+          PLAN_TIMEOUT_MS,
+          onProgress,
+        )
+        return reply.kind === 'plan' ? reply.outcome : failed('the desk gave another answer')
+      } catch (error) {
+        return failed(error instanceof Error ? error.message : String(error))
+      } finally {
+        await thread.end('it is done')
+      }
     },
-    startPlan: (candidate, who) => {
-      if (closed || (job !== null && job.endedMs === null)) return false
-      const subject = 'directory' in candidate ? candidate.directory : 'pasted text'
-      job = { who, subject, startedMs: clock(), progress: '', endedMs: null, outcome: null }
-      void run(candidate).then(outcome => {
-        if (job !== null) job = { ...job, endedMs: clock(), outcome }
-      })
-      return true
-    },
-    plan: () => job,
     stopPlan: async () => {
       await planning?.end('it was stopped')
     },
@@ -164,14 +130,6 @@ async function within<T>(value: Promise<T>, ms: number): Promise<T | null> {
   } finally {
     clearTimeout(timer)
   }
-}
-
-/** A copy of the policy in force with another main file. */
-async function copyWith(directory: string, text: string): Promise<string> {
-  const copy = await mkdtemp(join(tmpdir(), 'portcullis-plan-'))
-  await cp(directory, copy, { recursive: true })
-  await writeFile(join(copy, POLICY_FILE), text)
-  return copy
 }
 
 type Reply = Exclude<DeskReply, { kind: 'progress' | 'problem' }>

@@ -1,7 +1,7 @@
 // The pages of customers, rules and policies, put together: where their data comes from and what their forms do.
 import { existsSync } from 'node:fs'
-import { readFile, rename, writeFile } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { PageRoute } from './admin/dashboard/page.ts'
 import { addressRoutes } from './admin/dashboard/pages/addresses.ts'
 import { falsePositiveRoutes } from './admin/dashboard/pages/false-positive.ts'
@@ -12,25 +12,18 @@ import { rulesRoutes } from './admin/dashboard/pages/rules.ts'
 import { siteFormRoutes } from './admin/dashboard/pages/site-forms.ts'
 import { siteRoutes } from './admin/dashboard/pages/site.ts'
 import { sitesRoutes } from './admin/dashboard/pages/sites.ts'
-import type {
-  ChangedFile,
-  PageSources,
-  PolicyChange,
-  ProposedException,
-} from './admin/dashboard/pages/sources.ts'
+import type { ChangedFile, PageSources, ProposedException } from './admin/dashboard/pages/sources.ts'
 import { worldRoutes } from './admin/dashboard/pages/world.ts'
 import type { ReloadOptions, ReloadResult } from './admin/reload-result.ts'
 import type { AdminActions } from './admin/routes.ts'
 import { ruleText } from './cli/rule-text.ts'
-import { mergePatch } from './config/edit-policy.ts'
-import { policyFiles } from './config/files.ts'
-import { POLICY_FILE } from './config/load.ts'
 import type { DeskPolicy } from './desk-messages.ts'
 import { createDesk } from './desk.ts'
+import { createPlanning } from './plan-parts.ts'
 import { ruleException } from './diagnose/fixes.ts'
 import type { StoredEvent } from './journal/store-events.ts'
 import type { StoreReading } from './journal/store-reading.ts'
-import { listVersions, replacePolicyFiles, versionFiles, type PolicyVersion } from './plan/history.ts'
+import { listVersions, versionFiles, type PolicyVersion } from './plan/history.ts'
 import type { Snapshot } from './policy/snapshot.ts'
 
 /** What these pages are put together from. */
@@ -52,13 +45,7 @@ export type Pages = { readonly routes: readonly PageRoute[]; readonly close: () 
 export function createPages(options: PagesOptions): Pages {
   const { actions, snapshot, reading, clock } = options
   const desk = createDesk({ policy: () => deskPolicy(snapshot(), options.policyLabel), clock })
-  // One change of the policy after the other: two writers would each undo what the other wrote.
-  let changing: Promise<unknown> = Promise.resolve()
-  const change = (work: () => Promise<PolicyChange>): Promise<PolicyChange> => {
-    const done = changing.then(work).finally(() => desk.forget())
-    changing = done.catch(() => undefined)
-    return done
-  }
+  const planning = createPlanning({ desk, snapshot, reload: actions.reload, clock })
   const changed = async <T>(work: Promise<T>): Promise<T> => {
     const result = await work
     desk.forget()
@@ -74,20 +61,10 @@ export function createPages(options: PagesOptions): Pages {
     diagnose: desk.diagnose,
     ruleText: rule => Promise.resolve(ruleText(rule, snapshot())),
     exceptionFor: (event, rule) => exceptionFor(event, rule, snapshot(), clock()),
-    applyPatch: (yaml, who, why) => change(() => applyPatch(snapshot(), yaml, who, why, actions.reload)),
-    plan: { start: desk.startPlan, state: desk.plan, stop: desk.stopPlan },
+    plan: planning,
     history: {
       list: () => Promise.resolve(listVersions(snapshot().directories.state).toReversed()),
       files: number => changedFiles(snapshot().directories.state, number),
-      rollback: (number, who, why) =>
-        change(async () => {
-          const { state } = snapshot().directories
-          const version = listVersions(state).find(entry => entry.number === number)
-          if (version === undefined) return { ok: false, problems: [`There is no version ${number}.`] }
-          const problems = await desk.check(versionFiles(state, number), `version ${number}`)
-          if (problems !== null) return { ok: false, problems }
-          return rollback(snapshot(), version, who, why, actions.reload)
-        }),
     },
   }
   return {
@@ -103,7 +80,10 @@ export function createPages(options: PagesOptions): Pages {
       ...planRoutes(sources),
       ...historyRoutes(sources),
     ],
-    close: desk.close,
+    close: async () => {
+      await desk.close()
+      planning.close()
+    },
   }
 }
 
@@ -143,52 +123,6 @@ function exceptionFor(
       ? `bin/diagnose ${event.address}`
       : `bin/portcullis allow --from ${event.reference} --reason "..."`
   return { yaml, steps, command }
-}
-
-type Reload = (options: ReloadOptions) => Promise<ReloadResult>
-
-/** Merges a patch into the policy file and reloads; a policy that is then refused is taken back. */
-async function applyPatch(
-  { directories }: Snapshot,
-  yaml: string,
-  who: string,
-  why: string,
-  reload: Reload,
-): Promise<PolicyChange> {
-  const file = join(directories.policy, POLICY_FILE)
-  const before = await readFile(file, 'utf8')
-  const edit = mergePatch(POLICY_FILE, before, yaml)
-  if (!edit.ok) return { ok: false, problems: [edit.problem] }
-  await replaceFile(file, edit.text)
-  const result = await reload({ who, why })
-  if (result.ok) return { ok: true, version: result.version, changes: result.changes }
-  // Only what was written here: whoever has edited the file meanwhile keeps the edit.
-  if ((await readFile(file, 'utf8')) === edit.text) await replaceFile(file, before)
-  return { ok: false, problems: result.problems }
-}
-
-async function replaceFile(file: string, text: string): Promise<void> {
-  await writeFile(`${file}.new`, text)
-  await rename(`${file}.new`, file)
-}
-
-async function rollback(
-  { directories }: Snapshot,
-  version: PolicyVersion,
-  who: string,
-  why: string,
-  reload: Reload,
-): Promise<PolicyChange> {
-  const { policy, state } = directories
-  replacePolicyFiles(
-    policy,
-    versionFiles(state, version.number),
-    version.files,
-    policyFiles(policy, POLICY_FILE).map(path => relative(policy, path)),
-  )
-  const result = await reload({ who, why })
-  if (!result.ok) return { ok: false, problems: result.problems }
-  return { ok: true, version: result.version, changes: result.changes }
 }
 
 /** Largest file that is compared line by line. */

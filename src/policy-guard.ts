@@ -20,7 +20,10 @@ export type GuardState = {
 export type PolicyGuard = {
   /** Hears every event. */
   readonly record: <K extends EventName>(name: K, fields: EventFields[K], nowMs: number) => void
-  /** Starts watching a change; a change that is being watched already is let go. */
+  /**
+   * Starts watching a change. While an earlier one is still being watched, the way back stays the policy before that one:
+   * what lies between was never proven.
+   */
   readonly watch: (plan: GuardPlan, version: PolicyVersion, previous: PolicyVersion) => void
   /** Somebody changed the policy again, without a guard: what was watched is no longer what is in force. */
   readonly release: () => void
@@ -80,12 +83,18 @@ export function createPolicyGuard(
   return {
     record: checkIns.record,
     watch: ({ windowMs, windows }, version, previous) => {
+      const before = watching
       const nowMs = clock()
-      const known = checkIns.seen(nowMs - HOUR_MS, nowMs)
+      const seen = checkIns.seen(nowMs - HOUR_MS, nowMs)
+      // What checked in before the earlier change counts: that one may be what cut it off.
+      const known = before === null ? seen : new Set([...seen, ...before.baseline.known])
+      // Somebody went back by hand. Agents that the change between cut off may be slow to return: only refusals count.
+      const isWayBack = before?.previous.id === version.id
+      const usual = before?.baseline.windowMs === windowMs ? before.baseline.usual : usualOf(nowMs, windowMs)
       watching = {
         version,
-        previous,
-        baseline: { startedMs: nowMs, windowMs, windows, known, usual: usualOf(nowMs, windowMs) },
+        previous: before === null || isWayBack ? previous : before.previous,
+        baseline: { startedMs: nowMs, windowMs, windows, known, usual: isWayBack ? null : usual },
       }
       checkIns.mark(nowMs)
     },

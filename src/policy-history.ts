@@ -3,6 +3,7 @@ import { relative } from 'node:path'
 import { policyFiles } from './config/files.ts'
 import { POLICY_FILE } from './config/load.ts'
 import {
+  claimVersion,
   listVersions,
   recordVersion,
   replacePolicyFiles,
@@ -25,6 +26,16 @@ export type PolicyHistory = {
   readonly restore: (version: PolicyVersion) => void
 }
 
+/** A command asks for what it has written; later than this, it was somebody else's change. */
+const CLAIM_MS = 10_000
+
+function isClaim(
+  { atMs }: PolicyVersion,
+  about: { readonly atMs: number; readonly who: string; readonly why: string },
+) {
+  return about.who !== 'file' && about.why !== '' && about.atMs - atMs <= CLAIM_MS
+}
+
 /** Opens the history beside the store. */
 export function createPolicyHistory(
   stateDir: string,
@@ -34,7 +45,10 @@ export function createPolicyHistory(
   return {
     record: (snapshot, about) => {
       try {
-        const before = listVersions(stateDir).at(-1) ?? null
+        const [earlier = null, before = null] = [null, null, ...listVersions(stateDir)].slice(-2)
+        // The watcher of the files may have been faster than the command that wrote them.
+        if (before?.id === snapshot.id && before.who === 'file' && isClaim(before, about))
+          return { version: claimVersion(stateDir, before, about), previous: earlier }
         const version = recordVersion(stateDir, policyDir, {
           ...about,
           id: snapshot.id,

@@ -1,5 +1,6 @@
 // What the composed parts say of themselves, put together for `GET /v1/status` and for the gauges of the metrics.
 import { originText } from './config/describe.ts'
+import type { GateFacts } from './admin/health.ts'
 import type { CertificateState, GateStatus, RejectedPolicy } from './admin/status.ts'
 import type { Certificates } from './edge/certificates.ts'
 import type { CurrentPolicy } from './edge/connection.ts'
@@ -12,7 +13,7 @@ import type { Ledger } from './journal/ledger.ts'
 import type { GaugeSources } from './journal/metrics.ts'
 import type { Store } from './journal/store.ts'
 import { openingRange } from './journal/store-openings.ts'
-import type { Overlay, UpstreamMember } from './policy/snapshot.ts'
+import type { Overlay, Snapshot, UpstreamMember } from './policy/snapshot.ts'
 import { isLive } from './policy/who.ts'
 
 /** The parts that are asked. */
@@ -110,6 +111,26 @@ export function gateStatus(facts: StatusFacts): GateStatus {
       .databases()
       .map(({ role, file, type, builtMs }) => ({ role, file, type, builtMs })),
     memory: facts.memory(),
+  }
+}
+
+/** What health is judged by. */
+export function gateFacts(
+  status: GateStatus,
+  { listeners, heartbeats, streams, names }: Snapshot,
+  store: Pick<Store, 'state'>,
+  guard: GateFacts['guard'],
+): GateFacts {
+  const wanted = [...listeners, ...heartbeats, ...streams].flatMap(({ id, endpoints }) =>
+    endpoints.map(endpoint => ({ listener: id, ...endpoint })),
+  )
+  const { usable, droppedRows, usedBytes } = store.state()
+  return {
+    status,
+    listeners: wanted,
+    names: names.map(({ host }) => host),
+    journal: { usable, droppedRows, usedBytes },
+    guard,
   }
 }
 

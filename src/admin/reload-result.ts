@@ -20,6 +20,8 @@ export type ReloadResult =
       /** In sentences; empty when nothing changed. */
       readonly changes: readonly string[]
       readonly warnings: readonly string[]
+      /** Whether the guard watches what follows. */
+      readonly guarded: boolean
       /** Connections closed because the new policy refuses them. */
       readonly closed: number
     }

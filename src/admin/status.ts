@@ -125,6 +125,8 @@ export type ClientState = {
   readonly site: string | null
   readonly country: string
   readonly version: string
+  /** What it has proven to be (`ed25519/...`); null: it has shown no identity. */
+  readonly identity: string | null
   readonly sinceMs: number
   readonly services: readonly { readonly name: string; readonly kind: 'tcp' | 'udp' }[]
 }

@@ -16,6 +16,7 @@ import { ruleHitOf } from './evidence.ts'
 import { parseDuration } from './format.ts'
 import { askGate, openStore, requirePolicy } from './gate-access.ts'
 import { shownDiff } from './line-diff.ts'
+import { GUARD_OPTIONS, guardOf, sayRefused } from './put-in-force.ts'
 
 const DAY_MS = 86_400_000
 const MAX_DAYS = 366
@@ -32,6 +33,7 @@ export const FROM_OPTIONS = {
     type: 'boolean',
     help: 'with --from: except from a rule that closes a published hole, too',
   },
+  ...GUARD_OPTIONS,
 } as const
 
 /** Runs `allow --from`. */
@@ -50,6 +52,7 @@ export async function allowFrom(
     )
   if (args.positionals.length > 0)
     throw usageError('allow takes an address or --from, not both', 'The reference knows the address.')
+  const guard = guardOf(args)
   const { snapshot } = requirePolicy(args, context)
   await askGate(snapshot, 'POST', '/v1/flush')
   const thing = thingOf(reference, eventOf(reference, snapshot), snapshot)
@@ -72,6 +75,7 @@ export async function allowFrom(
   const isDry = args.flag('dry-run')
   const json = args.flag('json')
   if (before === after) {
+    change.close()
     if (json) terminal.json({ applied: false, already: true, yaml: result.yaml })
     else terminal.print('The policy says this already. Is the running gate on this policy? portcullis status')
     return 0
@@ -80,7 +84,12 @@ export async function allowFrom(
     terminal.print(...shownDiff(before, after, terminal), '')
     terminal.print(terminal.wrap(result.opens), terminal.wrap(terminal.tone('dim', result.stays)), '')
   }
-  const gate = isDry ? undefined : await change.commit(owner, `allow --from ${reference}: ${reason}`)
+  const wanted = {
+    who: owner,
+    why: `allow --from ${reference}: ${reason}`,
+    ...(guard === null ? {} : { guard }),
+  }
+  const gate = await (isDry ? Promise.resolve(undefined) : change.commit(wanted)).finally(change.close)
   if (json) {
     terminal.json({
       applied: !isDry,
@@ -102,7 +111,7 @@ export async function allowFrom(
     terminal.print(
       terminal.tone('good', `✓ In force${gate.version === null ? '' : ` as version ${gate.version}`}.`),
     )
-  else terminal.complain(...gate.problems)
+  else return sayRefused(gate, terminal)
   return gate?.ok === false ? 1 : 0
 }
 

@@ -11,6 +11,7 @@ import type {
   UpstreamMember,
   Window,
 } from '../policy/snapshot.ts'
+import type { Trial } from '../policy/trial.ts'
 import type { StreamListener, StreamService, StreamTarget } from '../policy/streams.ts'
 import { formatDuration, formatLastDay, formatSize } from './scalars.ts'
 
@@ -158,4 +159,14 @@ export function entryText(entry: AllowEntry): string {
   const scope = entry.classes === null ? '' : ` for ${[...entry.classes].join(', ')}`
   const end = entry.expiresMs === null ? 'no end' : `until ${formatLastDay(entry.expiresMs)}`
   return `${entry.range.text}${scope} (${entry.reason}; ${entry.owner}; ${end})`
+}
+
+/** A trial in one line. */
+export function trialText({ stages, sites, listeners, expiresMs }: Trial): string {
+  const where = [
+    ...(sites === null ? [] : [`site ${[...sites].join(', ')}`]),
+    ...(listeners === null ? [] : [`listener ${[...listeners].join(', ')}`]),
+  ]
+  const place = where.length === 0 ? '' : ` for ${where.join(' on ')}`
+  return `${[...stages].join(', ')}${place} until ${formatLastDay(expiresMs)}`
 }

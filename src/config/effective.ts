@@ -15,6 +15,7 @@ import {
   originText,
   serviceText,
   streamText,
+  trialText,
   windowText,
 } from './describe.ts'
 import { formatLastDay } from './scalars.ts'
@@ -102,6 +103,7 @@ export function effectiveText(snapshot: Snapshot): string {
       entry.name,
       `client ${entry.client}`,
       `key ${entry.key}`,
+      entry.identity ?? `identity ${snapshot.gateway.identity}`,
       formatSourceLine(entry.at),
     ]),
   )
@@ -141,6 +143,10 @@ export function effectiveText(snapshot: Snapshot): string {
     ]),
     ['admitted somewhere', countriesText(geo.admittedSomewhere)],
   ])
+  section(
+    'Trials',
+    snapshot.trials.map(trial => [trialText(trial), formatSourceLine(trial.at)]),
+  )
   section(
     `Rules (${snapshot.rules.size})`,
     snapshot.rules.rules.map(rule => [
@@ -265,6 +271,13 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
       unknown: snapshot.geo.unknown.value,
       unavailable: snapshot.geo.unavailable.value,
     },
+    trials: snapshot.trials.map(({ stages, sites, listeners, expiresMs, at }) => ({
+      stages: [...stages],
+      sites: sites === null ? null : [...sites],
+      listeners: listeners === null ? null : [...listeners],
+      expiresMs,
+      line: formatSourceLine(at),
+    })),
     rules: snapshot.rules.rules.map(rule => ({
       id: rule.id,
       mode: rule.mode,

@@ -7,6 +7,7 @@ import { deployment } from './schema-deployment.ts'
 import { heartbeatListener } from './schema-heartbeats.ts'
 import { stream } from './schema-streams.ts'
 import { gateway } from './schema-gateway.ts'
+import { trial } from './schema-trial.ts'
 import {
   admin,
   dashboard,
@@ -243,6 +244,7 @@ export const policyFile = strict({
     .describe('Sources that are let in before bans and countries are asked; rules still hold.'),
   bans: z.array(entry).default([]).describe('Sources that are refused.'),
   geo: geo.prefault({}),
+  trial: trial.optional(),
   rules: rules.prefault({}),
   limits: gateLimits.prefault({}),
   journal: journal.prefault({}),

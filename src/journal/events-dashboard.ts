@@ -30,6 +30,6 @@ export type DashboardEventFields = {
     readonly address: string
     /** `GET /audit`. */
     readonly what: string
-    readonly why: 'role' | 'reach' | 'site' | 'token' | 'origin'
+    readonly why: 'role' | 'reach' | 'site' | 'token' | 'origin' | 'password'
   }
 }

@@ -5,8 +5,10 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname, isAbsolute, join, relative } from 'node:path'
@@ -59,6 +61,19 @@ export function recordVersion(
   return version
 }
 
+/** Writes down who changed a version, and why, when that is known only afterwards. Returns it as it is now. */
+export function claimVersion(
+  stateDir: string,
+  version: PolicyVersion,
+  { who, why }: Pick<PolicyVersion, 'who' | 'why'>,
+): PolicyVersion {
+  const claimed = { ...version, who, why }
+  const meta = join(versionDirectory(stateDir, version.number), META)
+  writeFileSync(`${meta}.new`, `${JSON.stringify(claimed, null, 2)}\n`, { mode: 0o600 })
+  renameSync(`${meta}.new`, meta)
+  return claimed
+}
+
 /** All versions that are kept, oldest first. What cannot be read is left out. */
 export function listVersions(stateDir: string): readonly PolicyVersion[] {
   return numbers(stateDir).flatMap(number => {
@@ -100,13 +115,22 @@ export function replacePolicyFiles(
     const bytes = readFileSync(join(from, file))
     if (existsSync(target) && readFileSync(target).equals(bytes)) continue
     mkdirSync(dirname(target), { recursive: true })
-    writeFileSync(`${target}.new`, bytes)
-    renameSync(`${target}.new`, target)
+    replaceFile(target, bytes)
   }
   const imports = new Set(files.map(importOf))
   for (const file of existing) {
     if (!files.includes(file) && imports.has(importOf(file))) rmSync(join(policyDir, file), { force: true })
   }
+}
+
+/** Replaces a file as a whole: nobody reads half of it. Its mode stays, and so does a link that leads to it. */
+function replaceFile(target: string, bytes: Uint8Array): void {
+  const isThere = existsSync(target)
+  const real = isThere ? realpathSync(target) : target
+  const mode = isThere ? { mode: statSync(real).mode & 0o777 } : {}
+  rmSync(`${real}.new`, { force: true })
+  writeFileSync(`${real}.new`, bytes, mode)
+  renameSync(`${real}.new`, real)
 }
 
 /** Name of the imported rule set that a file belongs to; empty: to none. */

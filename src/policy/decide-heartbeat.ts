@@ -1,13 +1,12 @@
 // The decision about a heartbeat datagram: the accept phase, then whether class heartbeat is open to its source.
-import { classPolicy, decideAccess } from './decide-access.ts'
+import { classPolicy, decideAccess, type AccessVerdict } from './decide-access.ts'
 import { decideAccept } from './decide-accept.ts'
 import type { HeaderView, SourceFacts } from './facts.ts'
 import type { Overlay, Snapshot } from './snapshot.ts'
 import type { Standing } from './standing.ts'
-import type { Refusal } from './verdict.ts'
 
-/** Who a source of heartbeats is, and why it is refused; null: it is not. */
-export type HeartbeatVerdict = { readonly standing: Standing; readonly refusal: Refusal | null }
+/** Who a source of heartbeats is, why it is refused (null: it is not), and why it would be, were it not for a trial. */
+export type HeartbeatVerdict = AccessVerdict & { readonly standing: Standing }
 
 /**
  * Decides whether datagrams of a source may pass. Limits of flows are not asked here: the flow table knows them.
@@ -28,16 +27,19 @@ export function decideHeartbeat(
     nowMs,
   })
   const { standing } = verdict
-  return { standing, refusal: verdict.allow ? heartbeatRefusal(standing, nowMs) : verdict.refusal }
+  if (!verdict.allow) return { standing, refusal: verdict.refusal, wouldBe: null }
+  const access = decideHeartbeatAccess(standing, listener, nowMs)
+  return { standing, refusal: access.refusal, wouldBe: verdict.wouldBe ?? access.wouldBe }
 }
 
 /** Whether class heartbeat is open to a source that is past the accept phase. */
-export function heartbeatRefusal(standing: Standing, nowMs: number): Refusal | null {
+export function decideHeartbeatAccess(standing: Standing, listener: string, nowMs: number): AccessVerdict {
   const policy = classPolicy({ standing }, 'heartbeat')
   // A datagram has no method, so it is asked about one that the class takes; and it has no place for a key.
   const [method = 'POST'] = policy.limits.methods ?? []
   const request = { facts: { method, query: '', headers: NO_HEADERS }, sha256Hex: noDigest }
-  return decideAccess(standing, policy, { class: 'heartbeat', nowMs, tlsVersion: null, request })
+  const question = { class: 'heartbeat' as const, listener, nowMs, tlsVersion: null, request }
+  return decideAccess(standing, policy, question)
 }
 
 const NO_HEADERS: HeaderView = { get: () => undefined, raw: [] }

@@ -8,6 +8,7 @@ import type { TrafficClass } from './classes.ts'
 import type { Openings } from './openings.ts'
 import type { SourceLine } from './source-line.ts'
 import type { StreamListener } from './streams.ts'
+import type { Trial } from './trial.ts'
 
 /** A value together with the line that states it. */
 export type Stated<T> = { readonly value: T; readonly at: SourceLine }
@@ -368,6 +369,8 @@ export type Snapshot = {
   readonly allow: CidrTrie<AllowEntry>
   readonly ban: CidrTrie<BanEntry>
   readonly geo: GeoPolicy
+  /** Empty: every stage enforces. Those that are over stay listed. */
+  readonly trials: readonly Trial[]
   readonly tlsProfiles: ReadonlyMap<TlsProfileName, TlsProfile>
   readonly limits: Limits
   readonly journal: JournalPolicy

@@ -66,6 +66,22 @@ test('apply refuses what would lose active agents, and changes nothing', async t
   t.is(bench.policyText(), before)
   t.is((await bench.cli(['apply', directory, '--reason', 'meant', '--max-loss', '1', '--no-guard'])).code, 0)
   t.false(isThrough(await bench.ask(US, AGENT)))
+
+  // The way back loses nobody; the way back to the deadly one does, and forced it is watched like any other change.
+  t.is((await bench.cli(['rollback', '1'])).code, 0)
+  t.true(isThrough(await bench.ask(US, AGENT)))
+  const refused = await bench.cli(['rollback', '2'])
+  t.is(refused.code, 1)
+  t.regex(refused.err, /1 source with active agents would be lost; nothing was changed/)
+  t.regex(refused.err, /portcullis plan .*--max-loss 1, or --accept-loss/)
+  t.is(bench.policyText(), before)
+  const forced = await bench.cli(['rollback', '2', '--accept-loss'])
+  t.is(forced.code, 0, forced.err)
+  t.regex(forced.out, /For 30 minutes the guard/)
+  t.false(isThrough(await bench.ask(US, AGENT)))
+  await until(() => bench.portcullis.snapshot().home.value.has('US'))
+  t.is(bench.policyText(), before)
+  t.true(isThrough(await bench.ask(US, AGENT)))
 })
 
 /** Changes that are valid and would cost the fleet: what is written, what agents do, and files besides the policy. */
@@ -121,7 +137,7 @@ for (const { what, more, ask, change, also } of DEADLY) {
     t.true((await eventNames(bench)).includes('policy.rolled-back'))
     t.regex(
       (await bench.cli(['history'])).out,
-      /\n3 .*the guard: [23] of 3 addresses whose agents checked in/,
+      /\n3 .*the guard: [1-3] of 3 addresses whose agents checked in/,
     )
     t.regex((await bench.cli(['events', '--name', 'policy.rolled-back'])).out, /taken back by the guard/)
   })
@@ -136,6 +152,9 @@ test('the guard: agents that simply stop coming undo a policy at the end of a wi
   // Harmless for the plan: what it does to agents cannot be seen in the ledger.
   const applied = await bench.cli(['apply', candidate(bench, alsoCanada), '--reason', 'x', '--guard', '15m'])
   t.is(applied.code, 0)
+  // A second change while the first is watched: neither is proven, and the way back leads before both.
+  const second = candidate(bench, text => text.replace('  - CA', '  - CA\n  - MX'))
+  t.is((await bench.cli(['apply', second, '--reason', 'y', '--guard', '15m'])).code, 0)
   await bench.ask(US, AGENT)
   bench.advance(5 * MINUTE + 1_000)
   await until(() => ![...bench.portcullis.snapshot().home.value].includes('CA'))

@@ -240,6 +240,7 @@ test('a gate that restarts has its connector again, without a person and without
   const said = running.lines.map(({ event }) => event).filter(event => event !== 'gate.unreachable')
   t.deepEqual(said, [
     'connector.started',
+    'identity.made',
     'gate.attached',
     'gate.lost',
     'gate.attached',

@@ -43,6 +43,23 @@ const stream = { localPort: 16_888, class: 'relay', start: null, serverName: nul
 
 /** Fields by event. */
 export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
+  'trial.admitted': {
+    ...client,
+    class: 'agent',
+    host: 'rmm.example.test',
+    reason: 'class-country',
+    stage: 'country',
+    saw: 'agent from DE',
+    line: 'policies/portcullis.yaml:12:3',
+    trial: 'policies/portcullis.yaml:30:3',
+    expiresMs: 1_796_083_200_000,
+    count: 3,
+  },
+  'trial.ended': {
+    stages: ['country', 'tls'],
+    line: 'policies/portcullis.yaml:30:3',
+    expiresMs: 1_796_083_200_000,
+  },
   'stream.refused': {
     ...client,
     ...stream,
@@ -205,6 +222,37 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     max: 5,
   },
   'client.key-refused': { client: 'PC-17', realAddress: '192.168.1.20', publicAddress: '203.0.113.7' },
+  'client.identity-refused': {
+    client: 'PC-17',
+    key: 'acme',
+    realAddress: '192.168.1.20',
+    publicAddress: '203.0.113.7',
+    identity: null,
+    pinned: 'ed25519/11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
+    why: 'missing',
+  },
+  'client.identity-pinned': {
+    client: 'PC-17',
+    key: 'acme',
+    publicAddress: '203.0.113.7',
+    identity: 'ed25519/11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
+  },
+  'client.identity-changed': {
+    client: 'PC-17',
+    key: 'acme',
+    publicAddress: '203.0.113.7',
+    identity: 'ed25519/11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
+  },
+  'client.identity-unpinned': { client: 'PC-17', key: 'acme', publicAddress: '203.0.113.7', why: 'full' },
+  'client.identity-forgotten': {
+    client: 'PC-17',
+    key: 'acme',
+    identity: 'ed25519/11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
+  },
+  'client.identities-trouble': {
+    file: '/var/lib/portcullis/client-identities.jsonl',
+    problem: 'cannot be read',
+  },
   'operator.browse-refused': { publicAddress: '203.0.113.7' },
   'operator.key-refused': { operator: 'alice', client: 'PC-17', publicAddress: '203.0.113.7' },
   'operator.key-mismatch': { operator: 'alice', client: 'PC-17', publicAddress: '203.0.113.7' },

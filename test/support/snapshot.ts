@@ -204,7 +204,7 @@ export function snapshot(overrides: Partial<Snapshot> = {}): Snapshot {
     streams: [],
     listeners: [listener()],
     names: [name()],
-    gateway: { connectors: new Map(), attachments: 1_000, attachmentsPerSource: 500 },
+    gateway: { connectors: new Map(), identity: 'pin', attachments: 1_000, attachmentsPerSource: 500 },
     upstreams: new Map([['rmm', upstreamGroup([])]]),
     classes: new Map<TrafficClass, ClassPolicy>(CLASSES.map(entry => [entry, classPolicy()])),
     sites,
@@ -221,6 +221,7 @@ export function snapshot(overrides: Partial<Snapshot> = {}): Snapshot {
       overrides: new CidrTrie(),
       admittedSomewhere: new Set(['US']),
     },
+    trials: [],
     tlsProfiles: new Map([
       ['modern', { name: 'modern', minimum: 'TLSv1.2', ciphers: '', policyHash: 'modern' }],
       ['strict', { name: 'strict', minimum: 'TLSv1.3', ciphers: '', policyHash: 'strict' }],

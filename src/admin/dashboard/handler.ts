@@ -17,7 +17,7 @@ import { accountRoutes } from './pages/account.ts'
 import { createRouter, type Match } from './router.ts'
 import { createSessions, hasToken, type Session, type SessionLimits } from './sessions.ts'
 import { createStreams } from './streams.ts'
-import { notFound, refusedPage } from './standard-pages.ts'
+import { notFound, refusedPage, wrongPasswordPage } from './standard-pages.ts'
 import { viewOf, type ViewSources } from './view.ts'
 
 /** What the dashboard stands on. */
@@ -286,6 +286,12 @@ export function createDashboardHandler(parts: DashboardParts): DashboardHandler 
     if (url.pathname === '/logout') return logOut(visit)
     if (url.pathname === '/theme') return setTheme(visit, read.form)
     if (match === undefined) return sendPage(visit, 404, notFound(url.pathname))
+    if (match.route.method === 'POST' && match.route.asksPassword === true) {
+      const { name } = visit.operator
+      const check = await access.checkOperator(name, read.form.get('password') ?? '', session.address)
+      if (!check.ok) return refuse(visit, 'password', wrongPasswordPage(refusalText(check)))
+      read.form.delete('password')
+    }
     return runRoute(visit, match, read.form)
   }
 

@@ -83,6 +83,8 @@ export type PostRoute = RouteBase & {
   readonly method: 'POST'
   /** What it does, as the audit log says it: `lift a ban`. */
   readonly action: string
+  /** Asks again for the operator's password, in the field `password`: an open session alone must not do this. */
+  readonly asksPassword?: true
   /** Largest form; 64 KiB unless told. */
   readonly maxFormBytes?: number
 }

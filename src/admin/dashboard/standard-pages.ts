@@ -33,3 +33,15 @@ export function refusedPage(
       </p>`,
   }
 }
+
+/** The password that a change asks for was not the operator's. */
+export function wrongPasswordPage(problem: string): Omit<Page, 'kind'> {
+  return {
+    title: 'Not done',
+    body: html`<p>
+        ${problem === 'Name or password is wrong.' ? 'That is not your password.' : problem} Nothing has
+        changed.
+      </p>
+      <p><a href="/plan">Back to the plan</a></p>`,
+  }
+}

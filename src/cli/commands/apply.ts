@@ -1,18 +1,22 @@
 // portcullis apply: puts a candidate policy in force, unless it would lose active agents; the guard watches what follows.
 import { relative, resolve } from 'node:path'
 import type { ReloadResult } from '../../admin/reload-result.ts'
-import { policyFiles } from '../../config/files.ts'
-import { loadPolicy, POLICY_FILE } from '../../config/load.ts'
+import { loadPolicy } from '../../config/load.ts'
 import { renderProblem } from '../../config/problems.ts'
-import { replacePolicyFiles } from '../../plan/history.ts'
-import { PortcullisError } from '../../policy/error.ts'
+import { makeDraft, putInForce } from '../../policy-change.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
-import { counted, formatSpan, parseDuration } from '../format.ts'
-import { askGate, requirePolicy, shownDirectory } from '../gate-access.ts'
+import { counted } from '../format.ts'
+import { reloadOf, requirePolicy, shownDirectory } from '../gate-access.ts'
 import { makePlan } from '../make-plan.ts'
-
-const DEFAULT_GUARD = '30m'
-const WINDOWS = 3
+import {
+  GUARD_OPTIONS,
+  guardOf,
+  guardSentence,
+  LOSS_OPTIONS,
+  maxLossOf,
+  refuseLoss,
+  sayRefused,
+} from '../put-in-force.ts'
 
 export const applyCommand: Command = {
   name: 'apply',
@@ -24,23 +28,9 @@ export const applyCommand: Command = {
   ],
   options: {
     reason: { type: 'string', short: 'r', value: '<text>', help: 'why; kept in the history (required)' },
-    since: {
-      type: 'string',
-      value: '<time>',
-      help: 'how much recorded traffic the plan replays (default: 7d)',
-    },
-    'max-loss': {
-      type: 'string',
-      value: '<count>',
-      help: 'sources with active agents that may be lost (default: 0)',
-    },
+    ...LOSS_OPTIONS,
     'accept-loss': { type: 'boolean', help: 'apply whatever the plan says; the guard still watches' },
-    guard: {
-      type: 'string',
-      value: '<time>',
-      help: `how long the guard watches (default: ${DEFAULT_GUARD})`,
-    },
-    'no-guard': { type: 'boolean', help: 'do not take the policy back by itself' },
+    ...GUARD_OPTIONS,
   },
   run: async (args, context) => {
     const { terminal } = context
@@ -52,9 +42,7 @@ export const applyCommand: Command = {
         'For example: portcullis apply candidate --reason "consoles from Canada"',
       )
     }
-    const maxLoss = Number(args.text('max-loss') ?? 0)
-    if (!Number.isInteger(maxLoss) || maxLoss < 0)
-      throw usageError('--max-loss is a whole number', 'For example --max-loss 2.')
+    const maxLoss = maxLossOf(args)
     const guard = guardOf(args)
     const { snapshot: current } = requirePolicy(args, context)
     const from = resolve(context.cwd, directory)
@@ -76,47 +64,27 @@ export const applyCommand: Command = {
       return 1
     }
     const plan = await makePlan(current, candidate.snapshot, args, context)
-    const lost = plan.replay?.lostAgents ?? 0
-    if (lost > maxLoss && !args.flag('accept-loss')) {
-      throw new PortcullisError(
-        `${counted(lost, 'source')} with active agents would be lost; nothing was changed`,
-        {
-          code: 'would-lose-agents',
-          side: 'configuration',
-          remedy: `See whom: portcullis plan ${directory}. If that is meant: --max-loss ${lost}, or --accept-loss.`,
-        },
+    if (!args.flag('accept-loss')) {
+      refuseLoss(
+        plan,
+        maxLoss,
+        lost =>
+          `See whom: portcullis plan ${directory}. If that is meant: --max-loss ${lost}, or --accept-loss.`,
       )
     }
-    const target = current.directories.policy
-    replacePolicyFiles(
-      target,
-      from,
-      candidate.snapshot.files.map(path => relative(from, path)).filter(path => !path.startsWith('..')),
-      policyFiles(target, POLICY_FILE).map(path => relative(target, path)),
-    )
-    const result = (await askGate(current, 'POST', '/v1/reload', {
-      who: context.user,
-      why: reason,
-      ...(guard === null ? {} : { guard }),
-    })) as ReloadResult | undefined
+    const files = candidate.snapshot.files
+      .map(path => relative(from, path))
+      .filter(path => !path.startsWith('..'))
+    const draft = makeDraft(current.directories.policy, { directory: from, files })
+    const wanted = { who: context.user, why: reason, ...(guard === null ? {} : { guard }) }
+    const result = await putInForce(draft, wanted, reloadOf(current)).finally(draft.remove)
     return report(result, guard, plan.changes, args, context)
   },
 }
 
-type Guard = { readonly windowMs: number; readonly windows: number }
-
-function guardOf(args: CommandArguments): Guard | null {
-  if (args.flag('no-guard')) return null
-  const text = args.text('guard') ?? DEFAULT_GUARD
-  const spanMs = parseDuration(text)
-  if (spanMs === undefined || spanMs < WINDOWS * 1_000 || spanMs > 86_400_000)
-    throw usageError(`"${text}" is not a time that the guard can watch`, 'Write 30m, 2h or 1d.')
-  return { windowMs: Math.floor(spanMs / WINDOWS), windows: WINDOWS }
-}
-
 function report(
   result: ReloadResult | undefined,
-  guard: Guard | null,
+  guard: ReturnType<typeof guardOf>,
   changes: readonly string[],
   args: CommandArguments,
   { terminal }: CommandContext,
@@ -134,22 +102,11 @@ function report(
     )
     return 0
   }
-  if (!result.ok) {
-    terminal.complain(
-      ...result.problems,
-      '',
-      terminal.tone('bad', '✗ The gate did not take the policy and keeps the one it has.'),
-    )
-    return 1
-  }
+  if (!result.ok) return sayRefused(result, terminal)
   for (const change of result.changes) terminal.print(terminal.wrap(change, '  ', '  '))
   const version = result.version === null ? 'In force' : `In force as version ${result.version}`
   terminal.print(terminal.tone('good', `✓ ${version}.`))
-  if (guard !== null && result.version !== null) {
-    terminal.print(
-      `For ${formatSpan(guard.windowMs * guard.windows)} the guard compares the agents that check in with the hour before, and takes the policy back by itself when they stop coming or known ones are refused.`,
-    )
-  }
+  if (guard !== null && result.guarded) terminal.print(guardSentence(guard))
   if (result.version !== null) terminal.print(`Take it back: portcullis rollback ${result.version - 1}`)
   return 0
 }

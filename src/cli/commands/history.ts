@@ -1,15 +1,24 @@
 // portcullis history, diff, rollback: which policies were in force, what changed between two of them, and the way back.
-import { relative, resolve } from 'node:path'
-import type { ReloadResult } from '../../admin/reload-result.ts'
+import { resolve } from 'node:path'
 import { diffSnapshots } from '../../config/diff.ts'
-import { policyFiles } from '../../config/files.ts'
-import { loadPolicy, POLICY_FILE } from '../../config/load.ts'
-import { listVersions, replacePolicyFiles, versionFiles } from '../../plan/history.ts'
+import { loadPolicy } from '../../config/load.ts'
+import { listVersions, versionFiles } from '../../plan/history.ts'
+import { makeDraft, putInForce } from '../../policy-change.ts'
 import { PortcullisError } from '../../policy/error.ts'
 import type { Snapshot } from '../../policy/snapshot.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
-import { counted, formatTime } from '../format.ts'
-import { askGate, policyDirectory, requirePolicy } from '../gate-access.ts'
+import { counted, formatTime, shellWord } from '../format.ts'
+import { policyDirectory, reloadOf, requirePolicy } from '../gate-access.ts'
+import { makePlan } from '../make-plan.ts'
+import {
+  GUARD_OPTIONS,
+  guardOf,
+  guardSentence,
+  LOSS_OPTIONS,
+  maxLossOf,
+  refuseLoss,
+  sayRefused,
+} from '../put-in-force.ts'
 
 export const historyCommand: Command = {
   name: 'history',
@@ -64,54 +73,85 @@ export const diffCommand: Command = {
 
 export const rollbackCommand: Command = {
   name: 'rollback',
-  usage: 'rollback <version> [--reason <text>]',
-  summary: 'Put an older version of the policy in force again',
+  usage: 'rollback <version> [--reason <text>] [--accept-loss] [--guard 30m | --no-guard]',
+  summary:
+    'Put an older version of the policy in force again, if it loses no active agent; the guard watches',
   examples: ['portcullis rollback 6', 'portcullis rollback 6 --reason "tickets from three sites"'],
-  options: { reason: { type: 'string', short: 'r', value: '<text>', help: 'why; kept in the history' } },
+  options: {
+    reason: { type: 'string', short: 'r', value: '<text>', help: 'why; kept in the history' },
+    ...LOSS_OPTIONS,
+    'accept-loss': { type: 'boolean', help: 'go back at once, without looking whom it loses' },
+    ...GUARD_OPTIONS,
+  },
   run: async (args, context) => {
     const number = numberOf(args.positionals[0])
+    const maxLoss = maxLossOf(args)
+    const guard = guardOf(args)
     const directory = policyDirectory(args, context)
     const stateDir = stateDirectory(args, context)
-    const version = listVersions(stateDir).find(entry => entry.number === number)
+    const versions = listVersions(stateDir)
+    const version = versions.find(entry => entry.number === number)
     const from = versionFiles(stateDir, number)
     if (version === undefined) throw missing(number)
     const old = loadVersion(stateDir, number, args, context)
-    replacePolicyFiles(
-      directory,
-      from,
-      version.files,
-      policyFiles(directory, POLICY_FILE).map(path => relative(directory, path)),
-    )
-    const why = args.text('reason') ?? `back to version ${number}`
-    const result = (await askGate(old, 'POST', '/v1/reload', { who: context.user, why })) as
-      ReloadResult | undefined
+    if (!args.flag('accept-loss')) {
+      // What is in force is the newest version, whatever the files say by now; what cannot be read has nothing to lose.
+      const newest = versions.at(-1)?.number ?? number
+      const inForce = attempt(() => loadVersion(stateDir, newest, args, context)) ?? old
+      refuseLoss(
+        await makePlan(inForce, old, args, context),
+        maxLoss,
+        lost =>
+          `See whom: portcullis plan ${shellWord(from)}. If that is meant: --max-loss ${lost}, or --accept-loss.`,
+      )
+    }
+    const wanted = {
+      who: context.user,
+      why: args.text('reason') ?? `back to version ${number}`,
+      ...(guard === null ? {} : { guard }),
+    }
+    const draft = makeDraft(directory, { directory: from, files: version.files })
+    const result = await putInForce(draft, wanted, reloadOf(old)).finally(draft.remove)
     const { terminal } = context
-    if (args.flag('json')) terminal.json({ restored: number, gate: result ?? null })
-    else if (result === undefined) {
+    if (args.flag('json')) {
+      terminal.json({ restored: number, gate: result ?? null, guard })
+      return result?.ok === false ? 1 : 0
+    }
+    if (result === undefined) {
       terminal.print(
         terminal.tone(
           'warn',
           `The files of version ${number} are back. No gate runs with this policy; it is in force from the next start on.`,
         ),
       )
-    } else if (!result.ok) terminal.complain(...result.problems)
-    else {
-      for (const change of result.changes) terminal.print(terminal.wrap(change, '  ', '  '))
-      terminal.print(
-        terminal.tone(
-          'good',
-          `✓ Version ${number} is in force again${result.version === null ? '' : `, as version ${result.version}`}.`,
-        ),
-      )
+      return 0
     }
-    return result?.ok === false ? 1 : 0
+    if (!result.ok) return sayRefused(result, terminal)
+    for (const change of result.changes) terminal.print(terminal.wrap(change, '  ', '  '))
+    terminal.print(
+      terminal.tone(
+        'good',
+        `✓ Version ${number} is in force again${result.version === null ? '' : `, as version ${result.version}`}.`,
+      ),
+    )
+    if (guard !== null && result.guarded) terminal.print(guardSentence(guard))
+    return 0
   },
+}
+
+/** The value; undefined where it cannot be had. */
+function attempt<T>(make: () => T): T | undefined {
+  try {
+    return make()
+  } catch {
+    return undefined
+  }
 }
 
 /** The state directory, even when the policy has a mistake: that is when the history is needed most. */
 function stateDirectory(args: CommandArguments, context: CommandContext): string {
   const directory = policyDirectory(args, context)
-  const loaded = loadPolicy({ directory, nowMs: context.nowMs() })
+  const loaded = loadPolicy({ directory, nowMs: context.nowMs(), forReading: true })
   if (loaded.ok) return loaded.snapshot.directories.state
   const usual = resolve(directory, '../var')
   if (listVersions(usual).length > 0) return usual

@@ -5,6 +5,7 @@ import type { Ending } from '../../journal/events.ts'
 import type { TrafficClass } from '../../policy/classes.ts'
 import type { Deadlines } from '../http/deadlines.ts'
 import { reset, Splice } from '../http/splice.ts'
+import { ReusedReads } from './reused-reads.ts'
 import { isTlsRecord } from './sniff.ts'
 
 /** What is joined. */
@@ -57,6 +58,8 @@ export class JoinedStream {
       onClosed: ending => this.#closed(ending),
     })
     this.#splice.bytesIn += first?.length ?? 0
+    ReusedReads.onceInBulk(down, up)
+    ReusedReads.onceInBulk(up, down)
   }
 
   get bytesIn(): number {

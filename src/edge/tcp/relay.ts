@@ -18,6 +18,7 @@ import { Deadlines, type HttpClock } from '../http/deadlines.ts'
 import { createJa4 } from '../ja4.ts'
 import type { LiveConnection } from '../live-connection.ts'
 import { createTlsServers } from '../tls-profiles.ts'
+import { TrialNotes } from '../trial-notes.ts'
 import { isStillAdmitted } from './admit-stream.ts'
 import { liveStream } from './live-stream.ts'
 import { StreamConnection } from './stream-connection.ts'
@@ -122,6 +123,7 @@ export function createStreamRelay(options: StreamRelayOptions): StreamRelay {
     connections: new Set(),
     handshakes: new Map(),
     isDraining: () => isDraining,
+    trials: new TrialNotes(options.reporter),
   }
 
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {

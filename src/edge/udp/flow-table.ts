@@ -5,6 +5,7 @@ import type { HeartbeatVerdict } from '../../policy/decide-heartbeat.ts'
 import type { Reason } from '../../policy/reasons.ts'
 import type { HeartbeatListener } from '../../policy/snapshot.ts'
 import type { Standing } from '../../policy/standing.ts'
+import type { WouldBe } from '../../policy/trial.ts'
 import type { Refusal } from '../../policy/verdict.ts'
 import { beat, newRhythm, takeJudged, type Rhythm } from './rhythm.ts'
 
@@ -39,6 +40,8 @@ export type Flow<Upstream> = {
   /** The owner of the sockets puts it here when it opens the flow. */
   upstream: Upstream | null
   standing: Standing
+  /** What enforcing would refuse it for; null: nothing that is on trial. */
+  wouldBe: WouldBe | null
   /** The policy in force when the flow was judged last, and when that was. */
   judgedBy: object
   judgedMs: number
@@ -158,7 +161,7 @@ export class FlowTable<Upstream> {
     if (known !== undefined) return this.#again(known, bytes, nowMs)
     const address = addressOf()
     if (address === undefined) return null
-    const { standing, refusal } = this.#options.judge(address, nowMs)
+    const { standing, refusal, wouldBe } = this.#options.judge(address, nowMs)
     if (refusal !== null) return { kind: 'refuse', standing, refusal, ended: null }
     if (bytes > this.#settings.datagramBytes) return this.#tooLarge(standing, bytes)
     const room = this.#room(address)
@@ -170,6 +173,7 @@ export class FlowTable<Upstream> {
       openedMs: nowMs,
       upstream: null,
       standing,
+      wouldBe,
       judgedBy: this.#options.policy(),
       judgedMs: nowMs,
       total: nothing(),
@@ -273,8 +277,9 @@ export class FlowTable<Upstream> {
   }
 
   #judgeAgain(flow: Flow<Upstream>, nowMs: number): Refusal | null {
-    const { standing, refusal } = this.#options.judge(flow.address, nowMs)
+    const { standing, refusal, wouldBe } = this.#options.judge(flow.address, nowMs)
     flow.standing = standing
+    flow.wouldBe = wouldBe
     flow.judgedBy = this.#options.policy()
     flow.judgedMs = nowMs
     return refusal

@@ -10,6 +10,7 @@ import type { Standing } from '../../policy/standing.ts'
 import type { Refusal } from '../../policy/verdict.ts'
 import { countryWord } from '../../policy/who.ts'
 import type { CurrentPolicy } from '../connection.ts'
+import { TrialNotes } from '../trial-notes.ts'
 import { FlowTable, type EndedFlow, type Flow, type FlowCount, type FlowEnd } from './flow-table.ts'
 import { RefusalTally } from './refusal-tally.ts'
 import { SiteCounts, type SiteHeartbeats } from './site-counts.ts'
@@ -65,6 +66,7 @@ const NO_TUNNEL: TunnelState = {
 /** A heartbeat listener. It opens its addresses in `open`, and again when one was not to be had. */
 export class HeartbeatService {
   readonly #context: ServiceContext
+  readonly #trials: TrialNotes
   #settings: HeartbeatListener
   readonly #table: FlowTable<Upstream>
   readonly #tally = new RefusalTally<RefusedFields>()
@@ -83,6 +85,7 @@ export class HeartbeatService {
 
   constructor(context: ServiceContext, settings: HeartbeatListener) {
     this.#context = context
+    this.#trials = new TrialNotes(context.reporter)
     this.#settings = settings
     this.#watch = new ConnectorWatch(context.nowMs())
     this.#table = new FlowTable({
@@ -214,6 +217,7 @@ export class HeartbeatService {
     this.#lastHeartbeatMs = nowMs
     if (result.kind === 'open') {
       this.#context.reporter.report('heartbeat.opened', this.#client(flow))
+      this.#noteTrial(flow)
       flow.upstream = { bound, socket: this.#openUpstream(flow, bound, from) }
     }
     flow.upstream?.socket.send(message)
@@ -324,6 +328,13 @@ export class HeartbeatService {
     const client = this.#client(flow)
     this.#context.reporter.report('heartbeat.counted', { ...client, ...count })
     this.#sites.add(client.site, { flow, ...count })
+    this.#noteTrial(flow)
+  }
+
+  #noteTrial({ wouldBe, standing, port }: Flow<Upstream>): void {
+    if (wouldBe === null) return
+    const tried = { standing, port, listener: this.#settings.id, class: 'heartbeat', host: '' } as const
+    this.#trials.note(wouldBe, tried, this.#context.nowMs())
   }
 
   #shut(key: string, bound: Bound, end: FlowEnd): void {

@@ -42,6 +42,7 @@ const REFUSALS = {
   site: 'The operator does not see this site.',
   token: 'The form did not carry the token of its session.',
   origin: 'The request came from another web page.',
+  password: 'The password that this asks for was wrong or not checked.',
 } as const
 
 /** Definitions of the events of the dashboard. */

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls'
 import { OWN_ALPN, OWN_PREFIX } from '../../policy/own-path.ts'
+import type { KeyingMaterial } from '../client-identity.ts'
 import { readHead, readRest, type ResponseHead } from './response.ts'
 
 /** An HTTP proxy that tunnels with CONNECT. */
@@ -55,7 +56,7 @@ const CONNECTOR_PATH = `${OWN_PREFIX}connector`
 
 /**
  * Dials and upgrades.
- * @param headers flat list of the headers that say who attaches, from the address of this end
+ * @param headers flat list of the headers that say who attaches, from the address of this end and the TLS session
  * @param signal ends it; the caller sets the time limit
  * @param target what is asked for; connectors attach by default
  * @throws DialError
@@ -64,13 +65,16 @@ export async function dialGate(
   gate: GateAddress,
   proxy: ProxyAddress | null,
   protocol: string,
-  headers: (localAddress: string) => readonly string[],
+  headers: (localAddress: string, material: KeyingMaterial) => readonly string[],
   signal: AbortSignal,
   target = CONNECTOR_PATH,
 ): Promise<Dialled> {
   return withSockets(gate, signal, async opened => {
     const socket = await openSecure(gate, proxy, opened, signal)
-    const early = await upgrade(socket, gate, target, protocol, headers(socket.localAddress ?? ''), signal)
+    const material: KeyingMaterial = (bytes, label) =>
+      socket.exportKeyingMaterial(bytes, label, Buffer.alloc(0))
+    const said = headers(socket.localAddress ?? '', material)
+    const early = await upgrade(socket, gate, target, protocol, said, signal)
     return { socket, early }
   })
 }

@@ -57,8 +57,11 @@ export class ConnectorConnection {
 
   #datagram(context: number, payload: Uint8Array): void {
     const known = this.#contexts.get(context)
-    if (known !== undefined) known.service.send(known.source, payload)
-    else if (context % 2 === 1 && context <= this.#lastContext) this.bind.counts.late++
+    if (known !== undefined) {
+      const { service, source, owner } = known
+      // The gate opens another one for the next datagram.
+      if (!service.send(source, owner, payload)) owner.onExpired()
+    } else if (context % 2 === 1 && context <= this.#lastContext) this.bind.counts.late++
     else this.bind.counts.forged++
   }
 

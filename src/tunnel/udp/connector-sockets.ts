@@ -1,5 +1,5 @@
 // The connector's UDP sockets towards one service: one per source, so that the answer to each finds its way back.
-import { createSocket, type Socket } from 'node:dgram'
+import { createSocket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
 import type { Address } from '../../net/address.ts'
 import { TROUBLE } from './capsules.ts'
@@ -30,16 +30,41 @@ export type SourceOwner = {
 /** One source: its socket stays the same whichever connection it comes through. */
 export type ServedSource = {
   readonly key: string
-  readonly socket: Socket
+  readonly socket: ServiceSocket
+  /** Every context that names it, on whichever connection. It is closed when the gate has closed the last of them. */
+  readonly owners: Set<SourceOwner>
+  /** Who gets the answers: the context through which the source was heard last. Null: the tunnel is away. */
   owner: SourceOwner | null
   /** When it was heard from last, in either direction, or lost its owner. */
   lastMs: number
   isConnected: boolean
-  /** A context of another connection may still name it. */
   isClosed: boolean
   /** Datagrams that came before the socket was connected. */
   waiting: Uint8Array[]
 }
+
+/** A socket towards the service. */
+export type ServiceSocket = {
+  readonly send: (payload: Uint8Array) => void
+  readonly close: () => void
+  /** Bytes that wait for the system. */
+  readonly getSendQueueSize: () => number
+}
+
+/** What becomes of a socket towards the service. */
+export type ServiceSocketHandlers = {
+  readonly onConnected: () => void
+  readonly onMessage: (message: Uint8Array) => void
+  /** @param code of the system, for example `ECONNREFUSED` */
+  readonly onError: (code: string) => void
+}
+
+/** Opens a socket towards a service. `localAddress` null: the system chooses. */
+export type OpenServiceSocket = (
+  settings: UdpServiceSettings,
+  localAddress: string | null,
+  handlers: ServiceSocketHandlers,
+) => ServiceSocket
 
 /** Counts of a service. */
 export type ServedCounts = {
@@ -56,12 +81,15 @@ const TROUBLE_EVERY_MS = 1_000
 const MAX_QUEUED_BYTES = 1_048_576
 const MAX_WAITING = 8
 const RECEIVE_BUFFER_BYTES = 262_144
+/** Contexts that may name one source: every connection to every gate, and one more of each while a source moves. */
+const MAX_OWNERS = 32
 
 /** The sockets of one service. */
 export class ServedUdp {
   readonly settings: UdpServiceSettings
   readonly #nowMs: () => number
   readonly #onTrouble: (code: string | null) => void
+  readonly #openSocket: OpenServiceSocket
   readonly #sources = new Map<string, ServedSource>()
   readonly #loopback = new LoopbackAddresses()
   readonly counts: ServedCounts = { datagramsIn: 0, datagramsOut: 0, refusedContexts: 0, unowned: 0 }
@@ -69,8 +97,14 @@ export class ServedUdp {
   #trouble: string | null = null
 
   /** @param onTrouble is told what the system says of the service when that is something else than before; null: it answers again */
-  constructor(settings: UdpServiceSettings, nowMs: () => number, onTrouble: (code: string | null) => void) {
+  constructor(
+    settings: UdpServiceSettings,
+    nowMs: () => number,
+    onTrouble: (code: string | null) => void,
+    openSocket: OpenServiceSocket = openServiceSocket,
+  ) {
     this.settings = settings
+    this.#openSocket = openSocket
     this.#nowMs = nowMs
     this.#onTrouble = onTrouble
   }
@@ -84,6 +118,11 @@ export class ServedUdp {
     const key = `${peer.port} ${peer.address.text}`
     const known = this.#sources.get(key)
     if (known !== undefined) {
+      if (known.owners.size >= MAX_OWNERS) {
+        this.counts.refusedContexts++
+        return null
+      }
+      known.owners.add(owner)
       known.owner = owner
       known.lastMs = this.#nowMs()
       return known
@@ -97,26 +136,37 @@ export class ServedUdp {
     return source
   }
 
-  /** Sends a datagram of a source to the service. */
-  send(source: ServedSource, payload: Uint8Array): void {
-    if (source.isClosed) return
+  /**
+   * Sends a datagram of a source to the service; the answers go to the context that it came through.
+   * @returns false: the socket is closed, so the context is of no more use
+   */
+  send(source: ServedSource, owner: SourceOwner, payload: Uint8Array): boolean {
+    if (source.isClosed) return false
+    source.owner = owner
     source.lastMs = this.#nowMs()
     this.counts.datagramsIn++
     if (!source.isConnected) {
       if (source.waiting.length < MAX_WAITING) source.waiting.push(payload)
     } else if (source.socket.getSendQueueSize() < MAX_QUEUED_BYTES) source.socket.send(payload)
+    return true
   }
 
-  /** The tunnel of a source is gone: its socket waits for the next one. */
+  /** The connection of a context is gone: the socket of its source waits for the next one. */
   orphan(source: ServedSource, owner: SourceOwner): void {
+    source.owners.delete(owner)
     if (source.owner !== owner) return
-    source.owner = null
+    source.owner = lastOf(source.owners)
     source.lastMs = this.#nowMs()
   }
 
-  /** The gate has closed the context of a source. */
+  /**
+   * The gate has closed a context. Connections overtake each other: a context that the gate opened first may come to be known,
+   * and be closed, after the one that took its place. So the socket lives until no context names its source.
+   */
   release(source: ServedSource, owner: SourceOwner): void {
-    if (source.owner === owner) this.#close(source)
+    if (!source.owners.delete(owner)) return
+    if (source.owners.size === 0) this.#close(source)
+    else if (source.owner === owner) source.owner = lastOf(source.owners)
   }
 
   /** To be called about once a second. */
@@ -125,9 +175,7 @@ export class ServedUdp {
     const { idleMs } = this.settings
     for (const source of this.#sources.values()) {
       if (nowMs - source.lastMs < (source.owner === null ? Math.min(ORPHAN_MS, idleMs) : idleMs)) continue
-      const { owner } = source
-      this.#close(source)
-      owner?.onExpired()
+      this.#expire(source)
     }
   }
 
@@ -136,35 +184,30 @@ export class ServedUdp {
   }
 
   #open(key: string, address: Address, owner: SourceOwner): ServedSource {
-    const { host, port, loopbackPerClient } = this.settings
-    const socket = createSocket({
-      type: isIPv6(host) ? 'udp6' : 'udp4',
-      lookup: literal,
-      recvBufferSize: RECEIVE_BUFFER_BYTES,
-    })
+    const localAddress = this.settings.loopbackPerClient ? this.#loopback.of(address) : null
     const source: ServedSource = {
       key,
-      socket,
+      socket: this.#openSocket(this.settings, localAddress, {
+        onConnected: () => this.#connected(source),
+        onMessage: message => this.#answered(source, message),
+        onError: code => this.#failed(source, code),
+      }),
+      owners: new Set([owner]),
       owner,
       lastMs: this.#nowMs(),
       isConnected: false,
       isClosed: false,
       waiting: [],
     }
-    socket.on('error', (error: NodeJS.ErrnoException) => this.#failed(source, error.code ?? error.message))
-    socket.on('message', message => this.#answered(source, message))
-    const connect = (): void => {
-      socket.connect(port, host, () => {
-        if (source.isClosed) return
-        source.isConnected = true
-        const { waiting } = source
-        source.waiting = []
-        for (const payload of waiting) socket.send(payload)
-      })
-    }
-    if (loopbackPerClient) socket.bind({ address: this.#loopback.of(address), port: 0 }, connect)
-    else connect()
     return source
+  }
+
+  #connected(source: ServedSource): void {
+    if (source.isClosed) return
+    source.isConnected = true
+    const { waiting } = source
+    source.waiting = []
+    for (const payload of waiting) source.socket.send(payload)
   }
 
   #answered(source: ServedSource, message: Uint8Array): void {
@@ -192,10 +235,13 @@ export class ServedUdp {
       source.owner?.onTrouble(code === 'ECONNREFUSED' ? TROUBLE.portClosed : TROUBLE.unreachable)
     }
     // A closed port is no reason to change the socket; one that never came to be connected is of no use.
-    if (source.isConnected || source.isClosed) return
-    const { owner } = source
+    if (!source.isConnected && !source.isClosed) this.#expire(source)
+  }
+
+  #expire(source: ServedSource): void {
+    const owners = [...source.owners]
     this.#close(source)
-    owner?.onExpired()
+    for (const owner of owners) owner.onExpired()
   }
 
   #dropOrphan(): boolean {
@@ -212,6 +258,7 @@ export class ServedUdp {
     source.isClosed = true
     this.#sources.delete(source.key)
     source.owner = null
+    source.owners.clear()
     source.waiting = []
     source.socket.close()
   }
@@ -250,6 +297,29 @@ const MAX_LOOPBACK = 1_000_000
 function loopbackText(number: number): string {
   const low = number & 0x3f_ffff
   return `127.${64 + (low >>> 16)}.${(low >>> 8) & 255}.${low & 255}`
+}
+
+function lastOf(owners: ReadonlySet<SourceOwner>): SourceOwner | null {
+  return [...owners].at(-1) ?? null
+}
+
+/** A socket of the system, connected: only datagrams of the service arrive, and a closed port is noticed. */
+function openServiceSocket(
+  { host, port }: UdpServiceSettings,
+  localAddress: string | null,
+  { onConnected, onMessage, onError }: ServiceSocketHandlers,
+): ServiceSocket {
+  const socket = createSocket({
+    type: isIPv6(host) ? 'udp6' : 'udp4',
+    lookup: literal,
+    recvBufferSize: RECEIVE_BUFFER_BYTES,
+  })
+  socket.on('error', (error: NodeJS.ErrnoException) => onError(error.code ?? error.message))
+  socket.on('message', onMessage)
+  const connect = (): void => socket.connect(port, host, onConnected)
+  if (localAddress === null) connect()
+  else socket.bind({ address: localAddress, port: 0 }, connect)
+  return socket
 }
 
 type Found = (error: NodeJS.ErrnoException | null, address: string, family: number) => void

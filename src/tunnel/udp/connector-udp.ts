@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { BindEnd } from './bind-connection.ts'
 import { GOODBYE } from './capsules.ts'
 import { ConnectorConnection } from './connector-connection.ts'
-import { ServedUdp, type UdpServiceSettings } from './connector-sockets.ts'
+import { ServedUdp, type OpenServiceSocket, type UdpServiceSettings } from './connector-sockets.ts'
 
 /** What the connector is told, for its own log. */
 export type ConnectorUdpReports = {
@@ -44,16 +44,18 @@ const FULL_EVERY_MS = 60_000
 /**
  * Creates the connector's side.
  * @param nowMs a clock that never goes back
+ * @param openSocket how sockets towards the services are opened; left out: by the system
  */
 export function createConnectorUdp(
   settings: readonly UdpServiceSettings[],
   reports: ConnectorUdpReports,
   nowMs: () => number,
+  openSocket?: OpenServiceSocket,
 ): ConnectorUdp {
   const services = new Map(
     settings.map(entry => [
       entry.name,
-      new ServedUdp(entry, nowMs, code => reports.onTrouble(entry.name, code)),
+      new ServedUdp(entry, nowMs, code => reports.onTrouble(entry.name, code), openSocket),
     ]),
   )
   const connections = new Set<ConnectorConnection>()

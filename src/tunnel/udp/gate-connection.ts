@@ -4,6 +4,9 @@ import { BindConnection, type BindEnd } from './bind-connection.ts'
 import { CapsuleError } from './capsule-reader.ts'
 import { GOODBYE, readUncompressed, type ContextPeer } from './capsules.ts'
 
+/** A context: ids are given anew on every connection, so the connection belongs to it. */
+export type ContextPlace = { readonly connection: GateConnection; readonly context: number }
+
 /** What has a context here. */
 export type ContextOwner = {
   readonly service: string
@@ -11,9 +14,9 @@ export type ContextOwner = {
   /** A datagram of the server for this source. */
   readonly onDatagram: (payload: Uint8Array) => void
   /** The connector has accepted the context. */
-  readonly onAccepted: (context: number) => void
+  readonly onAccepted: (place: ContextPlace) => void
   /** The connector has closed it. `refused`: it never was open there. */
-  readonly onClosed: (context: number, refused: boolean) => void
+  readonly onClosed: (place: ContextPlace, refused: boolean) => void
   readonly onTrouble: (code: number) => void
 }
 
@@ -126,7 +129,7 @@ export class GateConnection {
     const known = this.#contexts.get(context)
     if (known === undefined || known.accepted) return
     known.accepted = true
-    known.owner.onAccepted(context)
+    known.owner.onAccepted({ connection: this, context })
   }
 
   #closed(context: number): void {
@@ -138,6 +141,6 @@ export class GateConnection {
     const known = this.#contexts.get(context)
     if (known === undefined) return
     this.#contexts.delete(context)
-    known.owner.onClosed(context, !known.accepted)
+    known.owner.onClosed({ connection: this, context }, !known.accepted)
   }
 }

@@ -1,6 +1,6 @@
 // One source of datagrams behind the gate: it keeps its context on one connection, and moves when there is a better one.
 import type { ContextPeer } from './capsules.ts'
-import type { ContextOwner, GateConnection } from './gate-connection.ts'
+import type { ContextOwner, ContextPlace, GateConnection } from './gate-connection.ts'
 
 /** What the owner of a flow is told. */
 export type FlowHandlers = {
@@ -13,7 +13,10 @@ export type FlowHandlers = {
   readonly onTrouble: (code: number) => void
 }
 
-type Place = { readonly connection: GateConnection; readonly context: number }
+/** A place that was left is kept open for so long after the next one is accepted: answers may still be on their way there. */
+export const LINGER_MS = 5_000
+/** Places at once; the oldest is closed beyond it. */
+const MAX_BEFORE = 8
 
 /** A flow, wherever its context is. */
 export class GateFlow implements ContextOwner {
@@ -21,11 +24,15 @@ export class GateFlow implements ContextOwner {
   readonly peer: NonNullable<ContextPeer>
   readonly handlers: FlowHandlers
   readonly #hash: number
-  #place: Place | null = null
-  /** Where it was; closed when the new place is accepted, so that the connector keeps the socket of the source. */
-  #before: Place | null = null
+  readonly #nowMs: () => number
+  #place: ContextPlace | null = null
+  /** Where it was. Closed only after the new place is accepted, so that the connector keeps the socket of the source. */
+  readonly #before: ContextPlace[] = []
+  #acceptedMs: number | null = null
 
-  constructor(service: string, peer: NonNullable<ContextPeer>, handlers: FlowHandlers) {
+  /** @param nowMs a clock that never goes back */
+  constructor(service: string, peer: NonNullable<ContextPeer>, handlers: FlowHandlers, nowMs: () => number) {
+    this.#nowMs = nowMs
     this.service = service
     this.peer = peer
     this.handlers = handlers
@@ -55,9 +62,10 @@ export class GateFlow implements ContextOwner {
       return
     }
     if (place !== null) {
-      this.#leaveBefore()
-      this.#before = place
+      if (this.#before.length >= MAX_BEFORE) close(this.#before.shift())
+      this.#before.push(place)
     }
+    this.#acceptedMs = null
     this.#place = { connection: best, context: best.open(this) }
   }
 
@@ -65,14 +73,21 @@ export class GateFlow implements ContextOwner {
   send(payload: Uint8Array): boolean {
     const place = this.#place
     if (place === null || !place.connection.bind.isOpen) return false
+    if (this.#before.length > 0) this.sweep()
     place.connection.bind.send(place.context, payload)
     return true
+  }
+
+  /** Closes the places that it left long enough ago. To be called now and then. */
+  sweep(): void {
+    if (this.#before.length === 0 || this.#acceptedMs === null) return
+    if (this.#nowMs() - this.#acceptedMs >= LINGER_MS) this.#leaveBefore()
   }
 
   /** Closes its contexts. */
   close(): void {
     this.#leaveBefore()
-    this.#place?.connection.close(this.#place.context)
+    if (this.#place !== null) close(this.#place)
     this.#place = null
   }
 
@@ -80,13 +95,14 @@ export class GateFlow implements ContextOwner {
     this.handlers.onDatagram(payload)
   }
 
-  onAccepted(context: number): void {
-    if (context === this.#place?.context) this.#leaveBefore()
+  onAccepted(place: ContextPlace): void {
+    if (isSame(place, this.#place)) this.#acceptedMs = this.#nowMs()
   }
 
-  onClosed(context: number, refused: boolean): void {
-    if (context === this.#before?.context) this.#before = null
-    if (context !== this.#place?.context) return
+  onClosed(place: ContextPlace, refused: boolean): void {
+    const index = this.#before.findIndex(before => isSame(before, place))
+    if (index !== -1) this.#before.splice(index, 1)
+    if (!isSame(place, this.#place)) return
     this.#place = null
     if (refused) this.handlers.onRefused()
   }
@@ -96,9 +112,16 @@ export class GateFlow implements ContextOwner {
   }
 
   #leaveBefore(): void {
-    this.#before?.connection.close(this.#before.context)
-    this.#before = null
+    for (const place of this.#before.splice(0)) close(place)
   }
+}
+
+function isSame(a: ContextPlace, b: ContextPlace | null): boolean {
+  return b !== null && a.context === b.context && a.connection === b.connection
+}
+
+function close(place: ContextPlace | undefined): void {
+  place?.connection.close(place.context)
 }
 
 /** A hash of address and port (FNV-1a): flows spread, and each keeps its order. */

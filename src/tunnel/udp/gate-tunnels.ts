@@ -52,6 +52,7 @@ export type UdpTunnels = {
 const MAX_CONNECTIONS = 8
 /** What waits for a connector that is away; beyond it the oldest is dropped. */
 const MAX_WAITING_BYTES = 262_144
+const SWEEP_MS = 1_000
 
 type Waiting = { readonly flow: GateFlow; readonly payload: Uint8Array; readonly atMs: number }
 
@@ -109,6 +110,11 @@ export function createUdpTunnels(
     return connector
   }
 
+  const sweeping = setInterval(() => {
+    for (const { flows } of connectors.values()) for (const flow of flows.values()) flow.sweep()
+  }, SWEEP_MS)
+  sweeping.unref()
+
   return {
     attach: ({ client, socket, early }) => {
       const connector = of(client.key, client.name)
@@ -157,7 +163,7 @@ export function createUdpTunnels(
       const key = `${target.service} ${peer.port} ${peer.address.text}`
       // A context stands for one address and port: who comes second through another port of the gate takes over.
       const before = connector.flows.get(key)
-      const flow = new GateFlow(target.service, peer, handlers)
+      const flow = new GateFlow(target.service, peer, handlers, nowMs)
       connector.flows.set(key, flow)
       if (before !== undefined) {
         before.close()
@@ -195,6 +201,7 @@ export function createUdpTunnels(
       return { connections, sinceMs, isOffered, contexts, queuedBytes, roundTripMs, dropped, forged }
     },
     close: why => {
+      clearInterval(sweeping)
       for (const { connections } of connectors.values())
         for (const { bind } of connections) bind.end(GOODBYE.done, why)
     },

@@ -155,6 +155,12 @@ test('text of clients, policies and operators never becomes markup, on any page'
     }),
     plan: planView({
       job: {
+        id: 1,
+        kind: 'text',
+        files: [{ name: EVIL, before: EVIL, after: `${EVIL}${EVIL}` }],
+        meaning: [EVIL],
+        reason: EVIL,
+        isOpen: true,
         who: EVIL,
         subject: EVIL,
         startedMs: NOW,

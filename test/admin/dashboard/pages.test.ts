@@ -54,6 +54,18 @@ async function shown(client: TestClient, path: string, isReady: (body: string) =
   }
 }
 
+const isPlanned = (body: string): boolean => !body.includes('is being made')
+
+/** Puts in force what the page of the plan shows. */
+async function agree(client: TestClient, form: Readonly<Record<string, string>> = {}) {
+  const page = await shown(client, '/plan', isPlanned)
+  const action = /action="(\/plan\/\d+\/apply)"/.exec(page)?.[1] ?? '/plan/0/apply'
+  const got = await client.post(action, {
+    form: { guard: '30m', reason: 'agreed', password: PASSWORD, ...form },
+  })
+  return { ...got, page, action }
+}
+
 const isDiagnosed = (body: string): boolean => !body.includes('being worked out')
 
 test('every page shows what went through the gate, and an operator of one site sees only that one', async t => {
@@ -66,6 +78,8 @@ test('every page shows what went through the gate, and an operator of one site s
     t.is(got.headers['content-security-policy']?.includes("default-src 'none'"), true)
     return got.body
   }
+  const { health } = (await lab.json(['status'])).value as { readonly health: { readonly sentence: string } }
+  t.true((await page(jane, '/')).includes(health.sentence), 'the command line says the same')
   const world = await page(jane, '/world')
   t.regex(world, /US, United States: 3 admitted, 2 refused/)
   t.regex(world, /RU, Russia: 0 admitted, 1 refused/)
@@ -174,8 +188,13 @@ test('a false positive becomes the narrowest exception: the client gets through,
   t.is((await limited.post(path, { form: { reason: 'mine' } })).status, 403)
   t.is((await jane.post(path, { form: { reason: '' } })).status, 400)
   const reason = `reports "of" ours: # [x] {y} $& \\`
-  const done = await jane.post(path, { form: { reason } })
+  const planned = await jane.post(path, { form: { reason } })
+  t.is(planned.status, 303, planned.body)
+  t.notRegex(lab.policyText(), /windows-file/, 'it is only planned')
+  const done = await agree(jane, { reason: 'false positive of windows-file' })
   t.is(done.status, 303, done.body)
+  t.regex(done.page, /No active agent would be lost/)
+  t.regex(done.page, /class="line added">\+ +- rule: windows-file/)
   t.regex(lab.policyText(), /^# mind the gap/)
   t.like(await lab.ask(AGENT, { path: EVIL }), { status: 404 })
   t.like(await lab.ask('8.8.4.17', { path: EVIL }), { status: 403 })
@@ -191,24 +210,53 @@ test('a plan of a pasted policy says who would be lost, off the event loop; a wr
   const jane = await lab.as('jane')
   await jane.get('/plan')
   t.is((await jane.post('/plan', { form: { directory: '', policy: '' } })).status, 400)
-  const isDone = (body: string): boolean => !body.includes('is being made')
   const deadly = lab.policyText().replace(/home:\n\s+- US/, 'home:\n  - NZ')
   t.not(deadly, lab.policyText())
   t.is((await jane.post('/plan', { form: { policy: deadly, directory: '' } })).status, 303)
   t.is((await jane.post('/plan', { form: { policy: deadly, directory: '' } })).status, 409, 'one at a time')
-  const lost = await shown(jane, '/plan', isDone)
+  const lost = await shown(jane, '/plan', isPlanned)
   t.regex(lost, /3 sources with active agents would be lost/)
   t.true(lost.includes(AGENT) && lost.includes('acme'))
+  t.true(lost.includes('The loss of') && lost.includes('3 sources'))
+  t.is((await agree(jane, { password: 'a guess' })).status, 403)
+  t.is((await agree(jane, { accept: '3', reason: ' ' })).status, 400)
+  t.is((await agree(jane, { accept: '3', guard: 'ever' })).status, 400)
+  t.is((await agree(jane)).status, 400, 'the loss was not agreed to')
+  t.is((await agree(jane, { accept: '2' })).status, 400)
+  const stale = /action="(\/plan\/\d+\/apply)"/.exec(lost)?.[1] ?? ''
   t.is((await jane.post('/plan', { form: { policy: 'homes: [US]', directory: '' } })).status, 303)
-  const wrong = await shown(jane, '/plan', isDone)
+  const wrong = await shown(jane, '/plan', isPlanned)
   t.regex(wrong, /not valid/)
   t.regex(wrong, /homes/)
   t.is((await jane.post('/plan', { form: { directory: '/nowhere/at/all', policy: '' } })).status, 303)
-  t.regex(await shown(jane, '/plan', isDone), /not valid|could not be made/)
+  t.regex(await shown(jane, '/plan', isPlanned), /not valid|could not be made/)
+  const form = { guard: '30m', reason: 'x', accept: '3', password: PASSWORD }
+  t.is((await jane.post(stale, { form })).status, 409, 'another plan was made since')
   t.like(await lab.ask(AGENT), { status: 200 }, 'nothing was changed')
+
+  // Somebody else edits the file between plan and agreement: the edit is not undone.
+  await jane.post('/plan', { form: { policy: deadly, directory: '' } })
+  await shown(jane, '/plan', isPlanned)
+  lab.writePolicy(`# theirs\n${lab.policyText()}`)
+  const late = await agree(jane, { accept: '3' })
+  t.is(late.status, 503)
+  t.regex(late.body, /changed by somebody else/)
+  t.regex(lab.policyText(), /^# theirs/)
+
+  // Forced, it is taken back by the guard.
+  await jane.post('/plan', { form: { policy: deadly, directory: '' } })
+  const { id } = lab.portcullis.snapshot()
+  const forced = await agree(jane, { accept: '3', reason: 'forced' })
+  t.is(forced.status, 303, forced.body)
+  t.regex((await jane.get('/history')).body, /the guard watches for 30 minutes/)
+  t.not(lab.portcullis.snapshot().id, id)
+  t.true('error' in (await lab.ask(AGENT)))
+  while (lab.portcullis.snapshot().home.value.has('NZ')) await new Promise(setImmediate)
+  t.like(await lab.ask(AGENT), { status: 200 })
+  t.regex((await jane.get('/audit')).body, /pasted text, 3 active sources given up, the guard watches/)
 })
 
-test('an older policy comes back with confirmation and reason, and the history says who did it', async t => {
+test('an older policy comes back when its plan is agreed to, and the history says who did it', async t => {
   const lab = await start(t)
   const jane = await lab.as('jane')
   const before = lab.policyText()
@@ -219,11 +267,10 @@ test('an older policy comes back with confirmation and reason, and the history s
   t.true(newest.includes('name: Other AG') && newest.includes('joe') && newest.includes('new name'))
   t.false(newest.includes('/rollback'), 'it is in force')
   await jane.get('/history/1')
-  t.is((await jane.post('/history/1/rollback', { form: { reason: 'wrong name' } })).status, 400, 'not sure')
-  t.is((await jane.post('/history/1/rollback', { form: { sure: '1', reason: '' } })).status, 400)
-  t.is((await jane.post('/history/99/rollback', { form: { sure: '99', reason: 'x' } })).status, 404)
-  t.regex(lab.policyText(), /Other AG/)
-  const done = await jane.post('/history/1/rollback', { form: { sure: '1', reason: 'wrong name' } })
+  t.is((await jane.post('/history/99/rollback', { form: {} })).status, 404)
+  t.is((await jane.post('/history/1/rollback', { form: {} })).status, 303)
+  t.regex(lab.policyText(), /Other AG/, 'it is only planned')
+  const done = await agree(jane, { reason: 'wrong name' })
   t.is(done.status, 303, done.body)
   t.is(lab.policyText(), before)
   t.regex((await jane.get('/history')).body, /wrong name/)

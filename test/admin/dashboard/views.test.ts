@@ -2,7 +2,7 @@
 import { request } from 'node:https'
 import test from 'ava'
 import * as fc from 'fast-check'
-import { findingsOf, type GateFacts } from '../../../src/admin/dashboard/health.ts'
+import { findingsOf, type GateFacts } from '../../../src/admin/health.ts'
 import { html } from '../../../src/admin/dashboard/html.ts'
 import { link, type PageRoute } from '../../../src/admin/dashboard/page.ts'
 import { auditRoute } from '../../../src/admin/dashboard/pages/audit.ts'
@@ -50,6 +50,7 @@ const client = (name: string, key: string, site: string | null) => ({
   site,
   country: 'US',
   version: '1',
+  identity: null,
   sinceMs: NOW,
   services: [],
 })

@@ -298,30 +298,33 @@ test('streams that last are counted every hour, and their end tells only what is
   t.like(await events.next('stream.closed'), { bytesIn: 8, freshIn: 4, freshOut: 4 })
 })
 
-test('back-pressure: a client that does not read holds the server back', async t => {
-  let written = 0
-  const server = await startServer(t, socket => {
+test('back-pressure: a client or a server that does not read holds the other back', async t => {
+  const server = await startServer(t)
+  const { port, events } = await startStreams(t, [stream([service([member(server.port)])])])
+  for (const [index, way] of ['down', 'up'].entries()) {
+    const client = await connectTcp(port)
+    await events.next('stream.opened', index + 1)
+    const accepted = await server.nth(index)
+    const [from, to] = way === 'down' ? [accepted, client] : [client, accepted]
+    to.pause()
+    let written = 0
     const push = (): void => {
-      while (socket.writable && written < 64 << 20) {
+      while (from.writable && written < 64 << 20) {
         written += 1 << 16
-        if (!socket.write(Buffer.alloc(1 << 16))) return
+        if (!from.write(Buffer.alloc(1 << 16))) return
       }
     }
-    socket.on('drain', push)
+    from.on('drain', push)
     push()
-  })
-  const { port, events } = await startStreams(t, [stream([service([member(server.port)])])])
-  const client = await connectTcp(port)
-  client.pause()
-  await events.next('stream.opened')
-  let before = -1
-  await until(() => {
-    const same = written === before
-    before = written
-    return same && written > 0
-  })
-  t.true(written < 48 << 20, `${written} bytes went on without being read`)
-  client.resetAndDestroy()
+    let before = -1
+    await until(() => {
+      const same = written === before
+      before = written
+      return same && written > 0
+    })
+    t.true(written < 48 << 20, `${way}: ${written} bytes went on without being read`)
+    client.resetAndDestroy()
+  }
 })
 
 test('flood: a thousand silent clients of one source are held to its limit, and others are served', async t => {

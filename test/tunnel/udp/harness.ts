@@ -69,7 +69,8 @@ export type World = {
 /** The service that the listener of `world` sends to. */
 export const TARGET = { connector: 'rmm', client: 'rmm', key: 'head-office', service: 'heartbeat' }
 
-const CLIENT: Client = {
+/** The connector of `world`. */
+export const CLIENT: Client = {
   id: 'client-1',
   name: 'rmm',
   key: 'head-office',
@@ -77,6 +78,7 @@ const CLIENT: Client = {
   realAddress: '10.0.0.5',
   site: null,
   country: 'US',
+  identity: null,
   version: '0.1.0',
   sinceMs: 0,
   services: [{ kind: 'udp', name: 'heartbeat' }],

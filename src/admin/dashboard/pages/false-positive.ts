@@ -7,6 +7,7 @@ import { counted, emptyState, exact, facts, numberText, panel, state, textField 
 import { html, type Html } from '../html.ts'
 import { hasRole } from '../layout.ts'
 import { link, type PageAnswer, type PageRequest, type PageRoute } from '../page.ts'
+import { startPlan } from './plan.ts'
 import { hitOf, noSuchRule } from './rule.ts'
 import { scopeOf } from './scope.ts'
 import type { PageSources, ProposedException } from './sources.ts'
@@ -48,7 +49,7 @@ export function falsePositiveRoutes(sources: PageSources): readonly PageRoute[] 
       role: 'admin',
       // Writes the policy of the whole gate: nobody who is limited to sites does that.
       reach: 'gate',
-      action: 'except a false positive from a rule',
+      action: 'plan an exception from a rule',
       run: request => apply(request, sources),
     },
   ]
@@ -67,14 +68,24 @@ async function apply(request: PageRequest, sources: PageSources): Promise<PageAn
   const yaml = proposed.yaml
     .replaceAll('reason: why this is legitimate', () => `reason: ${JSON.stringify(reason)}`)
     .replaceAll('owner: your name', () => `owner: ${JSON.stringify(name)}`)
-  const change = await sources.applyPatch(yaml, name, `false positive of ${rule.id}: ${reason}`)
-  if (!change.ok) return refusedForm(change.problems.join(' '), back)
-  return {
-    kind: 'redirect',
-    to: link`/rules/${rule.id}`,
-    target: rule.id,
-    notice: `The exception is in force${change.version === null ? '' : `, as version ${change.version} of the policy`}.`,
-  }
+  const { reference } = event
+  const subject = `an exception from ${rule.id}${reference === null ? '' : ` for ${reference}`}`
+  const meaning = [
+    `Rule ${rule.id} does not act on this path and field from ${event.address ?? ''} any more, until the end date.`,
+    'All other rules still look at these requests, and this one at those of everybody else.',
+  ]
+  return startPlan(
+    {
+      kind: 'patch',
+      yaml,
+      subject,
+      meaning,
+      reason: `false positive of ${rule.id}: ${reason}`.slice(0, 300),
+    },
+    name,
+    rule.id,
+    sources,
+  )
 }
 
 function refusedForm(what: string, back: string): PageAnswer {
@@ -192,7 +203,7 @@ function applyForm(rule: RuleInfo, event: StoredEvent, csrf: Html): Html {
     action="${link`/rules/${rule.id}/false-positive/${event.reference ?? ''}`}"
   >
     ${csrf} ${textField('Why is this legitimate?', 'reason', { required: true, maxLength: MAX_REASON })}
-    <button>Write the exception and put it in force</button>
+    <button>See what it changes</button>
   </form>`
 }
 

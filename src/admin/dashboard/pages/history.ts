@@ -1,13 +1,12 @@
 // Policies that were in force: who, when, why and what changed; the lines that changed; and the way back.
-import { counted, emptyState, exact, facts, panel, table, textField } from '../components.ts'
+import { counted, emptyState, exact, facts, panel, table } from '../components.ts'
 import { html, type Html } from '../html.ts'
 import { hasRole } from '../layout.ts'
 import { link, type PageAnswer, type PageRequest, type PageRoute } from '../page.ts'
+import { fileDiff } from './file-diff.ts'
 import type { ChangedFile, PageSources, PastPolicy } from './sources.ts'
-import { textDiff, type DiffLine } from './text-diff.ts'
+import { startPlan } from './plan.ts'
 
-const MAX_REASON = 300
-const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
 const SHOWN_CHANGES = 6
 
 /** Pages of the history. The policy belongs to whoever runs the gate: operators of single sites do not see it. */
@@ -52,33 +51,18 @@ export function historyRoutes(sources: PageSources): readonly PageRoute[] {
       path: '/history/:number/rollback',
       role: 'admin',
       reach: 'gate',
-      action: 'put an older policy in force again',
+      action: 'plan the way back to an older policy',
       run: request => rollback(request, sources),
     },
   ]
 }
 
-async function rollback({ params, form, view }: PageRequest, sources: PageSources): Promise<PageAnswer> {
+async function rollback({ params, view }: PageRequest, sources: PageSources): Promise<PageAnswer> {
   const versions = await sources.history.list()
   const version = versions.find(entry => String(entry.number) === params['number'])
   if (version === undefined) return noSuchVersion()
-  const reason = (form.get('reason') ?? '').trim()
-  const back = link`/history/${version.number}`
-  if (reason === '' || reason.length > MAX_REASON || UNSAFE.test(reason))
-    return unchanged(
-      [`A reason of 1 to ${MAX_REASON} plain characters is needed; it is kept in the history.`],
-      back,
-    )
-  if (form.get('sure') !== String(version.number))
-    return unchanged(['Tick the box: every agent gets the older policy at once.'], back)
-  const result = await sources.history.rollback(version.number, view.operator.name, reason)
-  if (!result.ok) return unchanged(result.problems, back)
-  return {
-    kind: 'redirect',
-    to: '/history',
-    target: `version ${version.number}`,
-    notice: `Version ${version.number} is in force again${result.version === null ? '' : `, as version ${result.version}`}.`,
-  }
+  const { number } = version
+  return startPlan({ kind: 'version', number }, view.operator.name, `version ${number}`, sources)
 }
 
 function noSuchVersion(): PageAnswer {
@@ -87,16 +71,6 @@ function noSuchVersion(): PageAnswer {
     title: 'No such version',
     status: 404,
     body: emptyState('No such version is kept.', html`See <a href="/history">the history</a>.`),
-  }
-}
-
-function unchanged(problems: readonly string[], back: string): PageAnswer {
-  return {
-    kind: 'page',
-    title: 'Nothing was changed',
-    status: 400,
-    body: html`${problems.map(problem => html`<pre class="problem" tabindex="0">${problem}</pre>`)}
-      <p><a href="${back}">Back</a></p>`,
   }
 }
 
@@ -177,31 +151,12 @@ export function versionView({ version, files, isCurrent, csrf }: VersionData): H
             html`<form method="post" class="stack" action="${link`/history/${version.number}/rollback`}">
               ${csrf}
               <p>
-                The policy files become those of version ${version.number}, and they are put in force at once.
+                First it is worked out who would be lost or let in by version ${version.number}; then you
+                decide.
               </p>
-              ${textField('Why', 'reason', { required: true, maxLength: MAX_REASON })}
-              <label class="check"
-                ><input type="checkbox" name="sure" value="${version.number}" required /> Put version
-                ${version.number} in force</label
-              >
-              <button class="danger">Go back to version ${version.number}</button>
+              <button>Plan the way back to version ${version.number}</button>
             </form>`,
           )
     }
   `
-}
-
-const SIGNS: Readonly<Record<DiffLine['kind'], string>> = { same: ' ', added: '+', removed: '-', gap: '' }
-
-function fileDiff({ name, before, after }: ChangedFile): Html {
-  const lines = textDiff(before ?? '', after ?? '')
-  const what = before === null ? 'new' : after === null ? 'removed' : 'changed'
-  return html`<h3>${name} <span class="dim">${what}</span></h3>
-    <pre class="diff" tabindex="0" aria-label="Changed lines of ${name}">
-${lines.map(line => diffLine(line))}</pre>`
-}
-
-function diffLine({ kind, text }: DiffLine): Html {
-  const words = kind === 'gap' ? `… ${counted(Number(text), 'unchanged line')}` : `${SIGNS[kind]} ${text}`
-  return html`<span class="line ${kind}">${words} </span>`
 }

@@ -1,12 +1,34 @@
 // Plan preview: what a candidate policy would change and whom it would lose, worked out by the plan of the command line.
-import { agoText, ago, counted, emptyState, numberText, panel, state, table } from '../components.ts'
+import {
+  agoText,
+  ago,
+  choiceField,
+  counted,
+  emptyState,
+  numberText,
+  panel,
+  state,
+  table,
+  textField,
+} from '../components.ts'
 import { html, type Html } from '../html.ts'
 import { link, type PageAnswer, type PageRequest, type PageRoute } from '../page.ts'
-import type { PageSources, PlanChange, PlanJob, PlanOutcome } from './sources.ts'
+import { fileDiff } from './file-diff.ts'
+import type { PageSources, PlanCandidate, PlanChange, PlanJob, PlanOutcome } from './sources.ts'
 
 const MAX_TEXT_BYTES = 512 * 1024
 const MAX_PATH = 512
 const SHOWN = 100
+const MAX_REASON = 300
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
+const MINUTE_MS = 60_000
+/** How long the guard may watch. */
+const GUARDS = [
+  ['30m', '30 minutes', 30 * MINUTE_MS],
+  ['2h', '2 hours', 120 * MINUTE_MS],
+  ['1d', '1 day', 1_440 * MINUTE_MS],
+  ['none', 'not at all', null],
+] as const
 
 /** Pages of the plan. */
 export function planRoutes(sources: PageSources): readonly PageRoute[] {
@@ -40,6 +62,14 @@ export function planRoutes(sources: PageSources): readonly PageRoute[] {
     {
       ...base,
       method: 'POST',
+      path: '/plan/:id/apply',
+      action: 'put a policy in force',
+      asksPassword: true,
+      run: request => apply(request, sources),
+    },
+    {
+      ...base,
+      method: 'POST',
       path: '/plan/stop',
       action: 'stop a plan',
       run: async () => {
@@ -58,10 +88,66 @@ function start({ form, view }: PageRequest, sources: PageSources): PageAnswer {
   if (directory.length > MAX_PATH || /\p{Cc}/u.test(directory))
     return unplanned('The directory is not one that can be read.')
   if (Buffer.byteLength(text) > MAX_TEXT_BYTES) return unplanned('The text is longer than a policy can be.')
-  const candidate = directory === '' ? { text } : { directory }
-  if (!sources.plan.start(candidate, view.operator.name))
+  const candidate: PlanCandidate =
+    directory === '' ? { kind: 'text', text } : { kind: 'directory', directory }
+  return startPlan(candidate, view.operator.name, directory === '' ? 'pasted text' : directory, sources)
+}
+
+/** Starts a plan and leads to it. */
+export function startPlan(
+  candidate: PlanCandidate,
+  who: string,
+  target: string,
+  sources: PageSources,
+): PageAnswer {
+  if (!sources.plan.start(candidate, who))
     return { ...unplanned('A plan is being made already; wait for it, or stop it.'), status: 409 }
-  return { kind: 'redirect', to: '/plan', target: directory === '' ? 'pasted text' : directory }
+  return { kind: 'redirect', to: '/plan', target }
+}
+
+async function apply({ params, form, view }: PageRequest, sources: PageSources): Promise<PageAnswer> {
+  const job = sources.plan.state()
+  if (job === null || String(job.id) !== params['id'])
+    return { ...unchanged(['Another plan was made since. Look at it, or make yours again.']), status: 409 }
+  const reason = (form.get('reason') ?? '').trim()
+  if (reason === '' || reason.length > MAX_REASON || UNSAFE.test(reason))
+    return unchanged([
+      `A reason of 1 to ${MAX_REASON} plain characters is needed; it is kept in the history.`,
+    ])
+  const guard = GUARDS.find(([value]) => value === form.get('guard'))
+  if (guard === undefined) return unchanged(['Choose how long the guard watches.'])
+  const lost = lostOf(job)
+  const accepted = form.get('accept') === String(lost) ? lost : 0
+  if (lost > accepted)
+    return unchanged([
+      `${counted(lost, 'source')} with active agents would be lost. Tick that this is meant.`,
+    ])
+  const { name } = view.operator
+  const agreement = { who: name, why: reason, guardMs: guard[2], acceptedLoss: accepted }
+  const change = await sources.plan.apply(job.id, agreement)
+  if (!change.ok) return unchanged(change.problems)
+  const loss = lost === 0 ? '' : `, ${counted(lost, 'active source')} given up`
+  const watch = change.guarded ? `the guard watches for ${guard[1]}` : 'no guard watches'
+  return {
+    kind: 'redirect',
+    to: '/history',
+    target: `${job.subject}${loss}, ${watch}`.slice(0, 200),
+    notice: `In force${change.version === null ? '' : ` as version ${change.version}`}; ${watch}.`,
+  }
+}
+
+function lostOf({ outcome }: PlanJob): number {
+  return outcome?.kind === 'done' ? (outcome.replay?.lostAgents ?? 0) : 0
+}
+
+function unchanged(problems: readonly string[]): Extract<PageAnswer, { kind: 'page' }> {
+  return {
+    kind: 'page',
+    title: 'Nothing was changed',
+    status: 400,
+    body: html`${problems.map(problem => html`<pre class="problem" tabindex="0">${problem}</pre>`)}
+      <p><a href="/plan">Back to the plan</a></p>`,
+  }
 }
 
 function unplanned(what: string): Extract<PageAnswer, { kind: 'page' }> {
@@ -102,7 +188,7 @@ export function planView({ job, csrf, nowMs }: PlanData): Html {
         <label class="field"
           ><span>or the text of portcullis.yaml</span
           ><textarea name="policy" spellcheck="false" aria-describedby="policy-hint"></textarea
-          ><small id="policy-hint">profiles and rules are those in force</small></label
+          ><small id="policy-hint">profiles and rules stay as they are</small></label
         >
         <button class="primary">Make the plan</button>
       </form>`,
@@ -124,7 +210,50 @@ function jobView(job: PlanJob, csrf: Html, nowMs: number): Html {
   return html`<p class="dim">
       Plan of ${job.subject}, by ${job.who}, ${ago(job.endedMs ?? job.startedMs, nowMs)}
     </p>
-    ${outcomeView(job.outcome, nowMs)}`
+    ${outcomeView(job.outcome, nowMs)}
+    ${
+      job.outcome.kind !== 'done'
+        ? null
+        : panel(
+            'Lines that change',
+            job.files.length === 0
+              ? emptyState('No file would change.')
+              : html`${job.meaning.map(sentence => html`<p>${sentence}</p>`)} ${job.files.map(fileDiff)}`,
+          )
+    }
+    ${job.isOpen && job.files.length > 0 ? panel('Put it in force', applyForm(job, csrf)) : null}`
+}
+
+function applyForm(job: PlanJob, csrf: Html): Html {
+  const lost = lostOf(job)
+  const replay = job.outcome?.kind === 'done' ? job.outcome.replay : null
+  return html`<form method="post" class="stack" action="${link`/plan/${job.id}/apply`}">
+    ${csrf}
+    <p>
+      Exactly the lines above are written, and every agent gets the policy at once.
+      ${replay === null ? 'Nothing has been recorded yet, so nobody knows whom it loses.' : null}
+    </p>
+    ${textField('Why', 'reason', { value: job.reason, required: true, maxLength: MAX_REASON, hint: 'kept in the history' })}
+    ${choiceField(
+      'The guard watches for',
+      'guard',
+      GUARDS.map(([value, text]) => [value, text] as const),
+    )}
+    <p class="dim small">
+      It compares the agents that check in with the hour before, and takes the policy back by itself when they
+      stop coming or known ones are refused.
+    </p>
+    ${
+      lost === 0
+        ? null
+        : html`<label class="check"
+            ><input type="checkbox" name="accept" value="${lost}" required /> The loss of
+            ${counted(lost, 'source')} with active agents is meant</label
+          >`
+    }
+    ${textField('Your password', 'password', { type: 'password', required: true, autocomplete: 'current-password' })}
+    <button class="danger">Put it in force</button>
+  </form>`
 }
 
 /** The outcome of a plan. */

@@ -25,7 +25,13 @@ export type ProposedException = {
 
 /** What became of a change of the policy. */
 export type PolicyChange =
-  | { readonly ok: true; readonly version: number | null; readonly changes: readonly string[] }
+  | {
+      readonly ok: true
+      readonly version: number | null
+      readonly changes: readonly string[]
+      /** Whether the guard watches what follows. */
+      readonly guarded: boolean
+    }
   | { readonly ok: false; readonly problems: readonly string[] }
 
 /** A policy that was in force. */
@@ -84,15 +90,51 @@ export type PlanOutcome =
       }[]
     }
 
+/** What may be planned, and put in force afterwards. */
+export type PlanCandidate =
+  | { readonly kind: 'directory'; readonly directory: string }
+  /** Text of the main file; the other files stay. */
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'version'; readonly number: number }
+  /** YAML to be merged into the main file. */
+  | {
+      readonly kind: 'patch'
+      readonly yaml: string
+      /** What it is, such as `an exception for P7F3-K9QX-M2A`. */
+      readonly subject: string
+      /** What it opens and what stays as it is. */
+      readonly meaning: readonly string[]
+      readonly reason: string
+    }
+
 /** A plan that runs or has run. */
 export type PlanJob = {
+  readonly id: number
   readonly who: string
-  /** What was asked: the directory, or `pasted text`. */
+  /** What was asked: `directory /etc/candidate`, `pasted text`, `version 3`. */
   readonly subject: string
+  readonly kind: PlanCandidate['kind']
   readonly startedMs: number
   readonly progress: string
   readonly endedMs: number | null
   readonly outcome: PlanOutcome | null
+  /** Files that differ from those in use. */
+  readonly files: readonly ChangedFile[]
+  readonly meaning: readonly string[]
+  /** The reason as far as it is known. */
+  readonly reason: string
+  /** It can be put in force: it was not yet, and it is fresh. */
+  readonly isOpen: boolean
+}
+
+/** How a planned change is put in force. */
+export type PlanAgreement = {
+  readonly who: string
+  readonly why: string
+  /** For how long the guard watches; null: not at all. */
+  readonly guardMs: number | null
+  /** Sources with active agents whose loss is accepted. */
+  readonly acceptedLoss: number
 }
 
 /** Everything that these pages need. */
@@ -119,22 +161,18 @@ export type PageSources = {
   readonly ruleText: (rule: RuleInfo) => Promise<string | null>
   /** Null: none can be named for this event. */
   readonly exceptionFor: (event: StoredEvent, rule: string) => ProposedException | null
-  /** Writes a patch into the policy and puts it in force. */
-  readonly applyPatch: (yaml: string, who: string, why: string) => Promise<PolicyChange>
   readonly plan: {
     /** False: one runs already. */
-    readonly start: (
-      candidate: { readonly directory: string } | { readonly text: string },
-      who: string,
-    ) => boolean
+    readonly start: (candidate: PlanCandidate, who: string) => boolean
     readonly state: () => PlanJob | null
     readonly stop: () => Promise<void>
+    /** Puts in force what was planned, exactly. */
+    readonly apply: (id: number, agreement: PlanAgreement) => Promise<PolicyChange>
   }
   readonly history: {
     /** Newest first. */
     readonly list: () => Promise<readonly PastPolicy[]>
     /** What changed in files from the version before. @throws PortcullisError `no-version` */
     readonly files: (number: number) => Promise<readonly ChangedFile[]>
-    readonly rollback: (number: number, who: string, why: string) => Promise<PolicyChange>
   }
 }
