@@ -133,7 +133,7 @@ export function handshakeFix(fault: HandshakeFault, publicHost: string | null): 
 }
 
 /** Small packets arrive, large ones do not: a tunnel, a VPN or DSL on the way, and a firewall that drops what would say so. */
-export function packetSize(host: string): Fix {
+function packetSize(host: string): Fix {
   return makeFix([
     onWindows('site', 'At the site, which of these is answered? Large: ', `ping -f -l 1472 ${host}`),
     onWindows('site', 'Small: ', `ping -f -l 1200 ${host}`),
