@@ -6,11 +6,13 @@ import { fixContext, problem, subjectOf, witnessed, type Diagnosis, type Evidenc
 import { makeFix, onGate, type Fix } from './fix.ts'
 import { remedyOf } from './fixes.ts'
 
-type HeartbeatReason = 'flow-limit-source' | 'flow-limit-total' | 'datagram-too-large'
+type HeartbeatReason =
+  'flow-limit-source' | 'flow-limit-total' | 'flow-rate-source' | 'flow-rate-total' | 'datagram-too-large'
 
 /** Largest payload of a UDP datagram over IPv4 (RFC 768, RFC 791). */
 const MAX_DATAGRAM = 65_507
 const MAX_FLOWS = 1_000_000
+const MAX_RATE = 100_000
 
 /** Says what a refusal of a heartbeat means. */
 export function heartbeatOutcome(
@@ -32,11 +34,19 @@ export function heartbeatOutcome(
 
 function roomFor(kind: HeartbeatReason, listener: HeartbeatListener, evidence: Evidence): Fix {
   const { commandOptions } = fixContext(evidence)
-  const { id, flows, flowsPerSource, datagramBytes } = listener
+  const { id, flows, flowsPerSource, newFlows, newFlowsPerSource, datagramBytes } = listener
   if (kind === 'datagram-too-large') {
     return makeFix(
       ['If the agents of this product send such heartbeats, take them:'],
       patch(id, `datagramSize: ${Math.min(MAX_DATAGRAM, 2 * datagramBytes)}B`),
+    )
+  }
+  if (kind === 'flow-rate-source' || kind === 'flow-rate-total') {
+    const [key, now] =
+      kind === 'flow-rate-source' ? ['newFlowsPerSource', newFlowsPerSource] : ['newFlows', newFlows]
+    return makeFix(
+      [REASONS[kind].remedy, 'If it stays like this, allow more:'],
+      patch(id, `${key}: ${Math.min(MAX_RATE, 2 * now)}`),
     )
   }
   const look = onGate(`bin/portcullis status${commandOptions}`, 'See how many flows are open: ')

@@ -70,6 +70,7 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
   const raw = kind === 'upstream-down' ? streamServerDown(outcome, evidence, times) : null
   if (raw !== null) return raw
   const { because } = REASONS[kind]
+  const refused = `${address} was refused ${times} because ${because}.`
   switch (kind) {
     case 'country-refused':
     case 'country-unknown':
@@ -116,6 +117,8 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
       return classOutcome(kind, outcome, evidence, times)
     case 'flow-limit-source':
     case 'flow-limit-total':
+    case 'flow-rate-source':
+    case 'flow-rate-total':
     case 'datagram-too-large':
       return heartbeatOutcome(kind, outcome, evidence, times)
     case 'connection-limit-source':
@@ -123,7 +126,7 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'requests-limit':
       return problem(
         'capacity',
-        `${address} was refused ${times} because ${because}.`,
+        refused,
         fixes.capacity(context, kind, outcome.classes, explanation.standing),
         [seen],
       )
@@ -165,12 +168,7 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'message-too-slow':
     case 'tls-version-own':
     case 'draining':
-      return problem(
-        'protocol',
-        `${address} was refused ${times} because ${because}.`,
-        fixes.remedyOf(kind),
-        [seen],
-      )
+      return problem('protocol', refused, fixes.remedyOf(kind), [seen])
   }
 }
 

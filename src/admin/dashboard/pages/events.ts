@@ -5,6 +5,7 @@ import { CLASSES } from '../../../policy/classes.ts'
 import { REASON_NAMES } from '../../../policy/reasons.ts'
 import { choiceField, emptyState, exact, facts, panel, table, tableRow, textField } from '../components.ts'
 import { html, type Html } from '../html.ts'
+import { hasRole } from '../layout.ts'
 import { link, type PageRoute } from '../page.ts'
 import { cursorOf, readFilter, SPANS, type Filter } from './event-filter.ts'
 import { EVENT_COLUMNS, eventRow, severityState } from './event-rows.ts'
@@ -132,7 +133,14 @@ export function eventRoutes(sources: EventSources): readonly PageRoute[] {
           body: html`${found.map(eventPanel)}
             <p class="dim">
               On the gate’s machine, <code>bin/diagnose ${reference}</code> says the cause and the exact fix.
-            </p>`,
+            </p>
+            ${
+              hasRole(view.operator, 'support') && found.some(({ address }) => address !== null)
+                ? html`<p>
+                    <a href="${link`/exceptions/${reference}`}">The narrowest exception for this</a>
+                  </p>`
+                : null
+            }`,
         }
       },
     },
