@@ -340,13 +340,6 @@ export type JournalPolicy = {
   readonly maxStoreBytes: number
 }
 
-/** Host names that it answers to, beside addresses and `localhost`; lower case. */
-  readonly names: readonly string[]
-  /** Files of certificate chain and key (PEM), absolute; null: found by name in certs/, or made for development. */
-  readonly certificate: { readonly certFile: string; readonly keyFile: string } | null
-  readonly at: SourceLine
-}
-
 /** The way around the gate, and the gate as the RMM server sees it. */
 export type Deployment = {
   /** Old, direct address of the RMM server; null: not stated. */
