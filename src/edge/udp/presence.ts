@@ -1,12 +1,12 @@
 // Who sends heartbeats in the expected rhythm, who is late, and who is gone: by sender, by place, and in all. Pure.
 
 /** Late after so many times the expected interval, gone after so many. */
-export const LATE_AFTER = 2
-export const GONE_AFTER = 3
+const LATE_AFTER = 2
+const GONE_AFTER = 3
 /** Senders that are watched. */
-export const MAX_WATCHED = 100_000
+const MAX_WATCHED = 100_000
 /** A sender that is gone for so long is no longer expected. */
-export const FORGET_MS = 24 * 3_600_000
+const FORGET_MS = 24 * 3_600_000
 /** One place is reported so often at most: when all of it is gone, and when some of it is. */
 export const WHOLE_EVERY_MS = 60_000
 export const SOME_EVERY_MS = 600_000
