@@ -55,7 +55,11 @@ export type HeartbeatStatus = {
     readonly lastReplyMs: number | null
     /** Lost between clients and gate, estimated from senders with a rhythm; null: too few to say. */
     readonly lossPercent: number | null
+    /** Senders in their expected interval, late (twice it) and gone (three times); null: nobody is expected. */
+    readonly senders: { readonly present: number; readonly late: number; readonly gone: number } | null
   }[]
+  /** (Nearly) all senders, of several places, are gone: the cause is on the side of the gate. */
+  readonly allGone: boolean
   /** The connector that it goes through; null: none. */
   readonly connector: {
     /** `away`: not attached; `not-offered`: attached without this service. */

@@ -234,6 +234,7 @@ test('a healthy gate has nothing to say; each fault is said, worst first', t => 
     replies: 0,
     lastHeartbeatMs: null,
     lastReplyMs: null,
+    allGone: false,
     silent: false,
     sites: [],
     connector: {
@@ -482,8 +483,10 @@ test('texts of clients, servers and files stay text on every page that shows a s
             lastHeartbeatMs: NOW,
             lastReplyMs: null,
             lossPercent: 100,
+            senders: { present: 0, late: 1, gone: 1 },
           },
         ],
+        allGone: false,
       },
     ],
     policy: { ...status.policy, warnings: [evil], rejected: { atMs: NOW, problems: [evil] } },

@@ -101,6 +101,9 @@ export type SiteHeartbeats = {
   readonly replies: number
   readonly lastHeartbeatMs: number
   readonly lastReplyMs: number | null
+  readonly senders: HeartbeatStatus['sites'][number]['senders']
+  /** Agents of other sites are gone as well. */
+  readonly allGone: boolean
 }
 
 /** The page. */
@@ -181,15 +184,17 @@ function suspects(devices: SiteDevices, site: Site): readonly string[] {
 }
 
 function heartbeatsOf(status: readonly HeartbeatStatus[], id: string): readonly SiteHeartbeats[] {
-  return status.flatMap(({ listener, sites }) =>
+  return status.flatMap(({ listener, sites, allGone }) =>
     sites
       .filter(({ site }) => site === id)
-      .map(({ heartbeats, replies, lastHeartbeatMs, lastReplyMs }) => ({
+      .map(({ heartbeats, replies, lastHeartbeatMs, lastReplyMs, senders }) => ({
         listener,
         heartbeats,
         replies,
         lastHeartbeatMs,
         lastReplyMs,
+        senders,
+        allGone,
       })),
   )
 }
