@@ -25,6 +25,15 @@ bans: [{ address: ${BANNED}, reason: scanner, owner: ops }]
 trial: { expires: ${expires} }
 `
 
+type Ending = {
+  readonly losses: readonly {
+    readonly site: string | null
+    readonly addresses: readonly string[]
+    readonly reason: string
+    readonly fix: { readonly yaml: string }
+  }[]
+}
+
 const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 
 /** Rows of the events of a name, as the command line lists them. */
@@ -84,6 +93,20 @@ test('countries, TLS versions and closed classes pass on trial and are recorded;
     `lost ${OLD} tls-version-too-low`,
   ])
 
+  // The report says whom the end loses and what helps; the end is refused as long as it loses agents.
+  const report = await bench.json(['trial', 'report'])
+  t.is(report.code, 1)
+  const ending = report.value['ending'] as Ending
+  t.like(ending, { lostAgents: 2, lostSites: 2, stages: ['country', 'tls', 'access'] })
+  const told = await bench.cli(['trial', 'report'])
+  t.regex(told.out, new RegExp(`On trial until ${last} \\(in (?:19|20|21) days\\)`))
+  t.regex(told.out, /✗ Ending the trial now loses 2 sources with active agents at 2 sites/)
+  t.regex(told.out, /What site acme needs[^]*SchUseStrongCrypto[^]*tlsException: \{ minimum: TLSv1,/)
+  const early = await bench.cli(['trial', 'end', '--reason', 'test'])
+  t.not(early.code, 0)
+  t.regex(early.err, /2 sources with active agents would be lost; nothing was changed/)
+  t.regex((await bench.cli(['trial', 'end'])).err, /needs a reason/)
+
   // openssl itself, at a listener without a load balancer in front.
   const port = bench.portcullis.gate.addresses().find(entry => entry.listener === 'plain')?.port ?? 0
   const openssl = async (version: string): Promise<string> =>
@@ -102,6 +125,38 @@ test('countries, TLS versions and closed classes pass on trial and are recorded;
   t.regex(await openssl('-tls1'), /Protocol *: TLSv1\b/)
   t.regex(await openssl('-tls1_2'), /Protocol *: TLSv1\.2|TLSv1\.2, Cipher/)
 
+  const before = bench.policyText()
+  t.deepEqual(
+    ending.losses.map(({ site, reason }) => [site, reason]),
+    [
+      [null, 'country-refused'],
+      ['acme', 'tls-version-too-low'],
+      ['acme', 'class-closed'],
+    ],
+  )
+  for (const { fix } of ending.losses) bench.mergePolicy(fix.yaml)
+  await bench.cli(['reload'])
+  const mended = await bench.json(['trial', 'report'])
+  const left = mended.value['ending'] as Ending
+  t.like(left, { lostAgents: 0 })
+  t.deepEqual(
+    left.losses.flatMap(({ addresses }) => addresses),
+    ['127.0.0.1'],
+    'openssl itself',
+  )
+  bench.writePolicy(`# ours\n${bench.policyText()}# the end\n`)
+  const ended = await bench.cli(['trial', 'end', '--reason', 'nobody is lost'])
+  t.is(ended.code, 0, ended.err)
+  t.regex(ended.out, /✓ The trial has ended: country, tls, access until/)
+  t.is(bench.policyText().includes('trial:'), false)
+  t.regex(bench.policyText(), /^# ours\n[^]*# the end\n$/)
+  t.like(await bench.ask(TRAVELLER), { status: 200 })
+  t.like(await bench.ask(OLD, { tls: 'TLSv1' }), { status: 200 })
+  t.true('error' in (await bench.ask('111.235.160.7')))
+  t.regex((await bench.cli(['trial', 'end', '--reason', 'again'])).out, /Nothing is on trial/)
+
+  bench.writePolicy(before)
+  await bench.cli(['reload'])
   bench.advance(Date.parse(last) + DAY_MS - bench.nowMs())
   t.true('error' in (await bench.ask(TRAVELLER)))
   t.true('error' in (await bench.ask(OLD, { tls: 'TLSv1' })))
