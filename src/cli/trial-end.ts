@@ -5,7 +5,7 @@ import { removeKey } from '../config/remove-key.ts'
 import { trialText } from '../config/describe.ts'
 import { renderProblem } from '../config/problems.ts'
 import type { Fix } from '../diagnose/fix.ts'
-import { fixOfTried } from '../diagnose/trial-fix.ts'
+import { fixOfTried } from '../diagnose/on-trial.ts'
 import {
   endOfTrial,
   liveTrials,

@@ -18,6 +18,7 @@ import * as fixes from './fixes.ts'
 import * as clients from './fixes-client.ts'
 import { clientTrouble } from './gateway-client.ts'
 import { connectorTrouble } from './heartbeats.ts'
+import { onTrial } from './on-trial.ts'
 import { streamMismatch } from './stream.ts'
 import { explainOutcome, productOf, standingTrouble } from './trouble.ts'
 
@@ -36,6 +37,10 @@ export function diagnose(evidence: Evidence): Diagnosis {
     quiet(evidence) ??
     slow(evidence) ??
     healthy(evidence)
+  return about(evidence, found.healthy ? (onTrial(evidence) ?? found) : found)
+}
+
+function about(evidence: Evidence, found: Diagnosis): Diagnosis {
   return { ...found, evidence: [...found.evidence, ...surroundings(evidence, found)].slice(0, MAX_PROOFS) }
 }
 

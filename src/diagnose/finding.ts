@@ -36,6 +36,7 @@ export type Cause =
   | 'slow'
   | 'key'
   | 'mismatch'
+  | 'trial'
   | 'fixed'
 
 /** A rule that fired, the field that its hit shows, and further ones in which it held. */

@@ -9,6 +9,7 @@ import { HOST, startRunningBench, type Bench, type Json } from './support.ts'
 const HOME = '216.160.83.56'
 const TRAVELLER = '111.235.160.1'
 const OLD = '216.160.84.10'
+const ATTACKER = '111.235.160.9'
 const BANNED = '111.235.160.200'
 const DAY_MS = 86_400_000
 
@@ -52,10 +53,10 @@ test('countries, TLS versions and closed classes pass on trial and are recorded;
   t.like(await bench.ask(OLD, { tls: 'TLSv1' }), { status: 200 })
   t.like(await bench.ask(HOME, { path: '/automate/' }), { status: 200 })
   t.true('error' in (await bench.ask(BANNED)))
-  t.like(await bench.ask(TRAVELLER, { path: '/LabTech/Agent.aspx?file=../../windows/win.ini' }), {
+  t.like(await bench.ask(ATTACKER, { path: '/LabTech/Agent.aspx?file=../../windows/win.ini' }), {
     status: 403,
   })
-  t.like(await bench.ask(HOME, { host: 'else.example.test' }), { status: 421 })
+  t.like(await bench.ask(ATTACKER, { host: 'else.example.test' }), { status: 421 })
 
   const noted = await events(bench, 'trial.admitted')
   t.deepEqual(
@@ -75,6 +76,30 @@ test('countries, TLS versions and closed classes pass on trial and are recorded;
   t.regex(explained.out, /on trial +would be refused after the trial, from .*: no part of the server is open/)
   const one = (await bench.json(['explain', OLD, '--tls', '1.0'])).value
   t.like((one['tls'] as readonly Json[])[0], { allowed: true, wouldBe: { reason: 'tls-version-too-low' } })
+
+  for (const [address, sentence, yaml] of [
+    [TRAVELLER, /gets through only because of the trial .*: from .* UTC it is refused because no part/, /CN/],
+    [
+      OLD,
+      /only because of the trial .*below the minimum: offered TLSv1 /,
+      /tlsException: \{ minimum: TLSv1,/,
+    ],
+    [
+      HOME,
+      /only because of the trial .*closes this part of the server: console/,
+      /console: \{ access: open \}/,
+    ],
+  ] as const) {
+    const { code, value } = await bench.json(['diagnose', address])
+    const { cause, ...told } = value['diagnosis'] as {
+      cause: string
+      sentence: string
+      fix: { yaml: string }
+    }
+    t.deepEqual([code, cause], [0, 'trial'], JSON.stringify(told))
+    t.regex(told.sentence, sentence)
+    t.regex(told.fix.yaml, yaml)
+  }
 
   // What plan says of a candidate without the trial is what enforcing will do.
   cpSync(join(bench.root, 'policies'), join(bench.root, 'candidate'), { recursive: true })
