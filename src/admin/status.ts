@@ -153,6 +153,16 @@ export type OpeningStatus = {
   readonly expiresMs: number
 }
 
+/** A trial that is not over. Sites and listeners null: everywhere. */
+export type TrialStatus = {
+  readonly stages: readonly string[]
+  readonly sites: readonly string[] | null
+  readonly listeners: readonly string[] | null
+  readonly expiresMs: number
+  /** `file:line:column`. */
+  readonly line: string
+}
+
 /** Everything that `portcullis status` shows. */
 export type GateStatus = {
   readonly version: string
@@ -168,6 +178,8 @@ export type GateStatus = {
     readonly rules: number
     readonly sites: number
     readonly warnings: readonly string[]
+    /** Stages on trial; absent: none. */
+    readonly trials?: readonly TrialStatus[]
     /** The newest attempt that failed after the policy in force was loaded; null: none. */
     readonly rejected: RejectedPolicy | null
   }

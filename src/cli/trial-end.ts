@@ -6,17 +6,11 @@ import { trialText } from '../config/describe.ts'
 import { renderProblem } from '../config/problems.ts'
 import type { Fix } from '../diagnose/fix.ts'
 import { fixOfTried } from '../diagnose/on-trial.ts'
-import {
-  endOfTrial,
-  liveTrials,
-  lossWords,
-  withoutTrials,
-  type TrialEnd,
-  type TrialLoss,
-} from '../plan/trial-end.ts'
+import { endOfTrial, lossWords, withoutTrials, type TrialEnd, type TrialLoss } from '../plan/trial-end.ts'
 import { makeDraft, putInForce } from '../policy-change.ts'
 import { PortcullisError } from '../policy/error.ts'
 import type { Snapshot } from '../policy/snapshot.ts'
+import { liveTrials } from '../policy/trial.ts'
 import { usageError, type CommandArguments, type CommandContext } from './command.ts'
 import { counted, formatAgo } from './format.ts'
 import { commandOptions, reloadOf, requirePolicy } from './gate-access.ts'

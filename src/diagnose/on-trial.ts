@@ -3,7 +3,7 @@ import { strongestTls, tlsRank, type TlsVersion } from '../net/tls-version.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import { REASONS, type Reason } from '../policy/reasons.ts'
 import { formatSourceLine } from '../policy/source-line.ts'
-import type { WouldBe } from '../policy/trial.ts'
+import { liveTrials, type WouldBe } from '../policy/trial.ts'
 import { countryWord } from '../policy/who.ts'
 import { fixContext, subjectOf, timeWords, type Diagnosis, type Evidence } from './finding.ts'
 import { makeFix, type Fix } from './fix.ts'
@@ -13,7 +13,7 @@ import * as fixes from './fixes.ts'
 export function onTrial(evidence: Evidence): Diagnosis | null {
   const { explanation, nowMs } = evidence
   const { standing } = explanation
-  if (!standing.snapshot.trials.some(trial => nowMs < trial.expiresMs)) return null
+  if (liveTrials(standing.snapshot, nowMs).length === 0) return null
   const used = usedClasses(evidence)
   const { verdict } = explanation.accept
   const tls = weakestOffer(evidence)

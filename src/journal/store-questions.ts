@@ -18,6 +18,7 @@ export type StoreQuestions = {
   readonly ruleAgents: StoreReader['ruleHits']['agents']
   readonly siteDevices: StoreReader['devices']['ofRanges']
   readonly unknownSources: StoreReader['devices']['outside']
+  readonly tried: StoreReader['detections']['tried']
   readonly size: StoreReader['size']
 }
 
@@ -40,6 +41,7 @@ export function questionsOf({
   traffic,
   ruleHits,
   devices,
+  detections,
   size,
 }: StoreReader): StoreQuestions {
   return {
@@ -58,6 +60,7 @@ export function questionsOf({
     ruleAgents: ruleHits.agents,
     siteDevices: devices.ofRanges,
     unknownSources: devices.outside,
+    tried: detections.tried,
     size,
   }
 }

@@ -38,11 +38,6 @@ export type TrialEnd = {
   readonly losses: readonly TrialLoss[]
 }
 
-/** The trials that are not over. */
-export function liveTrials({ trials }: Pick<Snapshot, 'trials'>, nowMs: number): readonly Trial[] {
-  return trials.filter(trial => nowMs < trial.expiresMs)
-}
-
 /** The same policy, enforced: the candidate that a replay asks. */
 export function withoutTrials(snapshot: Snapshot): Snapshot {
   return { ...snapshot, trials: [] }

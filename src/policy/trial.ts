@@ -64,6 +64,14 @@ function trialOf({ standing, listener, nowMs }: TrialPlace, stage: TrialStage): 
   return found
 }
 
+/** The trials that are not over. */
+export function liveTrials(
+  { trials }: Pick<Standing['snapshot'], 'trials'>,
+  nowMs: number,
+): readonly Trial[] {
+  return trials.filter(trial => nowMs < trial.expiresMs)
+}
+
 /** Makes a refusal; where its reason is on trial, one that does not act. The trace says which. */
 export function refuseUnlessTried(
   trace: Trace | undefined,

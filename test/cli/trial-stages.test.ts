@@ -3,6 +3,8 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { parse, stringify } from 'yaml'
+import { openStoreReader } from '../../src/journal/store-core.ts'
+import { storeFile } from '../../src/journal/store-file.ts'
 import { run } from '../edge/gate-harness.ts'
 import { HOST, startRunningBench, type Bench, type Json } from './support.ts'
 
@@ -117,6 +119,14 @@ test('countries, TLS versions and closed classes pass on trial and are recorded;
     `lost ${HOME} class-closed`,
     `lost ${OLD} tls-version-too-low`,
   ])
+
+  const store = openStoreReader(storeFile(bench.portcullis.snapshot().directories.state))
+  t.deepEqual(store.detections.tried(bench.nowMs() - DAY_MS), { addresses: 3, agents: 2, sites: 1 })
+  store.close()
+  t.regex(
+    (await bench.cli(['status'])).out,
+    /On trial +country, tls, access until .* \(in (?:19|20|21) days\)/,
+  )
 
   // The report says whom the end loses and what helps; the end is refused as long as it loses agents.
   const report = await bench.json(['trial', 'report'])
