@@ -135,7 +135,7 @@ async function startGate(): Promise<Running> {
   const policies = join(dir, 'policies')
   cpSync(join(ROOT, 'policies'), policies, { recursive: true })
   const file = join(policies, 'portcullis.yaml')
-  const limits = 'flows: 40000, flowsPerSource: 40000'
+  const limits = 'flows: 40000, flowsPerSource: 40000, newFlows: 40000, newFlowsPerSource: 40000'
   const more = `
 gateway: { connectors: { rmm: { key: bench } } }
 heartbeats:

@@ -67,6 +67,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     sources: {
       status: options.actions.status,
       findEvents: query => reading.ask('findEvents', query),
+      searchEvents: query => reading.ask('searchEvents', query),
       eventsByReference: reference => reading.ask('eventsByReference', reference),
     },
     routes: [...dashboardRoutes(options, reading), ...pages.routes],

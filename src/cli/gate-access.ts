@@ -28,13 +28,14 @@ export function commandOptions(args: CommandArguments): string {
 /** A policy that could be loaded, with its warnings. */
 export type LoadedPolicy = { readonly snapshot: Snapshot; readonly warnings: readonly Problem[] }
 
-/** Loads the policy. @throws PortcullisError `policy-invalid` with every problem in its message */
+/** Loads the policy to look something up in it. @throws PortcullisError `policy-invalid` with every problem in its message */
 export function requirePolicy(args: CommandArguments, context: CommandContext): LoadedPolicy {
   const directory = policyDirectory(args, context)
   const result = loadPolicy({
     directory,
     label: shownDirectory(directory, context.cwd),
     nowMs: context.nowMs(),
+    forReading: true,
   })
   if (result.ok) return result
   throw new PortcullisError(

@@ -53,6 +53,8 @@ export type CompileOptions = {
   readonly directory: string
   readonly nowMs: number
   readonly stateDir: string | null
+  /** True: nothing but questions will be asked of the snapshot; see `LoadOptions`. */
+  readonly forReading: boolean
   readonly findings: Findings
 }
 
@@ -151,6 +153,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
       products: [...profiles.keys()],
       ...places,
       nowMs,
+      forReading: options.forReading,
     },
     findings,
     report,

@@ -61,6 +61,8 @@ export function heartbeatText(entry: HeartbeatListener): Readonly<Record<string,
     datagramSize: formatSize(entry.datagramBytes),
     flows: String(entry.flows),
     flowsPerSource: String(entry.flowsPerSource),
+    newFlows: String(entry.newFlows),
+    newFlowsPerSource: String(entry.newFlowsPerSource),
     replyRatio: String(entry.replyRatio),
     replies: entry.expectsReplies ? 'expected' : 'none',
   }

@@ -69,5 +69,15 @@ export type HeartbeatEventFields = {
     readonly upstream: string
     readonly count: number
   }
+  /** More new flows per second than may be opened; of a second, then of a minute each. */
+  'heartbeat.flood': {
+    readonly listener: string
+    /** Datagrams that would have opened a flow, and did not. */
+    readonly datagrams: number
+    /** What may be opened per second. */
+    readonly newFlows: number
+    /** Flows that are open. */
+    readonly flows: number
+  }
   'heartbeat.answered': { readonly listener: string; readonly upstream: string }
 }

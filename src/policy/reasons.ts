@@ -367,6 +367,18 @@ export const REASONS = define({
     remedy:
       'Raise flows of the heartbeats listener and the file limit of the service, or find out who sends.',
   },
+  'flow-rate-source': {
+    phase: 'accept',
+    because: 'the address opens new heartbeat flows faster than it may',
+    remedy:
+      'Nothing is to be done when a whole site has just come back: its agents get in with their next heartbeats. Otherwise raise newFlowsPerSource of the heartbeats listener.',
+  },
+  'flow-rate-total': {
+    phase: 'accept',
+    because: 'the heartbeats listener opens as many new flows per second as it may',
+    remedy:
+      'Somebody may send from forged addresses: sites of the policy, and addresses that have had answers, have places of their own. Raise newFlows of the heartbeats listener if so many agents are yours.',
+  },
   'datagram-too-large': {
     phase: 'accept',
     because: 'the datagram is larger than heartbeats are',

@@ -169,6 +169,9 @@ export type HeartbeatListener = {
   /** Flows at once, in all and of one source (an IPv4 address or the /64 of an IPv6 one). */
   readonly flows: number
   readonly flowsPerSource: number
+  /** New flows per second, in all and of one source; known sources have as many again in all. */
+  readonly newFlows: number
+  readonly newFlowsPerSource: number
   /** Bytes that may go back for each byte that came, headers of IP and UDP counted on both sides. */
   readonly replyRatio: number
   /** Whether the server answers heartbeats; without it, silence is no fault. */

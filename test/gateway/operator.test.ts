@@ -421,4 +421,7 @@ test('what is called wrongly says the next step', async t => {
   t.regex(await said('clients', '--gate', 'http://x'), /not the address of a gate/)
   t.regex(await said('clients', '--gate', 'https://rmm.example.test'), /who logs in\?/)
   t.regex(await said('clients', 'PC-17'), /clients takes no name/)
+  const two = ['connect', 'PC-17/rdp', '--local', '0', '--gate', 'https://a.test', '--gate'] as const
+  t.regex(await said(...two, 'https://a.test'), /a\.test is named twice/)
+  t.regex(await said(...two, 'https://b.test', '--address', '127.0.0.1'), /2 gates[^]*1 time\b[^]*same order/)
 })

@@ -148,6 +148,8 @@ const HOW: Readonly<Record<Reason, string | ((gate: WholeGate) => Promise<unknow
   },
   'flow-limit-source': 'test/edge/udp/flow-table.test.ts',
   'flow-limit-total': 'test/edge/udp/flow-table.test.ts',
+  'flow-rate-source': 'test/edge/udp/flow-rate.test.ts',
+  'flow-rate-total': 'test/edge/udp/flow-rate.test.ts',
   'datagram-too-large': 'test/edge/udp/flow-table.test.ts',
   'rate-limited': 'test/integration/rates.test.ts',
   'stream-limit-source': 'test/edge/tcp/streams.test.ts',

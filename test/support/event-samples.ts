@@ -167,6 +167,7 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     forged: 0,
   },
   'heartbeat.context-refused': { listener: 'automate', upstream: 'connector://rmm/heartbeat', count: 4 },
+  'heartbeat.flood': { listener: 'automate', datagrams: 48_211, newFlows: 1_000, flows: 9_800 },
   'heartbeat.answered': { listener: 'automate', upstream: '10.0.0.5:75' },
   'gate.started': { version: '0.1.0', platform: 'Debian 12, linux x64', maxConnections: 20_000, pid: 4711 },
   'gate.start-failed': { code: 'policy-invalid', problem: 'the policy is not valid', remedy: 'Correct it' },

@@ -4,7 +4,7 @@ import { usageError, type Command, type CommandArguments, type CommandContext } 
 import { forgetIdentity, listIdentities } from '../client-identities.ts'
 import { counted, formatAgo, formatBytes, formatTime } from '../format.ts'
 import { requireGate, requirePolicy } from '../gate-access.ts'
-import { isRemote, REMOTE_OPTIONS, remoteOperator } from '../remote-gate.ts'
+import { askGates, isRemote, REMOTE_OPTIONS } from '../remote-gate.ts'
 import { safeText } from '../shown-text.ts'
 
 export const clientsCommand: Command = {
@@ -82,7 +82,7 @@ export const sessionsCommand: Command = {
     refuseWords('sessions', args)
     const { terminal } = context
     const sessions = isRemote(args, context)
-      ? readSessions(await (await remoteOperator(args, context)).ask('sessions'))
+      ? readSessions(await askGates(args, context, 'sessions'))
       : (await ownStatus(args, context)).sessions
     if (args.flag('json')) {
       terminal.json({ sessions })
@@ -125,7 +125,7 @@ async function clientsOf(
   if (!isRemote(args, context)) {
     return { list: (await ownStatus(args, context)).clients, more: 0 }
   }
-  const answer = await (await remoteOperator(args, context)).ask('clients')
+  const answer = await askGates(args, context, 'clients')
   const { clients, more } = answer as { clients?: readonly ListedClient[]; more?: number }
   return { list: clients ?? [], more: more ?? 0 }
 }

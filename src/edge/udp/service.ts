@@ -1,18 +1,17 @@
 // One heartbeat listener with its sockets and flows: datagrams go in and out, and events are reported.
 import type { RemoteInfo, Socket } from 'node:dgram'
-import type { ClientFields, EventFields, Reporter } from '../../journal/events.ts'
+import type { ClientFields, Reporter } from '../../journal/events.ts'
 import { parseAddress, type Address } from '../../net/address.ts'
 import { decideHeartbeat } from '../../policy/decide-heartbeat.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
 import type { Endpoint, HeartbeatListener } from '../../policy/snapshot.ts'
-import { formatSourceLine } from '../../policy/source-line.ts'
 import type { Standing } from '../../policy/standing.ts'
-import type { Refusal } from '../../policy/verdict.ts'
 import { countryWord } from '../../policy/who.ts'
 import type { CurrentPolicy } from '../connection.ts'
 import { TrialNotes } from '../trial-notes.ts'
-import { FlowTable, type EndedFlow, type Flow, type FlowCount, type FlowEnd } from './flow-table.ts'
-import { RefusalTally } from './refusal-tally.ts'
+import type { EndedFlow, Flow, FlowCount, FlowEnd } from './flow.ts'
+import { FlowTable } from './flow-table.ts'
+import { RefusedHeartbeats } from './refused.ts'
 import { SiteCounts, type SiteHeartbeats } from './site-counts.ts'
 import { openListening, sendBack, type UpstreamSocket } from './sockets.ts'
 import { ConnectorWatch, troubleOf, type ConnectorTrouble } from './connector-watch.ts'
@@ -49,7 +48,6 @@ export type HeartbeatState = {
 
 type Bound = { readonly endpoint: Endpoint; readonly socket: Socket; readonly number: number }
 type Upstream = { readonly bound: Bound; readonly socket: UpstreamSocket }
-type RefusedFields = Omit<EventFields['heartbeat.refused'], 'count'>
 
 const PROBLEM_MS = 60_000
 const NO_TUNNEL: TunnelState = {
@@ -69,7 +67,7 @@ export class HeartbeatService {
   readonly #trials: TrialNotes
   #settings: HeartbeatListener
   readonly #table: FlowTable<Upstream>
-  readonly #tally = new RefusalTally<RefusedFields>()
+  readonly #refused: RefusedHeartbeats
   readonly #bound = new Map<string, Bound>()
   readonly #failures = new Map<string, string>()
   readonly #counts = { heartbeats: 0, replies: 0 }
@@ -87,6 +85,7 @@ export class HeartbeatService {
     this.#context = context
     this.#trials = new TrialNotes(context.reporter)
     this.#settings = settings
+    this.#refused = new RefusedHeartbeats(context.reporter)
     this.#watch = new ConnectorWatch(context.nowMs())
     this.#table = new FlowTable({
       settings,
@@ -179,7 +178,7 @@ export class HeartbeatService {
         connector: this.#connectorState()?.trouble ?? null,
       })
     }
-    this.#reportTally(nowMs, false)
+    this.#refused.report(nowMs, this.#settings, this.#table.size)
     return this.#lookAtConnector(nowMs)
   }
 
@@ -187,7 +186,7 @@ export class HeartbeatService {
   close(end: FlowEnd): void {
     this.#endAll(end)
     for (const [key, bound] of this.#bound) this.#shut(key, bound, end)
-    this.#reportTally(this.#context.nowMs(), true)
+    this.#refused.flush(this.#context.nowMs())
   }
 
   #wanted(): readonly (readonly [string, Endpoint])[] {
@@ -209,7 +208,8 @@ export class HeartbeatService {
     if (result.kind !== 'forward' && result.ended !== null) this.#ended(result.ended)
     if (result.kind === 'refuse') {
       const source = address()
-      if (source !== undefined) this.#refused(source, from.port, result.standing, result.refusal)
+      if (source !== undefined)
+        this.#refused.note(this.#clientOf(source, from.port, result.standing), result.refusal)
       return
     }
     const { flow } = result
@@ -284,24 +284,6 @@ export class HeartbeatService {
       const upstream = upstreamText(this.#settings.upstream)
       this.#context.reporter.report('heartbeat.answered', { listener: this.#settings.id, upstream })
     }
-  }
-
-  #refused(address: Address, port: number, standing: Standing, refusal: Refusal): void {
-    const { reason, stage, saw, line } = refusal
-    const fields = (): RefusedFields => ({
-      ...this.#clientOf(address, port, standing),
-      reason,
-      stage,
-      saw,
-      line: formatSourceLine(line),
-    })
-    if (this.#tally.note(`${address.text} ${reason}`, fields))
-      this.#context.reporter.report('heartbeat.refused', { ...fields(), count: 1 })
-  }
-
-  #reportTally(nowMs: number, now: boolean): void {
-    for (const { fields, count } of this.#tally.take(nowMs, now))
-      this.#context.reporter.report('heartbeat.refused', { ...fields, count })
   }
 
   #endAll(end: FlowEnd, fits?: (flow: Flow<Upstream>) => boolean): void {

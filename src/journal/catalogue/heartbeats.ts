@@ -10,6 +10,7 @@ type Names =
   | 'heartbeat.closed'
   | 'heartbeat.unanswered'
   | 'heartbeat.answered'
+  | 'heartbeat.flood'
 
 const who = (f: ClientFields): string =>
   `${f.address}:${f.port} (${f.country}${f.site === null ? '' : `, site ${f.site}`})`
@@ -91,6 +92,21 @@ export const HEARTBEAT_EVENTS: Definitions<Names> = {
     when: 'The RMM server answers heartbeats again.',
     sentence: f => `The RMM server ${f.upstream} behind ${f.listener} answers heartbeats again.`,
     counter: null,
+    stored: true,
+    fromClients: false,
+  },
+  'heartbeat.flood': {
+    code: 'H11',
+    severity: 'warning',
+    when: 'More new clients sent heartbeats per second than the listener takes. Reported at once, then once a minute while it goes on.',
+    sentence: f =>
+      `${plural(f.datagrams, 'heartbeat')} of new clients were refused on ${f.listener}, which opens at most ${f.newFlows} flows per second; the ${plural(f.flows, 'flow')} that it has go on. After an outage agents get in with their next heartbeats. If it does not end, somebody sends from forged addresses: sites, and addresses that have had answers, have places of their own.`,
+    counter: {
+      name: 'portcullis_heartbeat_floods_total',
+      help: 'Reports of more new heartbeat flows than a listener opens; each may stand for many',
+      labels: ['listener'],
+      values: f => [f.listener],
+    },
     stored: true,
     fromClients: false,
   },

@@ -36,6 +36,8 @@ export type DialFailure = {
   readonly message: string
   readonly remedy: string
   readonly retryAfterMs: number | null
+  /** Of the gate's answer; null: there was none. */
+  readonly status: number | null
 }
 
 /** An error with the failure in it. */
@@ -265,6 +267,7 @@ async function refusal(
     code: text('code') ?? `status-${head.status}`,
     message: `${gate.host}:${gate.port} refused: ${text('message') ?? `status ${head.status}`}${reference === null ? '' : ` Reference ${reference}.`}`,
     remedy: text('remedy') ?? 'Look the reference up at the gate: portcullis diagnose <reference>.',
+    status: head.status,
     retryAfterMs: Number.isFinite(seconds) ? Math.min(seconds, 3_600) * 1_000 : null,
   })
 }
@@ -307,7 +310,7 @@ function network(message: string): DialError {
 }
 
 function failure(kind: DialFailure['kind'], code: string, message: string, remedy: string): DialError {
-  return new DialError({ kind, code, message, remedy, retryAfterMs: null })
+  return new DialError({ kind, code, message, remedy, retryAfterMs: null, status: null })
 }
 
 function bracketed(host: string): string {

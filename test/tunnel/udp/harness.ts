@@ -104,6 +104,8 @@ export async function world(
     datagramBytes: 1_472,
     flows: 1_000,
     flowsPerSource: 1_000,
+    newFlows: 1_000,
+    newFlowsPerSource: 1_000,
     replyRatio: 3,
     expectsReplies: true,
     at: at(70),
