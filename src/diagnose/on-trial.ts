@@ -74,29 +74,20 @@ export type TriedThing = {
 
 /** The fix, without what only helps for now: nothing is refused yet. */
 export function fixOfTried({ context, reason, classes, country, tls, product }: TriedThing): Fix {
-  switch (reason) {
-    case 'country-refused':
-    case 'class-country':
-    case 'country-unknown':
-    case 'network-refused':
-    case 'geo-unavailable':
-      return lasting(
-        fixes.admitCountry(context, country, {
-          resolved: UNKNOWN,
-          first: null,
-          second: null,
-          databaseLoaded: true,
-        }),
-      )
-    case 'tls-version-too-low':
-      return fixes.oldTls(context, tls, product)
-    case 'tls-version-class':
-      return fixes.classTls(context, classes, tls)
-    default:
-      return lasting(fixes.openClass(context, reason, classes))
-  }
+  if (reason === 'tls-version-too-low') return fixes.oldTls(context, tls, product)
+  if (reason === 'tls-version-class') return fixes.classTls(context, classes, tls)
+  if (!OF_COUNTRIES.has(reason)) return lasting(fixes.openClass(context, reason, classes))
+  const geo = { resolved: UNKNOWN, first: null, second: null, databaseLoaded: true }
+  return lasting(fixes.admitCountry(context, country, geo))
 }
 
+const OF_COUNTRIES: ReadonlySet<Reason> = new Set<Reason>([
+  'country-refused',
+  'class-country',
+  'country-unknown',
+  'network-refused',
+  'geo-unavailable',
+])
 const UNKNOWN = { kind: 'unknown' } as const
 
 function lasting({ steps, patch, commands }: Fix): Fix {
