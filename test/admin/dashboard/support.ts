@@ -289,6 +289,7 @@ export function testStatus(nowMs: number, more: Partial<GateStatus> = {}): GateS
     connections: [],
     upstreams: [],
     streams: [],
+    invitations: [],
     clients: [],
     sessions: [],
     heartbeats: [],
