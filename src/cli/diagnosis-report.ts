@@ -52,7 +52,12 @@ export function showDiagnosis(gathered: Gathered, context: CommandContext): numb
 /** The sentence, its evidence and its fix. */
 export function printFinding(diagnosis: Diagnosis, nowMs: number, terminal: Terminal): void {
   const { healthy, sentence, evidence, fix } = diagnosis
-  terminal.print(terminal.wrap(terminal.tone(healthy ? 'good' : 'bad', `${healthy ? '✓' : '✗'} ${sentence}`)))
+  const [tone, mark] = !healthy
+    ? (['bad', '✗'] as const)
+    : fix === null
+      ? (['good', '✓'] as const)
+      : (['warn', '!'] as const)
+  terminal.print(terminal.wrap(terminal.tone(tone, `${mark} ${sentence}`)))
   for (const { atMs, text } of evidence) {
     const when = atMs === null ? 'now' : `${formatTime(atMs)}, ${formatAgo(atMs, nowMs)}`
     terminal.print(terminal.wrap(`${terminal.tone('dim', `${when}:`)} ${text}`, '  ', '  '))

@@ -67,6 +67,10 @@ function show(
     `Policy      ${policy.directory}`,
     `            ${policy.model}, home ${policy.home.join(', ')}, ${counted(policy.sites, 'site')}, ${counted(policy.rules, 'rule')}; loaded ${formatAgo(policy.loadedMs, nowMs)}`,
   )
+  for (const { stages, sites, expiresMs } of policy.trials ?? [])
+    terminal.print(
+      `On trial    ${terminal.tone('warn', stages.join(', '))}${sites === null ? '' : ` for ${sites.join(', ')}`} until ${formatTime(expiresMs)} (${formatAgo(expiresMs, nowMs)}); see: portcullis trial report`,
+    )
   if (policy.rejected !== null) {
     terminal.print(
       terminal.tone(

@@ -348,7 +348,8 @@ export class HeartbeatService {
 
   #noteTrial({ wouldBe, standing, port }: Flow<Upstream>): void {
     if (wouldBe === null) return
-    const tried = { standing, port, listener: this.#settings.id, class: 'heartbeat', host: '' } as const
+    const { id: listener, class: trafficClass = 'heartbeat' } = this.#settings
+    const tried = { standing, port, listener, class: trafficClass, host: '' }
     this.#trials.note(wouldBe, tried, this.#context.nowMs())
   }
 
