@@ -64,7 +64,7 @@ test('countries, TLS versions and closed classes pass on trial and are recorded;
   t.deepEqual(
     noted
       .map(({ fields }) => fields as Json)
-      .map(f => [f['address'], f['reason'], f['class'], f['saw'], f['count']].join(' '))
+      .map(f => [f['address'], f['wouldBe'], f['class'], f['saw'], f['count']].join(' '))
       .toSorted(),
     [
       `${TRAVELLER} country-refused agent CN 1`,
