@@ -11,7 +11,7 @@ import { PortcullisError } from '../../policy/error.ts'
 import { sourcesText, type ForwardSources } from '../../policy/invitations.ts'
 import type { Snapshot } from '../../policy/snapshot.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
-import { formatAgo, formatTime, parseDuration } from '../format.ts'
+import { formatSpan, formatTime, parseDuration } from '../format.ts'
 import { askGate, commandOptions, requirePolicy } from '../gate-access.ts'
 import { MAX_INVITATION_BYTES, readInvitation, type Invitation, type TicketAddress } from '../invitation.ts'
 import { targetText } from '../invitation-list.ts'
@@ -155,14 +155,14 @@ function show(
   forward: InvitationStatus,
   out: string,
   args: CommandArguments,
-  { terminal, nowMs }: CommandContext,
+  { terminal }: CommandContext,
 ): void {
-  const { port, expiresMs } = forward
+  const { port, openedMs, expiresMs } = forward
   terminal.print(
     terminal.table([
       ...beforeAndAfter(invitation, after),
       ['open', `public port ${port}, TCP and UDP, to ${targetText(forward)}`],
-      ['until', `${formatTime(expiresMs)} (${formatAgo(expiresMs, nowMs())})`],
+      ['until', `${formatTime(expiresMs)} (${lifeText(expiresMs - openedMs)})`],
       [
         'for',
         forward.from === null
@@ -174,6 +174,11 @@ function show(
     '  The port closes by itself, also for those who are connected then.',
     `  Earlier: portcullis invitations end ${port}${commandOptions(args)}`,
   )
+}
+
+/** `2 hours`, `1 hour`, `90 minutes`. */
+function lifeText(ms: number): string {
+  return formatSpan(ms).replace(/^(?=\D)/, '1 ')
 }
 
 function beforeAndAfter({ before }: Invitation, after: readonly string[]): readonly (readonly string[])[] {
