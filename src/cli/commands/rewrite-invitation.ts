@@ -8,13 +8,12 @@ import { suggest } from '../../config/spelling.ts'
 import { parseAddress } from '../../net/address.ts'
 import { cidrContains, parseCidr } from '../../net/cidr.ts'
 import { PortcullisError } from '../../policy/error.ts'
-import { sourcesText, type ForwardSources } from '../../policy/invitations.ts'
+import { sourcesText, targetText, type ForwardSources } from '../../policy/invitations.ts'
 import type { Snapshot } from '../../policy/snapshot.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
 import { formatSpan, formatTime, parseDuration } from '../format.ts'
 import { askGate, commandOptions, requirePolicy } from '../gate-access.ts'
 import { MAX_INVITATION_BYTES, readInvitation, type Invitation, type TicketAddress } from '../invitation.ts'
-import { targetText } from '../invitation-list.ts'
 import { safeText } from '../shown-text.ts'
 
 const USUAL_MS = 2 * 3_600_000
@@ -161,7 +160,7 @@ function show(
   terminal.print(
     terminal.table([
       ...beforeAndAfter(invitation, after),
-      ['open', `public port ${port}, TCP and UDP, to ${targetText(forward)}`],
+      ['open', `public port ${port}, TCP and UDP, to ${targetText(forward.target)}`],
       ['until', `${formatTime(expiresMs)} (${lifeText(expiresMs - openedMs)})`],
       [
         'for',
