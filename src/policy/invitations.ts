@@ -223,6 +223,7 @@ export function forwardDatagrams(
     flowsPerSource: perSource(connections),
     newFlows: NEW_FLOWS,
     newFlowsPerSource: NEW_FLOWS,
+    expectedEveryMs: null,
     replyRatio: REPLY_RATIO,
     expectsReplies: false,
     at,
