@@ -260,8 +260,8 @@ test('servers by name are no targets; a file of forwards is judged like a reques
     [51_001, 51_002, 51_003, 51_100].map(port => [port, 'policy']),
   )
   t.deepEqual(
-    new Set(events.of('listener.opened').map(({ listener }) => listener)),
-    new Set(['https', 'invitation:51000', 'invitation:51000/udp']),
+    [...new Set(events.of('listener.opened').map(({ listener }) => listener))].toSorted(),
+    ['https', 'invitation:51000', 'invitation:51000/udp'],
     'none of them was open for a moment',
   )
 })
