@@ -230,7 +230,7 @@ export function forwardDatagrams(
   }
 }
 
-// Somebody else must not take every place from one address while the helper is on the way.
+// Somebody else must not take every place from one address while whoever helps is on the way.
 function perSource(connections: number): number {
   return Math.ceil(connections / 2)
 }
