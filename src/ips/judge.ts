@@ -16,7 +16,7 @@ import { byPhase, pathIndex, type Candidates, type PathIndex } from './path-inde
 import type { RuleDocument, RuleProblem } from './rule-document.ts'
 import type { HelloScope, RateQuestion, RuleCounter, RuleHit, RuleScope, RuleSet } from './rule-set.ts'
 import type { Rule } from './rule.ts'
-import type { SourceBits } from './sources.ts'
+import type { SourceBits, Sources } from './sources.ts'
 
 /** How a rule set judges. */
 export type JudgeOptions = {
@@ -129,8 +129,8 @@ class Judge {
     this.#index = pathIndex(others.filter(isTied))
     this.#anywhere = byPhase(others.filter(rule => !isTied(rule)))
     this.#anywhereRates = this.#anywhere.head.filter(isRate)
-    this.#onHead = new Shortlist(this.engine.plan, this.#anywhere.head.map(this.#numberOf))
-    this.#onBody = new Shortlist(this.engine.plan, this.#anywhere.body.map(this.#numberOf))
+    this.#onHead = this.#shortlist(this.#anywhere.head)
+    this.#onBody = this.#shortlist(this.#anywhere.body)
     this.#isPrefiltered = options.prefilter
     this.#weighing = new Weighing(this.engine, options.threshold, options.builtIn, problems)
   }
@@ -155,7 +155,7 @@ class Judge {
     const { facts, pass, run } = judgement
     const present = this.#bits.present(facts.query, facts.headers, false)
     const report = reportFrom(judgement.headScore)
-    for (const rule of this.#inPlay(judgement, 'head', this.#onHead)) {
+    for (const rule of this.#inPlay(judgement, 'head', this.#onHead, present)) {
       if ((rule.condition.needs & present) === 0 && this.#isPrefiltered) continue
       if (rule.rate !== null || !applies(rule, facts, scope)) continue
       const mode = modeIn(rule.document, scope)
@@ -173,12 +173,22 @@ class Judge {
     return report.hits
   }
 
+  #shortlist(rules: readonly CompiledRule[]): Shortlist {
+    const needs = rules.map(({ condition }) => condition.needs)
+    return new Shortlist(this.engine.plan, rules.map(this.#numberOf), needs)
+  }
+
   /** Rules that can fire, in their order. */
-  #inPlay(judgement: Judgement, phase: 'head' | 'body', shortlist: Shortlist): readonly CompiledRule[] {
+  #inPlay(
+    judgement: Judgement,
+    phase: 'head' | 'body',
+    shortlist: Shortlist,
+    present: Sources,
+  ): readonly CompiledRule[] {
     const tied = judgement.candidates[phase]
     const anywhere = this.#anywhere[phase]
     if (!this.#isPrefiltered) return anywhere
-    const places = shortlist.select(judgement.pass)
+    const places = shortlist.select(judgement.pass, present)
     if (places.length === 0) return tied
     const picked = places.flatMap(place => anywhere[place] ?? [])
     return [...tied, ...picked].sort((a, b) => this.#numberOf(a) - this.#numberOf(b))
@@ -223,7 +233,7 @@ class Judge {
       const value = unreadable.join(', ')
       if (this.#weighing.addBuiltIn('body-unreadable', value, 0, facts, scope, report)) return report.hits
     }
-    for (const rule of this.#inPlay(judgement, 'body', this.#onBody)) {
+    for (const rule of this.#inPlay(judgement, 'body', this.#onBody, present)) {
       if ((rule.condition.needs & present) === 0 && this.#isPrefiltered) continue
       if (rule.rate !== null || !applies(rule, facts, scope)) continue
       if (!this.#readsBody(rule, judgement, scope)) continue

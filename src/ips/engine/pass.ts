@@ -34,8 +34,8 @@ export type View = {
   cells: readonly Cell[] | null
   /** Requirements that any of the values meets; null: not scanned. */
   any: Uint32Array | null
-  /** Where there are no cells: what each of several values meets, one after the other; null: not scanned, or one value. */
-  each: Uint32Array | null
+  /** Where there are no cells: what each of several values meets; null: not scanned, or one value. */
+  each: Uint32Array[] | null
 }
 
 /** Where a rule held. */
@@ -69,7 +69,6 @@ export class Pass {
   readonly #plan: Plan
   readonly #scanner: Scanner | null
   readonly #maxWork: number
-  readonly #scratch: Uint32Array
   readonly #collections: (readonly FieldValue[] | undefined)[] = []
   readonly #selections: (Selection | undefined)[] = []
   readonly #views: (View | undefined)[] = []
@@ -84,7 +83,6 @@ export class Pass {
     this.isUntransformed = plan.transforms.length === 0
     this.#scanner = scanner
     this.#maxWork = maxWork
-    this.#scratch = new Uint32Array(((scanner?.size ?? 0) + 31) >> 5)
     this.#inspected = inspected
     this.run = run
     run.inspected = inspected
@@ -191,7 +189,11 @@ export class Pass {
     const known = this.#groups[number]
     if (known !== undefined) return known
     const all = new Union()
-    for (const view of this.#plan.groups[number] ?? []) all.add(this.anyBits(this.view(view)) ?? NOTHING)
+    const { groups, views } = this.#plan
+    for (const view of groups[number] ?? []) {
+      if (this.#selection(views[view]?.selection ?? -1) === EMPTY_SELECTION) continue
+      all.add(this.anyBits(this.view(view)) ?? NOTHING)
+    }
     this.#groups[number] = all.bits
     return all.bits
   }
@@ -205,10 +207,15 @@ export class Pass {
     let characters = 0
     for (let at = 0; at < values.length; at++) characters += values[at]?.value.length ?? 0
     this.spend(characters)
-    const any = new Uint32Array(this.#scratch.length)
-    view.each = new Uint32Array(values.length * any.length)
-    scanner.scanEach(values, view.each, any)
-    return any
+    const each: Uint32Array[] = []
+    const any = new Union()
+    for (let at = 0; at < values.length; at++) {
+      const bits = scanner.scan(values[at]?.value ?? '')
+      each.push(bits)
+      any.add(bits)
+    }
+    view.each = each
+    return any.bits
   }
 
   /** A body as sent and as decoded is most often one text, and scans do not see its case. */
@@ -229,9 +236,8 @@ export class Pass {
   meetsAt(view: View, index: number, bit: number): boolean {
     const any = this.anyBits(view)
     if (any === null) return true
-    const bits = view.each ?? any
-    const from = view.each === null ? 0 : index * any.length
-    return ((bits[from + (bit >> 5)] ?? 0) & (1 << (bit & 31))) !== 0
+    const bits = view.each === null ? any : view.each[index]
+    return ((bits?.[bit >> 5] ?? 0) & (1 << (bit & 31))) !== 0
   }
 
   /** Whether a text meets a requirement. */
@@ -243,10 +249,7 @@ export class Pass {
   #bits(cell: Cell, scanner: Scanner): Uint32Array {
     if (cell.bits === null) {
       this.spend(cell.value.length)
-      const bits = scanner.scan(cell.value, this.#scratch)
-      let isNothing = true
-      for (let word = 0; word < bits.length && isNothing; word++) isNothing = bits[word] === 0
-      cell.bits = isNothing ? NOTHING : bits.slice()
+      cell.bits = scanner.scan(cell.value)
     }
     return cell.bits
   }
@@ -305,13 +308,13 @@ class Union {
   #isOwn = false
 
   add(more: Uint32Array): void {
-    if (more === NOTHING || more === this.bits) return
-    if (this.bits === NOTHING) {
+    if (more.length === 0 || more === this.bits) return
+    if (this.bits.length === 0) {
       this.bits = more
       return
     }
     if (!this.#isOwn) {
-      this.bits = this.bits.slice()
+      this.bits = new Uint32Array(this.bits)
       this.#isOwn = true
     }
     const { bits } = this

@@ -152,6 +152,8 @@ class Trie {
   }
 }
 
+const NOTHING_MET: Uint32Array = new Uint32Array(0)
+
 /** Aho and Corasick's automaton (CACM 18, 1975) over classes of characters, every step written out. */
 class WordScanner implements Scanner {
   readonly size: number
@@ -169,9 +171,12 @@ class WordScanner implements Scanner {
   /** Per class: the pass in which it was seen last. */
   readonly #seen: Uint32Array
   #pass = 0
+  /** What the text under the scan meets; empty between scans. */
+  readonly #met: Uint32Array
 
   constructor(trie: Trie, alphabet: Alphabet, size: number) {
     this.size = size
+    this.#met = new Uint32Array((size + 31) >> 5)
     this.#alphabet = alphabet
     this.#singles = trie.singles
     this.#seen = new Uint32Array(alphabet.size)
@@ -203,26 +208,17 @@ class WordScanner implements Scanner {
     this.#made = new Uint32Array(reports.lists.length)
   }
 
-  scan(text: string, into: Uint32Array = new Uint32Array((this.size + 31) >> 5)): Uint32Array {
-    into.fill(0)
-    this.#add(text, into, 0)
-    return into
-  }
-
-  scanEach(texts: readonly { readonly value: string }[], each: Uint32Array, any: Uint32Array): void {
-    const words = any.length
-    let from = 0
-    for (let index = 0; index < texts.length; index++) {
-      if (this.#add(texts[index]?.value ?? '', each, from)) {
-        for (let word = 0; word < words; word++)
-          any[word] = (any[word] as number) | (each[from + word] as number)
-      }
-      from += words
-    }
+  scan(text: string): Uint32Array {
+    const met = this.#met
+    // Most texts meet nothing, and then no memory is needed to say so.
+    if (!this.#add(text, met)) return NOTHING_MET
+    const own = new Uint32Array(met)
+    met.fill(0)
+    return own
   }
 
   /** @returns whether anything is met */
-  #add(text: string, into: Uint32Array, from: number): boolean {
+  #add(text: string, into: Uint32Array): boolean {
     const pass = this.#nextPass()
     let isMet = false
     const table = this.#table
@@ -238,14 +234,14 @@ class WordScanner implements Scanner {
       const charClass = unit < 256 ? (low[unit] as number) : this.#alphabet.high(unit)
       if (seen[charClass] !== pass) {
         seen[charClass] = pass
-        isMet = mark(this.#singles[charClass] ?? [], into, from) || isMet
+        isMet = mark(this.#singles[charClass] ?? [], into) || isMet
       }
       state = table[(state << shift) + charClass] as number
       if (state >= reporting) {
         const report = reportOf[state - reporting] as number
         if (made[report] !== pass) {
           made[report] = pass
-          isMet = mark(this.#reports[report] ?? [], into, from) || isMet
+          isMet = mark(this.#reports[report] ?? [], into) || isMet
         }
       }
     }
@@ -280,10 +276,10 @@ class Reports {
   }
 }
 
-function mark(numbers: readonly number[], into: Uint32Array, from: number): boolean {
+function mark(numbers: readonly number[], into: Uint32Array): boolean {
   for (let i = 0; i < numbers.length; i++) {
     const number = numbers[i] as number
-    const word = from + (number >> 5)
+    const word = number >> 5
     into[word] = (into[word] as number) | (1 << (number & 31))
   }
   return numbers.length > 0
