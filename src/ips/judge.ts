@@ -16,7 +16,7 @@ import { byPhase, pathIndex, type Candidates, type PathIndex } from './path-inde
 import type { RuleDocument, RuleProblem } from './rule-document.ts'
 import type { HelloScope, RateQuestion, RuleCounter, RuleHit, RuleScope, RuleSet } from './rule-set.ts'
 import type { Rule } from './rule.ts'
-import type { SourceBits, Sources } from './sources.ts'
+import { ALWAYS, type SourceBits, type Sources } from './sources.ts'
 
 /** How a rule set judges. */
 export type JudgeOptions = {
@@ -174,8 +174,15 @@ class Judge {
   }
 
   #shortlist(rules: readonly CompiledRule[]): Shortlist {
-    const needs = rules.map(({ condition }) => condition.needs)
-    return new Shortlist(this.engine.plan, rules.map(this.#numberOf), needs)
+    const sources = new Map(
+      rules.flatMap(({ condition }) =>
+        condition.fields.map(({ collection, source }) => [collection.id, this.#bits.of(source)] as const),
+      ),
+    )
+    return new Shortlist(this.engine.plan, rules.map(this.#numberOf), {
+      ofRules: rules.map(({ condition }) => condition.needs),
+      ofCollection: id => sources.get(id) ?? ALWAYS,
+    })
   }
 
   /** Rules that can fire, in their order. */

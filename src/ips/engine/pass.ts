@@ -34,8 +34,8 @@ export type View = {
   cells: readonly Cell[] | null
   /** Requirements that any of the values meets; null: not scanned. */
   any: Uint32Array | null
-  /** Where there are no cells: what each of several values meets; null: not scanned, or one value. */
-  each: Uint32Array[] | null
+  /** Where there are no cells: what each of several values meets, by its numbers, null for nothing; null: not scanned, or one value. */
+  each: (readonly number[] | null)[] | null
 }
 
 /** Where a rule held. */
@@ -183,17 +183,20 @@ export class Pass {
     return view.any
   }
 
+  /** The same for a view by its number: most are empty, and then it is not even made. */
+  viewBits(number: number): Uint32Array | null {
+    if (this.#scanner === null) return null
+    const { selection = -1 } = this.#plan.views[number] ?? {}
+    return this.#selection(selection) === EMPTY_SELECTION ? NOTHING : this.anyBits(this.view(number))
+  }
+
   /** Requirements that any value of a group of views meets, missing words are zero; null: nobody knows. */
   groupBits(number: number): Uint32Array | null {
     if (this.#scanner === null) return null
     const known = this.#groups[number]
     if (known !== undefined) return known
     const all = new Union()
-    const { groups, views } = this.#plan
-    for (const view of groups[number] ?? []) {
-      if (this.#selection(views[view]?.selection ?? -1) === EMPTY_SELECTION) continue
-      all.add(this.anyBits(this.view(view)) ?? NOTHING)
-    }
+    for (const view of this.#plan.groups[number] ?? []) all.add(this.viewBits(view) ?? NOTHING)
     this.#groups[number] = all.bits
     return all.bits
   }
@@ -207,15 +210,8 @@ export class Pass {
     let characters = 0
     for (let at = 0; at < values.length; at++) characters += values[at]?.value.length ?? 0
     this.spend(characters)
-    const each: Uint32Array[] = []
-    const any = new Union()
-    for (let at = 0; at < values.length; at++) {
-      const bits = scanner.scan(values[at]?.value ?? '')
-      each.push(bits)
-      any.add(bits)
-    }
-    view.each = each
-    return any.bits
+    view.each = []
+    return scanner.scanEach(values, view.each)
   }
 
   /** A body as sent and as decoded is most often one text, and scans do not see its case. */
@@ -236,8 +232,8 @@ export class Pass {
   meetsAt(view: View, index: number, bit: number): boolean {
     const any = this.anyBits(view)
     if (any === null) return true
-    const bits = view.each === null ? any : view.each[index]
-    return ((bits?.[bit >> 5] ?? 0) & (1 << (bit & 31))) !== 0
+    if (view.each !== null) return view.each[index]?.includes(bit) ?? false
+    return ((any[bit >> 5] ?? 0) & (1 << (bit & 31))) !== 0
   }
 
   /** Whether a text meets a requirement. */

@@ -3,13 +3,23 @@ import { gateOf } from './gate.ts'
 import type { Pass } from './pass.ts'
 import type { Plan } from './plan.ts'
 
-/** A group of views that rules wait for, and which of them wait for which requirement. */
+/** A view that rules wait for, and which of them wait for which requirement. */
 type Watched = {
-  readonly group: number
-  readonly mask: Uint32Array
-  readonly byBit: Map<number, number[]>
+  readonly view: number
+  /** Parts of a request without one of which the view is empty. */
+  readonly source: number
   /** Parts of a request one of which all of these rules need. */
   needs: number
+  readonly mask: Uint32Array
+  readonly byBit: Map<number, number[]>
+}
+
+/** What the rules of a list, and the collections that they look at, cannot do without: parts of a request (sources.ts). */
+export type Needs = {
+  /** For each rule of the list, parts one of which it needs. */
+  readonly ofRules: readonly number[]
+  /** For a collection by its id, parts without one of which it is empty. */
+  readonly ofCollection: (id: string) => number
 }
 
 /** A list of rules by what they cannot hold without. */
@@ -21,37 +31,36 @@ export class Shortlist {
   readonly #seen: Uint32Array
   #round = 0
 
-  /**
-   * @param numbers numbers of the rules, in the order of the list
-   * @param needs for each of them, parts of a request (sources.ts) one of which it needs
-   */
-  constructor(plan: Plan, numbers: readonly number[], needs: readonly number[]) {
+  /** @param numbers numbers of the rules, in the order of the list */
+  constructor(plan: Plan, numbers: readonly number[], needs: Needs) {
     const open: number[] = []
     const watched = new Map<number, Watched>()
     const words = (plan.requirements.length + 31) >> 5
+    const watch = (place: number, view: number, bit: number): void => {
+      let entry = watched.get(view)
+      if (entry === undefined) {
+        const { collection } = plan.selections[plan.views[view]?.selection ?? -1] ?? { collection: -1 }
+        const source = needs.ofCollection(plan.collections[collection]?.id ?? '')
+        entry = { view, source, needs: 0, mask: new Uint32Array(words), byBit: new Map() }
+        watched.set(view, entry)
+      }
+      entry.needs |= needs.ofRules[place] ?? 0
+      const { mask, byBit } = entry
+      mask[bit >> 5] = (mask[bit >> 5] as number) | (1 << (bit & 31))
+      const places = byBit.get(bit)
+      if (places === undefined) byBit.set(bit, [place])
+      else places.push(place)
+    }
     for (const [place, number] of numbers.entries()) {
       const rule = plan.rules[number]
       const gate = rule === undefined ? null : gateOf(rule.when)
-      if (gate === null) {
-        open.push(place)
-        continue
-      }
-      for (const { group, bit } of gate) {
-        let entry = watched.get(group)
-        if (entry === undefined) {
-          entry = { group, mask: new Uint32Array(words), byBit: new Map(), needs: 0 }
-          watched.set(group, entry)
-        }
-        entry.needs |= needs[place] ?? 0
-        const { mask, byBit } = entry
-        mask[bit >> 5] = (mask[bit >> 5] as number) | (1 << (bit & 31))
-        const places = byBit.get(bit)
-        if (places === undefined) byBit.set(bit, [place])
-        else places.push(place)
-      }
+      if (gate === null) open.push(place)
+      else
+        for (const { group, bit } of gate)
+          for (const view of plan.groups[group] ?? []) watch(place, view, bit)
     }
     this.#open = open
-    this.#needs = needs
+    this.#needs = needs.ofRules
     this.#watched = [...watched.values()]
     this.#seen = new Uint32Array(numbers.length)
   }
@@ -64,12 +73,12 @@ export class Shortlist {
     const places: number[] = []
     for (const place of this.#open) if (this.#isPossible(place, present)) places.push(place)
     const round = ++this.#round
-    for (const { group, mask, byBit, needs } of this.#watched) {
+    for (const { view, source, needs, mask, byBit } of this.#watched) {
       // Most requests lack most parts: what cannot be there is not even looked for.
-      if ((needs & present) === 0) continue
-      const any = pass.groupBits(group)
-      if (any !== null && any.length === 0) continue
-      for (let word = 0; word < mask.length; word++) {
+      if ((needs & present) === 0 || (source & present) === 0) continue
+      const any = pass.viewBits(view)
+      const words = any === null ? mask.length : any.length
+      for (let word = 0; word < words; word++) {
         let met = any === null ? (mask[word] as number) : (any[word] as number) & (mask[word] as number)
         while (met !== 0) {
           const bit = 31 - Math.clz32(met)

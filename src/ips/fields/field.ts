@@ -68,6 +68,8 @@ function fieldOf(text: string, family: string, name: string | null, spec: FieldS
 
 /** Most requests have neither query nor body: then nothing is set up to look for what cannot be there. */
 function readIfThere(source: FieldSource, read: FieldSpec['read']): FieldSpec['read'] {
+  // A header is looked for when it is read.
+  if (typeof source === 'object') return read
   switch (source) {
     case 'query':
       return (inspected, run) => (inspected.facts.query === '' ? NONE : read(inspected, run))
@@ -76,7 +78,7 @@ function readIfThere(source: FieldSource, read: FieldSpec['read']): FieldSpec['r
     case 'query-or-body':
       return (inspected, run) =>
         inspected.body === null && inspected.facts.query === '' ? NONE : read(inspected, run)
-    default:
+    case 'always':
       return read
   }
 }

@@ -217,6 +217,20 @@ class WordScanner implements Scanner {
     return own
   }
 
+  scanEach(texts: readonly { readonly value: string }[], each: (readonly number[] | null)[]): Uint32Array {
+    const met = this.#met
+    let any = NOTHING_MET
+    for (let index = 0; index < texts.length; index++) {
+      if (!this.#add(texts[index]?.value ?? '', met)) {
+        each.push(null)
+        continue
+      }
+      if (any === NOTHING_MET) any = new Uint32Array(met.length)
+      each.push(take(met, any))
+    }
+    return any
+  }
+
   /** @returns whether anything is met */
   #add(text: string, into: Uint32Array): boolean {
     const pass = this.#nextPass()
@@ -283,6 +297,23 @@ function mark(numbers: readonly number[], into: Uint32Array): boolean {
     into[word] = (into[word] as number) | (1 << (number & 31))
   }
   return numbers.length > 0
+}
+
+/** The numbers of the bits that are set, which are added to another set and cleared. */
+function take(met: Uint32Array, any: Uint32Array): number[] {
+  const numbers: number[] = []
+  for (let word = 0; word < met.length; word++) {
+    let rest = met[word] as number
+    if (rest === 0) continue
+    any[word] = (any[word] as number) | rest
+    met[word] = 0
+    while (rest !== 0) {
+      const bit = 31 - Math.clz32(rest)
+      rest &= ~(1 << bit)
+      numbers.push(word * 32 + bit)
+    }
+  }
+  return numbers
 }
 
 /** Fills in the steps that leave a word for the longest other one; states come back in order of their length. */

@@ -33,4 +33,9 @@ export type Scanner = {
   readonly size: number
   /** Bit n of the result (word n >> 5, bit n & 31) says whether requirement n is met; missing words are zero. */
   readonly scan: (text: string) => Uint32Array
+  /** Scans many texts: `each` gets the numbers of what each of them meets, null for nothing; the result is that of any. */
+  readonly scanEach: (
+    texts: readonly { readonly value: string }[],
+    each: (readonly number[] | null)[],
+  ) => Uint32Array
 }
