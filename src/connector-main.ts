@@ -6,13 +6,15 @@ import { loadConnectorFile, type ConnectorResult } from './config/connector-file
 import { renderProblem } from './config/problems.ts'
 import { suggestion } from './config/spelling.ts'
 import { runConnector } from './connector-parts.ts'
+import { openOwnIdentity } from './tunnel/connector/own-identity.ts'
 import { levelOf, sentenceOf, type ConnectorEvent } from './tunnel/connector/events.ts'
 import { VERSION } from './cli/version.ts'
 
 const USAGE = `connector: carries local services to a Portcullis gate by dialling out to it
 
-  bin/connector check [--config FILE] [--json]   say whether the file is right
-  bin/connector run   [--config FILE] [--json]   attach, and stay attached
+  bin/connector check    [--config FILE] [--json]   say whether the file is right
+  bin/connector run      [--config FILE] [--json]   attach, and stay attached
+  bin/connector identity [--config FILE] [--json]   show the identity, made now if there is none
 
   --config FILE   connector.yaml of this directory when left out
   --json          one JSON object per line, for programs
@@ -25,6 +27,9 @@ for (const stream of [process.stdout, process.stderr]) {
     if (error.code !== 'EPIPE') throw error
   })
 }
+
+const COMMANDS = ['check', 'run', 'identity'] as const
+type Command = (typeof COMMANDS)[number]
 
 process.exitCode = main(process.argv.slice(2))
 
@@ -44,6 +49,7 @@ function main(argv: readonly string[]): number {
   const result = loadConnectorFile(path, label.startsWith('..') ? path : label, process.env)
   if (!result.ok) return sayProblems(result, json)
   if (command === 'check') return sayGood(result, label, json)
+  if (command === 'identity') return sayIdentity(result.connector.identityFile, json)
   run(result.connector, json)
   return 0
 }
@@ -75,7 +81,11 @@ function run(loaded: Extract<ConnectorResult, { ok: true }>['connector'], json: 
   process.on('SIGINT', stop).on('SIGTERM', stop)
 }
 
-type Words = { readonly command: 'check' | 'run' | 'help'; readonly config: string; readonly json: boolean }
+type Words = {
+  readonly command: Command | 'help'
+  readonly config: string
+  readonly json: boolean
+}
 
 function parse(argv: readonly string[]): Words | string {
   try {
@@ -92,14 +102,32 @@ function parse(argv: readonly string[]): Words | string {
     const { config, json } = values
     if (values.help || command === undefined || command === 'help') return { command: 'help', config, json }
     if (more !== undefined) return `${JSON.stringify(more)} is one word too many`
-    if (command !== 'check' && command !== 'run') {
-      const hint = suggestion(command, ['check', 'run'])
+    const known = COMMANDS.find(name => name === command)
+    if (known === undefined) {
+      const hint = suggestion(command, COMMANDS)
       return `there is no command ${JSON.stringify(command)}${hint === null ? '' : `; ${hint}`}`
     }
-    return { command, config, json }
+    return { command: known, config, json }
   } catch (error) {
     return error instanceof Error ? error.message : String(error)
   }
+}
+
+/** Making it before the first run lets the gate hold on to it from the first attach. */
+function sayIdentity(file: string, json: boolean): number {
+  const own = openOwnIdentity(file)
+  if (own.held === null) {
+    if (json) process.stdout.write(`${JSON.stringify({ ok: false, file, problem: own.problem })}\n`)
+    else process.stderr.write(`connector: the identity file ${file}: ${own.problem}\n`)
+    return 1
+  }
+  const { held, made } = own
+  if (json) process.stdout.write(`${JSON.stringify({ ok: true, identity: held.text, file, made })}\n`)
+  else
+    process.stdout.write(
+      `${held.text}\n  ${made ? 'made just now' : 'kept'} in ${file}\n  At the gate: gateway: { connectors: { <name>: { key: <key>, identity: ${held.text} } } }\n`,
+    )
+  return 0
 }
 
 function sayProblems({ problems }: Extract<ConnectorResult, { ok: false }>, json: boolean): number {

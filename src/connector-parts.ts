@@ -2,6 +2,7 @@
 import type { LoadedConnector } from './config/connector-file.ts'
 import { startConnector, placeOf, type Connector, type JoinUdp } from './tunnel/connector/connector.ts'
 import type { ConnectorEvent } from './tunnel/connector/events.ts'
+import { openOwnIdentity } from './tunnel/connector/own-identity.ts'
 import { createConnectorUdp } from './tunnel/udp/connector-udp.ts'
 import { createReach } from './tunnel/connector/reach.ts'
 
@@ -39,7 +40,12 @@ export function runConnector({ loaded, version, instance, report, random }: Conn
         )
   const udp: JoinUdp | null =
     served === null ? null : (socket, early, onEnd) => served.join(socket, early, ({ text }) => onEnd(text))
+  const own = openOwnIdentity(loaded.identityFile)
   report({ event: 'connector.started', name: loaded.name, gates: loaded.gates.map(placeOf) })
+  const file = loaded.identityFile
+  if (own.problem !== null)
+    report({ event: 'identity.trouble', file, problem: own.problem, used: own.held !== null })
+  else if (own.held !== null && own.made) report({ event: 'identity.made', file, identity: own.held.text })
   const connector = startConnector(
     {
       name: loaded.name,
@@ -54,7 +60,7 @@ export function runConnector({ loaded, version, instance, report, random }: Conn
       ],
       udpConnections: loaded.udp.length === 0 ? 0 : loaded.udpConnections,
     },
-    { key: loaded.key, instance, monotonicMs, random, report, reach, udp },
+    { key: loaded.key, held: own.held, instance, monotonicMs, random, report, reach, udp },
   )
   return {
     ...connector,

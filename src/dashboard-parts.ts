@@ -3,7 +3,6 @@ import { readdir, readFile } from 'node:fs/promises'
 import type { Access } from './access/access.ts'
 import { loadAssets } from './admin/dashboard/assets.ts'
 import { createDashboardHandler } from './admin/dashboard/handler.ts'
-import type { GateFacts } from './admin/dashboard/health.ts'
 import type { PageRoute } from './admin/dashboard/page.ts'
 import { auditRoute } from './admin/dashboard/pages/audit.ts'
 import { certificateRoute } from './admin/dashboard/pages/certificates.ts'
@@ -19,23 +18,21 @@ import { findCertificateFiles, loadCertificate } from './edge/certificate-files.
 import type { CurrentPolicy } from './edge/connection.ts'
 import type { DevAuthority } from './edge/dev-authority.ts'
 import type { Reporter } from './journal/events.ts'
-import type { Store } from './journal/store.ts'
 import { storeFile } from './journal/store-file.ts'
 import { openStoreReading, type StoreReading } from './journal/store-reading.ts'
 import { messageOf } from './own-events.ts'
 import { parseCidr } from './net/cidr.ts'
 import { sitesWithin } from './policy/sites-within.ts'
 import { formatSourceLine } from './policy/source-line.ts'
-import type { DashboardPolicy, Endpoint, Snapshot } from './policy/snapshot.ts'
+import type { DashboardPolicy } from './policy/dashboard-policy.ts'
+import type { Endpoint, Snapshot } from './policy/snapshot.ts'
 import { createPages } from './pages-parts.ts'
-import type { PolicyGuard } from './policy-guard.ts'
 
 /** What the dashboard is put together from. */
 export type DashboardOptions = {
   readonly access: Access
-  readonly actions: Omit<AdminActions, 'guard'> & { readonly guard: PolicyGuard['state'] }
+  readonly actions: AdminActions
   readonly current: CurrentPolicy
-  readonly store: Pick<Store, 'state'>
   readonly reporter: Reporter
   readonly clock: () => number
   readonly version: string
@@ -71,6 +68,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     sources: {
       status: options.actions.status,
       findEvents: query => reading.ask('findEvents', query),
+      searchEvents: query => reading.ask('searchEvents', query),
       eventsByReference: reference => reading.ask('eventsByReference', reference),
     },
     routes: [...dashboardRoutes(options, reading), ...pages.routes],
@@ -140,7 +138,7 @@ function dashboardRoutes(options: DashboardOptions, reading: StoreReading): read
   const policy = (): Snapshot => options.current().snapshot
   return [
     overviewRoute({
-      facts: () => gateFacts(options),
+      facts: actions.facts,
       countsByReason: sinceMs => reading.ask('countsByReason', sinceMs),
     }),
     ...eventRoutes({ sites: () => policy().sites, flush: actions.flush, clock }),
@@ -174,21 +172,6 @@ function policyEntries({ ban, allow }: Snapshot): readonly PolicyEntry[] {
       line: formatSourceLine(at),
     })),
   )
-}
-
-function gateFacts({ actions, current, store }: DashboardOptions): GateFacts {
-  const { snapshot } = current()
-  const listeners = [...snapshot.listeners, ...snapshot.heartbeats].flatMap(({ id, endpoints }) =>
-    endpoints.map(endpoint => ({ listener: id, ...endpoint })),
-  )
-  const { usable, droppedRows, usedBytes } = store.state()
-  return {
-    status: actions.status(),
-    listeners,
-    names: snapshot.names.map(({ host }) => host),
-    journal: { usable, droppedRows, usedBytes },
-    guard: actions.guard(),
-  }
 }
 
 function isSame(a: Endpoint, b: Endpoint | undefined): boolean {

@@ -1,5 +1,5 @@
 // What the desk is asked and answers: a thread that does for the dashboard what commands do, beside the gate's event loop.
-import type { AddressDiagnosis, PlanOutcome } from './admin/dashboard/pages/sources.ts'
+import type { AddressDiagnosis, ListedException, PlanOutcome } from './admin/dashboard/pages/sources.ts'
 
 /** The policy that a task works with. */
 export type DeskPolicy = {
@@ -19,6 +19,7 @@ export type DeskPolicy = {
 export type DeskTask = { readonly id: number; readonly policy: DeskPolicy; readonly nowMs: number } & (
   | { readonly kind: 'diagnose'; readonly addresses: readonly string[]; readonly limited: boolean }
   | { readonly kind: 'plan'; readonly candidate: string; readonly label: string }
+  | { readonly kind: 'exceptions' }
 )
 
 /** What the desk says. */
@@ -26,5 +27,6 @@ export type DeskReply = { readonly id: number } & (
   | { readonly kind: 'diagnoses'; readonly diagnoses: readonly AddressDiagnosis[] }
   | { readonly kind: 'progress'; readonly text: string }
   | { readonly kind: 'plan'; readonly outcome: PlanOutcome }
+  | { readonly kind: 'exceptions'; readonly exceptions: readonly ListedException[] }
   | { readonly kind: 'problem'; readonly problem: string }
 )

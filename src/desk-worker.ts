@@ -1,14 +1,22 @@
 // The desk's thread: loads the policy in force once, then diagnoses and plans with the very functions of the command line.
 import { parentPort } from 'node:worker_threads'
-import type { AddressDiagnosis, PlanChange, PlanOutcome } from './admin/dashboard/pages/sources.ts'
+import type {
+  AddressDiagnosis,
+  ListedException,
+  PlanChange,
+  PlanOutcome,
+} from './admin/dashboard/pages/sources.ts'
 import { CommandArguments, type CommandContext } from './cli/command.ts'
 import { openSurroundings } from './cli/evidence.ts'
+import { listExceptions } from './cli/exception-list.ts'
+import { openStore } from './cli/gate-access.ts'
 import { makePlan, type Plan } from './cli/make-plan.ts'
 import { Terminal } from './cli/terminal.ts'
 import { loadPolicy, type LoadResult } from './config/load.ts'
 import { renderProblem } from './config/problems.ts'
 import type { DeskPolicy, DeskReply, DeskTask } from './desk-messages.ts'
 import { diagnose } from './diagnose/diagnosis.ts'
+import { buildOverlay } from './journal/store-overlay.ts'
 import { parseAddress } from './net/address.ts'
 import type { Snapshot } from './policy/snapshot.ts'
 import { formatSourceLine } from './policy/source-line.ts'
@@ -31,6 +39,8 @@ async function answer(task: DeskTask): Promise<DeskReply> {
         return { id: task.id, kind: 'diagnoses', diagnoses: await diagnoseAll(task) }
       case 'plan':
         return { id: task.id, kind: 'plan', outcome: await plan(task) }
+      case 'exceptions':
+        return { id: task.id, kind: 'exceptions', exceptions: exceptions(task) }
     }
   } catch (error) {
     return { id: task.id, kind: 'problem', problem: error instanceof Error ? error.message : String(error) }
@@ -58,6 +68,16 @@ async function diagnoseAll(
     })
   } finally {
     surroundings.close()
+  }
+}
+
+function exceptions({ policy, nowMs }: DeskTask): readonly ListedException[] {
+  const snapshot = inForce(policy, nowMs)
+  const store = openStore(snapshot)
+  try {
+    return listExceptions(snapshot, buildOverlay(store?.overlay.list() ?? []), store, nowMs)
+  } finally {
+    store?.close()
   }
 }
 
@@ -124,7 +144,7 @@ function loadCandidate({ policy, nowMs, ...task }: Extract<DeskTask, { kind: 'pl
 function inForce(policy: DeskPolicy, nowMs: number): Snapshot {
   if (loaded?.id === policy.id) return loaded.snapshot
   const { directory, label, meantFor, stateDir } = policy
-  const result = loadPolicy({ directory, label, meantFor, stateDir, nowMs })
+  const result = loadPolicy({ directory, label, meantFor, stateDir, nowMs, forReading: true })
   if (!result.ok)
     throw new Error(`the policy in force cannot be read again: ${result.problems[0]?.message ?? ''}`)
   loaded = { id: policy.id, snapshot: result.snapshot }

@@ -1,6 +1,6 @@
 // The handle on desk threads: one stays for diagnoses, one lives as long as a plan. Nothing here holds the event loop up.
 import { Worker } from 'node:worker_threads'
-import type { AddressDiagnosis, PlanOutcome } from './admin/dashboard/pages/sources.ts'
+import type { AddressDiagnosis, ListedException, PlanOutcome } from './admin/dashboard/pages/sources.ts'
 import type { DeskPolicy, DeskReply, DeskTask } from './desk-messages.ts'
 
 /** What the desk needs. */
@@ -18,6 +18,8 @@ export type Desk = {
   ) => Promise<readonly AddressDiagnosis[] | null>
   /** Forgets diagnoses: something was changed. */
   readonly forget: () => void
+  /** What deviates from the policy for a time. @throws Error when the thread cannot say */
+  readonly exceptions: () => Promise<readonly ListedException[]>
   /** Plans a candidate in a thread of its own; one at a time. Never rejects. */
   readonly plan: (
     directory: string,
@@ -84,6 +86,10 @@ export function createDesk({ policy, clock }: DeskOptions): Desk {
       return within(entry.promise, PAGE_WAIT_MS)
     },
     forget: () => remembered.clear(),
+    exceptions: async () => {
+      const reply = await stay().ask(id => task({ kind: 'exceptions' }, id), DIAGNOSE_TIMEOUT_MS)
+      return reply.kind === 'exceptions' ? reply.exceptions : []
+    },
     plan: async (directory, label, onProgress) => {
       if (closed) return failed('the gate is shutting down')
       const thread = startThread()

@@ -4,15 +4,16 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PageRoute } from './admin/dashboard/page.ts'
 import { addressRoutes } from './admin/dashboard/pages/addresses.ts'
+import { exceptionRoutes } from './admin/dashboard/pages/exceptions.ts'
 import { falsePositiveRoutes } from './admin/dashboard/pages/false-positive.ts'
 import { historyRoutes } from './admin/dashboard/pages/history.ts'
 import { planRoutes } from './admin/dashboard/pages/plan.ts'
-import { hitOf, ruleRoutes } from './admin/dashboard/pages/rule.ts'
+import { ruleRoutes } from './admin/dashboard/pages/rule.ts'
 import { rulesRoutes } from './admin/dashboard/pages/rules.ts'
 import { siteFormRoutes } from './admin/dashboard/pages/site-forms.ts'
 import { siteRoutes } from './admin/dashboard/pages/site.ts'
 import { sitesRoutes } from './admin/dashboard/pages/sites.ts'
-import type { ChangedFile, PageSources, ProposedException } from './admin/dashboard/pages/sources.ts'
+import type { ChangedFile, PageSources } from './admin/dashboard/pages/sources.ts'
 import { worldRoutes } from './admin/dashboard/pages/world.ts'
 import type { ReloadOptions, ReloadResult } from './admin/reload-result.ts'
 import type { AdminActions } from './admin/routes.ts'
@@ -20,8 +21,7 @@ import { ruleText } from './cli/rule-text.ts'
 import type { DeskPolicy } from './desk-messages.ts'
 import { createDesk } from './desk.ts'
 import { createPlanning } from './plan-parts.ts'
-import { ruleException } from './diagnose/fixes.ts'
-import type { StoredEvent } from './journal/store-events.ts'
+import { exceptionForEvent, lastDay } from './exception-request.ts'
 import type { StoreReading } from './journal/store-reading.ts'
 import { listVersions, versionFiles, type PolicyVersion } from './plan/history.ts'
 import type { Snapshot } from './policy/snapshot.ts'
@@ -60,7 +60,11 @@ export function createPages(options: PagesOptions): Pages {
     removeEntries: (kind, range, owner) => changed(actions.removeEntries(kind, range, owner)),
     diagnose: desk.diagnose,
     ruleText: rule => Promise.resolve(ruleText(rule, snapshot())),
-    exceptionFor: (event, rule) => exceptionFor(event, rule, snapshot(), clock()),
+    exceptionFor: (event, { spanMs, ...wish }) => {
+      const nowMs = clock()
+      return exceptionForEvent(event, snapshot(), { ...wish, expires: lastDay(spanMs, nowMs), nowMs })
+    },
+    exceptions: desk.exceptions,
     plan: planning,
     history: {
       list: () => Promise.resolve(listVersions(snapshot().directories.state).toReversed()),
@@ -77,6 +81,7 @@ export function createPages(options: PagesOptions): Pages {
       ...rulesRoutes(sources),
       ...ruleRoutes(sources),
       ...falsePositiveRoutes(sources),
+      ...exceptionRoutes(sources),
       ...planRoutes(sources),
       ...historyRoutes(sources),
     ],
@@ -98,31 +103,6 @@ function deskPolicy({ id, directories }: Snapshot, label: string): DeskPolicy {
     id,
     commandPolicy: label === 'policies' ? '' : directories.policy,
   }
-}
-
-function exceptionFor(
-  event: StoredEvent,
-  rule: string,
-  { sites }: Snapshot,
-  nowMs: number,
-): ProposedException | null {
-  const { ruleId, field, alsoIn } = hitOf(event, rule) ?? {}
-  const { path } = event.fields
-  if (event.address === null || ruleId === undefined || field === undefined || typeof path !== 'string')
-    return null
-  const context = {
-    address: event.address,
-    site: sites.find(site => site.id === event.site) ?? null,
-    commandOptions: '',
-    nowMs,
-  }
-  const { steps, yaml } = ruleException(context, { ruleId, field, path, alsoIn: alsoIn ?? [] })
-  if (yaml === null) return null
-  const command =
-    event.reference === null
-      ? `bin/diagnose ${event.address}`
-      : `bin/portcullis allow --from ${event.reference} --reason "..."`
-  return { yaml, steps, command }
 }
 
 /** Largest file that is compared line by line. */

@@ -1,5 +1,6 @@
 // What the composed parts say of themselves, put together for `GET /v1/status` and for the gauges of the metrics.
 import { originText } from './config/describe.ts'
+import type { GateFacts } from './admin/health.ts'
 import type { CertificateState, GateStatus, RejectedPolicy } from './admin/status.ts'
 import type { Certificates } from './edge/certificates.ts'
 import type { CurrentPolicy } from './edge/connection.ts'
@@ -12,7 +13,8 @@ import type { Ledger } from './journal/ledger.ts'
 import type { GaugeSources } from './journal/metrics.ts'
 import type { Store } from './journal/store.ts'
 import { openingRange } from './journal/store-openings.ts'
-import type { Overlay, UpstreamMember } from './policy/snapshot.ts'
+import type { Overlay, Snapshot, UpstreamMember } from './policy/snapshot.ts'
+import type { InvitationParts } from './invitation-parts.ts'
 import { isLive } from './policy/who.ts'
 
 /** The parts that are asked. */
@@ -20,6 +22,7 @@ export type StatusParts = {
   readonly gate: Gate
   readonly heartbeats: HeartbeatRelay
   readonly streams: StreamRelay
+  readonly invitations: Pick<InvitationParts, 'list' | 'addresses' | 'connections'>
   readonly upstreams: Upstreams
   readonly certificates: Certificates
   readonly countries: CountryLookup
@@ -49,7 +52,8 @@ const MAX_LISTED = 2_000
 export function gateStatus(facts: StatusFacts): GateStatus {
   const { gate, current } = facts
   const { snapshot } = current()
-  const connections = [...gate.connections(), ...facts.streams.connections()]
+  const { streams, invitations } = facts
+  const connections = [...gate.connections(), ...streams.connections(), ...invitations.connections()]
   return {
     version: facts.version,
     pid: facts.pid,
@@ -66,7 +70,12 @@ export function gateStatus(facts: StatusFacts): GateStatus {
       warnings: facts.warnings,
       rejected: facts.rejected,
     },
-    listeners: [...gate.addresses(), ...facts.streams.addresses(), ...facts.heartbeats.addresses()],
+    listeners: [
+      ...gate.addresses(),
+      ...streams.addresses(),
+      ...facts.heartbeats.addresses(),
+      ...invitations.addresses(),
+    ],
     open: {
       connections: gate.counts().open,
       webSockets: connections.filter(isWebSocket).length,
@@ -100,8 +109,9 @@ export function gateStatus(facts: StatusFacts): GateStatus {
         openRequests,
         slow: facts.slowness(member),
       })),
-    streams: facts.streams.states(),
+    streams: streams.states(),
     heartbeats: facts.heartbeats.states(),
+    invitations: invitations.list(),
     clients: facts.clients,
     sessions: facts.sessions,
     openings: openingStates(current().overlay, facts.clock()),
@@ -110,6 +120,26 @@ export function gateStatus(facts: StatusFacts): GateStatus {
       .databases()
       .map(({ role, file, type, builtMs }) => ({ role, file, type, builtMs })),
     memory: facts.memory(),
+  }
+}
+
+/** What health is judged by. */
+export function gateFacts(
+  status: GateStatus,
+  { listeners, heartbeats, streams, names }: Snapshot,
+  store: Pick<Store, 'state'>,
+  guard: GateFacts['guard'],
+): GateFacts {
+  const wanted = [...listeners, ...heartbeats, ...streams].flatMap(({ id, endpoints }) =>
+    endpoints.map(endpoint => ({ listener: id, ...endpoint })),
+  )
+  const { usable, droppedRows, usedBytes } = store.state()
+  return {
+    status,
+    listeners: wanted,
+    names: names.map(({ host }) => host),
+    journal: { usable, droppedRows, usedBytes },
+    guard,
   }
 }
 

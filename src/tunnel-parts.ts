@@ -7,15 +7,19 @@ import type { OwnReply, OwnRequest, OwnService, OwnSwitch } from './edge/http/ow
 import type { Upstreams } from './forward/upstreams.ts'
 import type { Reporter } from './journal/events.ts'
 import type { ConnectorVia } from './policy/gateway-policy.ts'
+import { createAdmit } from './tunnel/admit-identity.ts'
 import { createAttach, type AttachLimits } from './tunnel/attach.ts'
 import { TUNNEL_PREFIX } from './tunnel/client.ts'
 import { KEY_REMOVED } from './tunnel/connector/connector.ts'
+import type { IdentityPins } from './tunnel/identity-pins.ts'
 import { createRegistry, type Registry } from './tunnel/registry.ts'
 import type { AttachUdp } from './tunnel/udp-attach.ts'
 
 /** What the parts need. */
 export type TunnelPartsOptions = {
   readonly access: Access
+  /** Which identity belongs to which client. */
+  readonly pins: IdentityPins
   readonly reporter: Reporter
   /** Milliseconds since the epoch. */
   readonly clock: () => number
@@ -44,7 +48,7 @@ const OPERATOR_PREFIX = `${TUNNEL_PREFIX}operator/`
 
 /** Puts the parts together. */
 export function createTunnelParts(options: TunnelPartsOptions): TunnelParts {
-  const { access, reporter, clock, udp } = options
+  const { access, pins, reporter, clock, udp } = options
   const limits = (): AttachLimits => {
     const { attachments, attachmentsPerSource } = options.current().snapshot.gateway
     return { connections: attachments, connectionsPerSource: attachmentsPerSource }
@@ -55,11 +59,32 @@ export function createTunnelParts(options: TunnelPartsOptions): TunnelParts {
     return null
   }
   const registry = createRegistry({ reporter, clock, newId: randomUUID })
+  const admit = createAdmit({
+    pins,
+    reporter,
+    clock,
+    mode: () => options.current().snapshot.gateway.identity,
+    named: (client, key) => {
+      for (const entry of options.current().snapshot.gateway.connectors.values())
+        if (entry.key === key && isSameName(entry.client, client) && entry.identity !== null)
+          return entry.identity
+      return null
+    },
+    isAttached: (client, key, identity) =>
+      registry
+        .list()
+        .some(live => live.key === key && live.identity === identity && isSameName(live.name, client)),
+  })
   const operator = options.operator?.(registry) ?? null
   const monotonicMs = (): number => performance.now()
-  const attach = createAttach({ access, registry, reporter, limits, udp, connectorName, monotonicMs })
+  const attach = createAttach({ access, registry, reporter, limits, udp, connectorName, admit, monotonicMs })
   const stopListening = access.onChange(({ keysRemoved }) => {
-    for (const key of keysRemoved) registry.detachKey(key, KEY_REMOVED)
+    const left = new Set(access.keys().map(({ name }) => name))
+    for (const key of keysRemoved) {
+      registry.detachKey(key, KEY_REMOVED)
+      // One that got another value keeps its clients, and who they are.
+      if (!left.has(key)) pins.forgetKey(key)
+    }
   })
   const own: OwnService = {
     request: async request => {
@@ -91,6 +116,10 @@ export function createTunnelParts(options: TunnelPartsOptions): TunnelParts {
       registry.detachAll('the gate shuts down')
     },
   }
+}
+
+function isSameName(one: string, other: string): boolean {
+  return one.toLowerCase() === other.toLowerCase()
 }
 
 const UPGRADE_NEEDED: OwnReply = {

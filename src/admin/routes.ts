@@ -4,6 +4,7 @@ import { siteOfOpening } from '../journal/store-openings.ts'
 import type { RuleCounter } from '../ips/rule-set.ts'
 import { parseCidr } from '../net/cidr.ts'
 import { CLASSES, type TrafficClass } from '../policy/classes.ts'
+import { healthOf, type GateFacts } from './health.ts'
 import type { ReloadOptions, ReloadResult } from './reload-result.ts'
 import type { AdminAnswer, AdminRoute } from './server.ts'
 import type { GateStatus } from './status.ts'
@@ -11,6 +12,8 @@ import type { GateStatus } from './status.ts'
 /** What the routes do, given by the composition root. */
 export type AdminActions = {
   readonly status: () => GateStatus
+  /** The status with what health is judged by. */
+  readonly facts: () => GateFacts
   readonly reload: (options: ReloadOptions) => Promise<ReloadResult>
   readonly ruleCounters: () => readonly RuleCounter[]
   /** What the guard watches; null: nothing. */
@@ -35,7 +38,10 @@ const SITE_ID = /^[a-z0-9][a-z0-9-]{0,62}$/
 /** Routes by `METHOD /path`. */
 export function adminRoutes(actions: AdminActions): Readonly<Record<string, AdminRoute>> {
   return {
-    'GET /v1/status': () => ok(actions.status()),
+    'GET /v1/status': () => {
+      const facts = actions.facts()
+      return ok({ health: healthOf(facts), ...facts.status })
+    },
     'POST /v1/reload': async ({ body }) => {
       const options = readReload(body)
       return typeof options === 'string' ? bad(options) : ok(await actions.reload(options))

@@ -1,25 +1,18 @@
 // portcullis allow --from: one recorded refusal in, the narrowest exception that ends by itself out, in the policy file.
-import { narrowestException, type RefusedThing } from '../diagnose/exception.ts'
-import type { HitRule } from '../diagnose/finding.ts'
-import { CLASSES, type TrafficClass } from '../policy/classes.ts'
+import { exceptionForEvent, lastDay, MAX_EXCEPTION_DAYS } from '../exception-request.ts'
+import type { TrafficClass } from '../policy/classes.ts'
 import { PortcullisError } from '../policy/error.ts'
-import { parseAddress } from '../net/address.ts'
 import { parseReference } from '../journal/reference.ts'
 import type { StoredEvent } from '../journal/store-events.ts'
-import { TLS_VERSIONS } from '../net/tls-version.ts'
-import type { RuleHit } from '../ips/rule-set.ts'
 import type { Snapshot } from '../policy/snapshot.ts'
 import { preparePolicyChange } from './change-policy.ts'
 import { usageError, type CommandArguments, type CommandContext } from './command.ts'
-import { isReason } from './diagnosis-report.ts'
-import { ruleHitOf } from './evidence.ts'
 import { parseDuration } from './format.ts'
 import { askGate, openStore, requirePolicy } from './gate-access.ts'
 import { shownDiff } from './line-diff.ts'
 import { GUARD_OPTIONS, guardOf, sayRefused } from './put-in-force.ts'
 
 const DAY_MS = 86_400_000
-const MAX_DAYS = 366
 
 /** Options that only `--from` understands. */
 export const FROM_OPTIONS = {
@@ -55,10 +48,9 @@ export async function allowFrom(
   const guard = guardOf(args)
   const { snapshot } = requirePolicy(args, context)
   await askGate(snapshot, 'POST', '/v1/flush')
-  const thing = thingOf(reference, eventOf(reference, snapshot), snapshot)
   const owner = args.text('owner') ?? context.user
   const nowMs = context.nowMs()
-  const result = narrowestException(snapshot, thing, {
+  const result = exceptionForEvent(eventOf(reference, snapshot), snapshot, {
     reason,
     owner,
     expires: lastDayOf(args.text('for') ?? '7d', nowMs),
@@ -136,12 +128,12 @@ function lastDayOf(text: string, nowMs: number): string {
       `For less: portcullis allow <address> --for ${text} --reason "..."`,
     )
   }
-  if (spanMs > MAX_DAYS * DAY_MS)
+  if (spanMs > MAX_EXCEPTION_DAYS * DAY_MS)
     throw usageError(
-      `an exception lasts at most ${MAX_DAYS} days`,
+      `an exception lasts at most ${MAX_EXCEPTION_DAYS} days`,
       'It can be renewed when it is about to end.',
     )
-  return new Date(nowMs + spanMs).toISOString().slice(0, 10)
+  return lastDay(spanMs, nowMs)
 }
 
 function eventOf(reference: string, snapshot: Snapshot): StoredEvent {
@@ -157,36 +149,4 @@ function eventOf(reference: string, snapshot: Snapshot): StoredEvent {
     side: 'configuration',
     remedy: `Events are kept for ${snapshot.journal.eventDays} days. Is this the gate that the client reached?`,
   })
-}
-
-function thingOf(reference: string, event: StoredEvent, snapshot: Snapshot): RefusedThing {
-  const { fields, reason } = event
-  const address = event.address === null ? undefined : parseAddress(event.address)
-  if (address === undefined) {
-    throw new PortcullisError(`${reference} belongs to no address`, {
-      code: 'no-exception',
-      side: 'configuration',
-      remedy: `See it: portcullis diagnose ${reference}`,
-    })
-  }
-  const offered = Array.isArray(fields['offered']) ? (fields['offered'] as readonly unknown[]) : []
-  return {
-    address: address.text,
-    site: snapshot.siteByAddress.match(address) ?? null,
-    reason: reason !== null && isReason(reason) ? reason : null,
-    class: CLASSES.find(name => name === event.class) ?? null,
-    path: typeof fields['path'] === 'string' ? fields['path'] : '',
-    offered: TLS_VERSIONS.filter(version => offered.includes(version)),
-    rules: rulesOf(event),
-  }
-}
-
-/** The rules to be excepted: those that refused, or the one that was detected. */
-function rulesOf(event: StoredEvent): readonly HitRule[] {
-  const hit = ruleHitOf([event])
-  if (hit !== null) return [hit, ...hit.others]
-  const detected = event.fields['hit'] as RuleHit | undefined
-  return detected === undefined
-    ? []
-    : [{ ruleId: detected.ruleId, field: detected.field, alsoIn: detected.alsoIn ?? [] }]
 }

@@ -144,8 +144,7 @@ function heartbeatLines(
 function activityLines({ activity, refusals, evidence }: Gathered, terminal: Terminal): readonly string[] {
   const { nowMs } = evidence
   if (activity === null) return ['  Nothing has ever been recorded in this state directory.']
-  if (activity.passed + activity.failures === 0 && activity.outcomes.length === 0)
-    return ['  Nothing arrived.']
+  if (activity.classes.length === 0 && activity.outcomes.length === 0) return ['  Nothing arrived.']
   const rows: string[][] = []
   for (const entry of activity.classes) {
     const failures = entry.failures === 0 ? '' : terminal.tone('warn', `, ${entry.failures} ended badly`)

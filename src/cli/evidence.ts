@@ -4,9 +4,7 @@ import type { CertificateState, GateStatus } from '../admin/status.ts'
 import { summariseActivity, type Activity } from '../diagnose/activity.ts'
 import { devicesOf } from '../diagnose/devices.ts'
 import { MANY } from '../diagnose/diagnosis.ts'
-import type { StreamMismatch } from '../diagnose/stream.ts'
-import type { ClientTrouble } from '../diagnose/gateway-client.ts'
-import type { CrossOrigin, Evidence, Happening, UpstreamTrouble, Witness } from '../diagnose/finding.ts'
+import type { Evidence, Happening, OpenNow, UpstreamTrouble } from '../diagnose/finding.ts'
 import { bundledDatabases } from '../geo/bundled.ts'
 import type { CountryLookup, DatabaseState } from '../geo/country-lookup.ts'
 import { createCountryLookup } from '../geo/lookup.ts'
@@ -17,11 +15,12 @@ import { buildOverlay } from '../journal/store-overlay.ts'
 import type { RuleHit } from '../ips/rule-set.ts'
 import { parseCidr } from '../net/cidr.ts'
 import type { Address } from '../net/address.ts'
-import { AGENT_CLASSES } from '../policy/classes.ts'
+import { AGENT_CLASSES, CLASSES } from '../policy/classes.ts'
 import { explain } from '../policy/explain.ts'
 import type { Overlay, Snapshot } from '../policy/snapshot.ts'
 import { CommandArguments, type CommandContext } from './command.ts'
 import { askGate, commandOptions, openStore } from './gate-access.ts'
+import { clientTroubles, crossOrigins, handshakeProblemOf, mismatchOf, witnesses } from './evidence-events.ts'
 import { happeningsOf } from './happenings.ts'
 import { questionOf, upstreamUp } from './question.ts'
 
@@ -145,6 +144,7 @@ function about(common: Common, address: Address, device: string | null): Gathere
         const sources = common.passing()
         return sources.size - (sources.has(address.text) ? 1 : 0)
       },
+      ...(status === undefined ? {} : { open: openNow(status, address.text) }),
       crossOrigin: crossOrigins(events),
       clientTroubles: clientTroubles(events),
       mismatch: mismatchOf(events, rows),
@@ -158,6 +158,21 @@ function about(common: Common, address: Address, device: string | null): Gathere
       nowMs,
     },
   }
+}
+
+function openNow({ connections, open }: GateStatus, address: string): OpenNow {
+  const own = connections.filter(entry => entry.address === address && lasts(entry.state))
+  const since = own.map(entry => entry.openedMs)
+  return {
+    count: own.length,
+    sinceMs: since.length === 0 ? null : Math.min(...since),
+    isCutOff: open.connections > connections.length,
+  }
+}
+
+/** `agent`, `websocket agent`, `stream relay`: idle ones, and those that begin or end, say nothing of an agent that stays. */
+function lasts(state: string): boolean {
+  return CLASSES.some(name => state === name) || /^(?:websocket|stream) /.test(state)
 }
 
 function onceOnly<T>(make: () => T): () => T {
@@ -182,77 +197,6 @@ function lastPassed(rows: readonly LedgerRow[]): number | null {
   return times.length === 0 ? null : times.reduce((a, b) => Math.max(a, b))
 }
 
-/** The newest event by reason, or by its name where it has none. Events come newest first. */
-function witnesses(events: readonly StoredEvent[]): ReadonlyMap<string, Witness> {
-  const found = new Map<string, Witness>()
-  for (const { name, reason, reference, timeMs, fields } of events) {
-    const key = name === 'handshake.failed' ? 'handshake-failed' : (reason ?? name)
-    if (found.has(key)) continue
-    const { method, host, path, saw, line, problem } = fields
-    const isRequest = typeof method === 'string' && method !== ''
-    found.set(key, {
-      atMs: timeMs,
-      reference,
-      saw: textOr(saw, textOr(problem, '')),
-      line: textOr(line, ''),
-      request: isRequest ? `${method} https://${textOr(host, '')}${textOr(path, '')}` : '',
-    })
-  }
-  return found
-}
-
-function crossOrigins(events: readonly StoredEvent[]): readonly CrossOrigin[] {
-  const foreign = events.filter(event => event.name === 'request.cross-origin')
-  const groups = Map.groupBy(
-    foreign,
-    ({ fields }) => `${textOr(fields['origin'], '')} ${textOr(fields['host'], '')}`,
-  )
-  return [...groups.values()].flatMap(group => {
-    const [newest] = group
-    if (newest === undefined) return []
-    const { origin, host } = newest.fields
-    return [{ atMs: newest.timeMs, origin: textOr(origin, ''), host: textOr(host, ''), times: group.length }]
-  })
-}
-
-/** Clients whose newest event is a refusal. Events come newest first. */
-function clientTroubles(events: readonly StoredEvent[]): readonly ClientTrouble[] {
-  const newest = new Map<string, ClientTrouble | null>()
-  for (const { name, timeMs, fields } of events) {
-    const { client, realAddress, max } = fields
-    if (typeof client !== 'string' || newest.has(client)) continue
-    const kind =
-      name === 'client.key-refused' ? 'key' : name === 'client.capacity-exceeded' ? 'capacity' : null
-    const about = { client, atMs: timeMs, realAddress: textOr(realAddress, 'unknown') }
-    newest.set(client, kind === null ? null : { ...about, kind, max: typeof max === 'number' ? max : null })
-  }
-  return [...newest.values()].filter(entry => entry !== null)
-}
-
-/** The newest mismatch, unless a stream of the same listener passed later. */
-function mismatchOf(events: readonly StoredEvent[], rows: readonly LedgerRow[]): StreamMismatch | null {
-  const newest = events.find(event => event.name === 'stream.mismatch')
-  if (newest === undefined) return null
-  const { what, listener, localPort, upstream } = newest.fields
-  const later = rows.some(
-    ({ shape, lastMs }) =>
-      shape.phase === 'stream' &&
-      shape.outcome === 'passed' &&
-      shape.listener === listener &&
-      // The ledger counts in seconds, and the stream of the mismatch itself passed.
-      lastMs > newest.timeMs + 1_000,
-  )
-  return later
-    ? null
-    : {
-        atMs: newest.timeMs,
-        what: what === 'plain-to-tls' ? 'plain-to-tls' : 'tls-to-plain',
-        listener: textOr(listener, ''),
-        port: typeof localPort === 'number' ? localPort : 0,
-        upstream: textOr(upstream, ''),
-      }
-}
-
 function upstreamTroubles(status: GateStatus | undefined): readonly UpstreamTrouble[] {
   return (status?.upstreams ?? []).flatMap(
     ({ member, origin, state, sinceMs, lastProblem, slow = null }): readonly UpstreamTrouble[] => {
@@ -260,10 +204,6 @@ function upstreamTroubles(status: GateStatus | undefined): readonly UpstreamTrou
       return slow === null ? [] : [{ member, origin, sinceMs: slow.sinceMs, problem: null, pace: slow }]
     },
   )
-}
-
-function textOr(value: unknown, otherwise: string): string {
-  return typeof value === 'string' ? value : otherwise
 }
 
 function heartbeatFacts(
@@ -286,12 +226,6 @@ function heartbeatFacts(
 function newestEvents(store: StoreReader, address: Address, sinceMs: number): readonly StoredEvent[] {
   const range = parseCidr(address.text)
   return typeof range === 'string' ? [] : store.events.find({ range, sinceMs, limit: 200 })
-}
-
-function handshakeProblemOf(events: readonly StoredEvent[]): string | null {
-  const newest = events.find(event => event.name === 'handshake.failed')
-  const words = newest?.fields['problem']
-  return typeof words === 'string' && words !== '' ? words : null
 }
 
 /** The enforcing hit of the newest refusal by a rule; null: none of them is one. */

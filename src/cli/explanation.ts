@@ -4,6 +4,7 @@ import { SCOPE_WORDS } from '../admin/status.ts'
 import type { DatabaseState } from '../geo/country-lookup.ts'
 import type { Explanation } from '../policy/explain.ts'
 import { REASONS } from '../policy/reasons.ts'
+import type { WouldBe } from '../policy/trial.ts'
 import { formatSourceLine, type SourceLine } from '../policy/source-line.ts'
 import type { Refusal, Step } from '../policy/verdict.ts'
 import { databaseAge, databaseName } from './databases.ts'
@@ -89,19 +90,28 @@ export function accessLines(explanation: Explanation, terminal: Terminal): reado
     terminal.tone('good', `${lowestTls ?? ''} and up`),
     host === null ? '' : `for clients of ${host}`,
   ])
+  const tried = hello.find(entry => entry.verdict.allow && entry.verdict.wouldBe !== null)?.verdict
+  if (tried?.allow === true && tried.wouldBe !== null)
+    rows.push(['', terminal.tone('warn', 'on trial'), triedWords(tried.wouldBe)])
   for (const group of groupClasses(classes)) {
     const [first] = group
     if (first === undefined) continue
     const why =
       first.refusal === null
-        ? formatSourceLine(first.line)
+        ? first.wouldBe === null
+          ? formatSourceLine(first.line)
+          : triedWords(first.wouldBe)
         : group.length === 1
           ? refusalWords(first.refusal)
           : `${REASONS[first.refusal.reason].because} ${inParentheses(first.line)}`
     const key = first.needsKey === null ? '' : `, with the key of ${formatSourceLine(first.needsKey)}`
     rows.push([
       group.length === classes.length ? 'every class' : group.map(entry => entry.class).join(', '),
-      first.allowed ? terminal.tone('good', 'open') : bad,
+      !first.allowed
+        ? bad
+        : first.wouldBe === null
+          ? terminal.tone('good', 'open')
+          : terminal.tone('warn', 'on trial'),
       why + key,
     ])
   }
@@ -118,8 +128,10 @@ type ExplainedClass = Explanation['classes'][number]
 
 /** Classes with the same answer for the same reason at the same line. */
 function groupClasses(classes: readonly ExplainedClass[]): readonly (readonly ExplainedClass[])[] {
-  const answer = ({ allowed, refusal, line, needsKey }: ExplainedClass): string =>
-    [allowed, refusal?.reason, formatSourceLine(line), needsKey && formatSourceLine(needsKey)].join()
+  const answer = ({ allowed, refusal, wouldBe, line, needsKey }: ExplainedClass): string => {
+    const places = [wouldBe?.line ?? line, needsKey].map(place => place && formatSourceLine(place))
+    return [allowed, refusal?.reason, wouldBe?.reason, ...places].join()
+  }
   return [...Map.groupBy(classes, answer).values()]
 }
 
@@ -128,11 +140,30 @@ export function refusalWords({ reason, saw, line }: Refusal): string {
   return `${REASONS[reason].because}: ${saw} ${inParentheses(line)}`
 }
 
+/** What a trial lets pass: `open until 2026-12-01 only: ...`. */
+export function triedWords(wouldBe: WouldBe): string {
+  return `would be refused after the trial, from ${formatTime(wouldBe.trial.expiresMs)}: ${refusalWords(wouldBe)}`
+}
+
+/** A would-be refusal as plain data. */
+export function wouldBeJson(wouldBe: WouldBe | null): unknown {
+  if (wouldBe === null) return null
+  const { reason, stage, saw, line, trial } = wouldBe
+  return {
+    reason,
+    stage,
+    saw,
+    line: formatSourceLine(line),
+    trial: formatSourceLine(trial.at),
+    expiresMs: trial.expiresMs,
+  }
+}
+
 /** The steps of one decision. */
 export function stepLines(steps: readonly Step[], terminal: Terminal): readonly string[] {
   if (steps.length === 0) return []
-  const tone = { pass: 'good', refuse: 'bad', note: 'dim' } as const
-  const mark = { pass: '✓', refuse: '✗', note: '·' } as const
+  const tone = { pass: 'good', refuse: 'bad', detect: 'warn', note: 'dim' } as const
+  const mark = { pass: '✓', refuse: '✗', detect: '!', note: '·' } as const
   const rows = steps.map(step => [
     terminal.tone(tone[step.outcome], mark[step.outcome]),
     step.stage,
@@ -191,6 +222,7 @@ export function explanationJson(explanation: Explanation, databases: readonly Da
     connection: {
       allowed: accept.verdict.allow,
       refusal: accept.verdict.allow ? null : refusalJson(accept.verdict.refusal),
+      wouldBe: accept.verdict.allow ? wouldBeJson(accept.verdict.wouldBe) : null,
       steps: stepsJson(accept.steps),
     },
     lowestTls,
@@ -199,11 +231,13 @@ export function explanationJson(explanation: Explanation, databases: readonly Da
       allowed: entry.verdict.allow,
       tlsProfile: entry.verdict.allow ? entry.verdict.tlsProfile : null,
       refusal: entry.verdict.allow ? null : refusalJson(entry.verdict.refusal),
+      wouldBe: entry.verdict.allow ? wouldBeJson(entry.verdict.wouldBe) : null,
     })),
     classes: classes.map(entry => ({
       class: entry.class,
       allowed: entry.allowed,
       refusal: refusalJson(entry.refusal),
+      wouldBe: wouldBeJson(entry.wouldBe),
       line: formatSourceLine(entry.line),
       needsKey: entry.needsKey !== null,
     })),
@@ -214,6 +248,7 @@ export function explanationJson(explanation: Explanation, databases: readonly Da
             allowed: request.verdict.allow,
             class: request.verdict.class,
             refusal: request.verdict.allow ? null : refusalJson(request.verdict.refusal),
+            wouldBe: request.verdict.allow ? wouldBeJson(request.verdict.wouldBe) : null,
             hits: request.verdict.hits,
             steps: stepsJson(request.steps),
           },

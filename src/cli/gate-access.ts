@@ -7,6 +7,7 @@ import { loadPolicy } from '../config/load.ts'
 import { renderProblem, type Problem } from '../config/problems.ts'
 import { openStoreReader, type StoreReader } from '../journal/store-core.ts'
 import { storeFile } from '../journal/store-file.ts'
+import { listVersions, versionFiles } from '../plan/history.ts'
 import { PortcullisError } from '../policy/error.ts'
 import type { Snapshot } from '../policy/snapshot.ts'
 import type { CommandArguments, CommandContext } from './command.ts'
@@ -27,13 +28,14 @@ export function commandOptions(args: CommandArguments): string {
 /** A policy that could be loaded, with its warnings. */
 export type LoadedPolicy = { readonly snapshot: Snapshot; readonly warnings: readonly Problem[] }
 
-/** Loads the policy. @throws PortcullisError `policy-invalid` with every problem in its message */
+/** Loads the policy to look something up in it. @throws PortcullisError `policy-invalid` with every problem in its message */
 export function requirePolicy(args: CommandArguments, context: CommandContext): LoadedPolicy {
   const directory = policyDirectory(args, context)
   const result = loadPolicy({
     directory,
     label: shownDirectory(directory, context.cwd),
     nowMs: context.nowMs(),
+    forReading: true,
   })
   if (result.ok) return result
   throw new PortcullisError(
@@ -44,6 +46,25 @@ export function requirePolicy(args: CommandArguments, context: CommandContext): 
       remedy: 'Correct the lines above; `portcullis check` says when it is right.',
     },
   )
+}
+
+/**
+ * The policy of the files, or, when they have a mistake, the one that was last in force: a running gate is still reached by it.
+ * @throws PortcullisError `policy-invalid` when there is neither
+ */
+export function lastGoodPolicy(args: CommandArguments, context: CommandContext): Snapshot {
+  const meantFor = policyDirectory(args, context)
+  const nowMs = context.nowMs()
+  const loaded = loadPolicy({ directory: meantFor, nowMs })
+  if (loaded.ok) return loaded.snapshot
+  const stateDir = resolve(meantFor, '../var')
+  const newest = listVersions(stateDir).at(-1)
+  if (newest !== undefined) {
+    const directory = versionFiles(stateDir, newest.number)
+    const last = loadPolicy({ directory, meantFor, stateDir, nowMs })
+    if (last.ok) return last.snapshot
+  }
+  return requirePolicy(args, context).snapshot
 }
 
 /** The admin address of the gate that runs with this policy. */

@@ -134,7 +134,11 @@ async function walk(
 
 /** The policy, where there is one: the probe also runs on a machine that has none. */
 function policyOf(args: CommandArguments, context: CommandContext): Snapshot | null {
-  const loaded = loadPolicy({ directory: policyDirectory(args, context), nowMs: context.nowMs() })
+  const loaded = loadPolicy({
+    directory: policyDirectory(args, context),
+    nowMs: context.nowMs(),
+    forReading: true,
+  })
   return loaded.ok ? loaded.snapshot : null
 }
 

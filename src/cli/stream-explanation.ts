@@ -2,7 +2,7 @@
 import { endpointsText, serviceText } from '../config/describe.ts'
 import type { ExplainedStream } from '../policy/explain-stream.ts'
 import { formatSourceLine } from '../policy/source-line.ts'
-import { refusalWords } from './explanation.ts'
+import { refusalWords, triedWords, wouldBeJson } from './explanation.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Rows for the streams; none when there are no streams. */
@@ -19,8 +19,12 @@ export function streamLines(streams: readonly ExplainedStream[], terminal: Termi
     return [
       ...services.map(entry => [
         ...name,
-        entry.refusal === null ? good : bad,
-        entry.refusal === null ? serviceText(entry.service) : refusalWords(entry.refusal),
+        entry.refusal !== null ? bad : entry.wouldBe === null ? good : terminal.tone('warn', 'on trial'),
+        entry.refusal !== null
+          ? refusalWords(entry.refusal)
+          : entry.wouldBe === null
+            ? serviceText(entry.service)
+            : triedWords(entry.wouldBe),
       ]),
       ...(internal.length === 0
         ? []
@@ -42,6 +46,7 @@ export function streamsJson(streams: readonly ExplainedStream[]): unknown {
       class: entry.service.class,
       allowed: entry.refusal === null,
       reason: entry.refusal?.reason ?? null,
+      wouldBe: wouldBeJson(entry.wouldBe),
       line: formatSourceLine(entry.refusal?.line ?? entry.service.at),
     })),
   }))

@@ -20,6 +20,8 @@ export type RuleChoice = {
   readonly siteIds: readonly string[]
   readonly listenerIds: readonly string[]
   readonly nowMs: number
+  /** True: no traffic depends on what is loaded, so the tests of rules are not run. */
+  readonly forReading: boolean
 }
 
 /** A rule of an imported set, as modes and exceptions can name it. */

@@ -1,17 +1,15 @@
 // Compiles the gateway section, and resolves connector:// addresses: the one place where they become a client and its key.
 import { connectorUrlText, type ConnectorUrl } from '../policy/connector-url.ts'
-import type { ConnectorVia, GatewayPolicy } from '../policy/gateway-policy.ts'
+import type { ConnectorVia, GatewayPolicy, KnownConnector } from '../policy/gateway-policy.ts'
 import type { Reporter } from './context.ts'
 import type { Path } from './read.ts'
 import type { WrittenPolicy } from './schema.ts'
 import { suggestion } from './spelling.ts'
 
-type ConnectorEntry = NonNullable<ReturnType<GatewayPolicy['connectors']['get']>>
-
 /** Compiles the section. */
 export function compileGateway(written: WrittenPolicy['gateway'], report: Reporter): GatewayPolicy {
-  const connectors = new Map<string, ConnectorEntry>()
-  for (const [name, { key, client }] of Object.entries(written.connectors)) {
+  const connectors = new Map<string, KnownConnector>()
+  for (const [name, { key, client, identity }] of Object.entries(written.connectors)) {
     const at = report.at(['gateway', 'connectors', name])
     const twin = [...connectors.values()].find(
       other => other.key === key && other.client === (client ?? name),
@@ -22,10 +20,11 @@ export function compileGateway(written: WrittenPolicy['gateway'], report: Report
         `this is the same client as connector ${twin.name}: name and key are equal`,
       )
     }
-    connectors.set(name, { name, key, client: client ?? name, at })
+    connectors.set(name, { name, key, client: client ?? name, identity: identity ?? null, at })
   }
   return {
     connectors,
+    identity: written.identity,
     attachments: written.attachments,
     attachmentsPerSource: written.attachmentsPerSource,
   }

@@ -56,6 +56,8 @@ export function compileHeartbeats(
         datagramBytes: entry.datagramSize,
         flows: entry.flows,
         flowsPerSource: entry.flowsPerSource,
+        newFlows: entry.newFlows,
+        newFlowsPerSource: entry.newFlowsPerSource,
         replyRatio: entry.replyRatio,
         expectsReplies: entry.replies === 'expected',
         at,
@@ -82,7 +84,7 @@ function adviseHeartbeats(
   report: Reporter,
 ): void {
   if (policy === undefined) return
-  for (const { id, idleMs, flows, flowsPerSource } of listeners) {
+  for (const { id, idleMs, flows, flowsPerSource, newFlows, newFlowsPerSource } of listeners) {
     const path: Path = ['heartbeats', id]
     if (policy.keys.length > 0) {
       report.warn(path, 'class heartbeat asks for a key, and datagrams carry none: untrusted agents are lost')
@@ -102,6 +104,12 @@ function adviseHeartbeats(
     }
     if (flowsPerSource > flows) {
       report.warn([...path, 'flowsPerSource'], `one address could take all ${flows} flows`)
+    }
+    if (newFlowsPerSource > newFlows) {
+      report.warn(
+        [...path, 'newFlowsPerSource'],
+        `one address could take all ${newFlows} new flows per second`,
+      )
     }
   }
 }

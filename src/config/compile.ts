@@ -9,6 +9,7 @@ import { compileClasses, widerLimits } from './compile-classes.ts'
 import { checkEndpoints, compileDashboard, compileListeners, compileNames } from './compile-edge.ts'
 import { compileGateway } from './compile-gateway.ts'
 import { compileHeartbeats } from './compile-heartbeats.ts'
+import { compileInvitations } from './compile-invitations.ts'
 import { compileProfile, type CompiledProfile } from './compile-profile.ts'
 import {
   compileAllows,
@@ -19,6 +20,7 @@ import {
   siteTrie,
 } from './compile-sources.ts'
 import { compileStreams } from './compile-streams.ts'
+import { compileTrials } from './compile-trial.ts'
 import { compileUpstreams } from './compile-upstreams.ts'
 import { reporter, type Findings, type Reporter } from './context.ts'
 import { builtInLimits, builtInProbe, byClass, tlsProfiles } from './defaults.ts'
@@ -52,6 +54,8 @@ export type CompileOptions = {
   readonly directory: string
   readonly nowMs: number
   readonly stateDir: string | null
+  /** True: nothing but questions will be asked of the snapshot; see `LoadOptions`. */
+  readonly forReading: boolean
   readonly findings: Findings
 }
 
@@ -136,6 +140,11 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     report,
   )
   checkEndpoints(written, upstreams, streams, report)
+  const heartbeats = compileHeartbeats(written, gateway, classes, report)
+  const places = {
+    siteIds: keysOf(source, 'sites'),
+    listenerIds: [...keysOf(source, 'listeners'), ...keysOf(source, 'streams')],
+  }
   const rules = loadRules(
     written.rules,
     disk,
@@ -144,9 +153,9 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
         profile.packs.map((pack, index) => ({ pack, at: packsAt(index) })),
       ),
       products: [...profiles.keys()],
-      siteIds: keysOf(source, 'sites'),
-      listenerIds: [...keysOf(source, 'listeners'), ...keysOf(source, 'streams')],
+      ...places,
       nowMs,
+      forReading: options.forReading,
     },
     findings,
     report,
@@ -158,8 +167,9 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     model,
     home,
     listeners: compileListeners(written.listeners, keysOf(source, 'names'), report),
-    heartbeats: compileHeartbeats(written, gateway, classes, report),
+    heartbeats,
     streams,
+    invitations: compileInvitations(written, { streams, heartbeats }, classes, report),
     names,
     upstreams,
     gateway,
@@ -176,6 +186,17 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
       report,
     ),
     geo: compileGeo(written.geo, classes, sites, stated, report),
+    trials: compileTrials(
+      written.trial,
+      {
+        siteIds: places.siteIds,
+        listenerIds: [...places.listenerIds, ...keysOf(source, 'heartbeats')],
+        isList: Array.isArray(valueAt(source.value, ['trial'])),
+        classes,
+        nowMs,
+      },
+      report,
+    ),
     tlsProfiles: tlsProfiles(),
     limits: gateLimits(written.limits),
     journal: {

@@ -11,8 +11,10 @@ import { connectorFile, type WrittenConnector } from './schema-connector.ts'
 import { validate } from './validate.ts'
 
 /** Everything that a connector needs to know. */
-export type LoadedConnector = Omit<WrittenConnector, 'gates' | 'services' | 'proxy' | 'key'> & {
+export type LoadedConnector = Omit<WrittenConnector, 'gates' | 'services' | 'proxy' | 'key' | 'identity'> & {
   readonly key: string
+  /** Full name of the file with its identity; it need not exist. */
+  readonly identityFile: string
   readonly gates: readonly {
     readonly host: string
     readonly port: number
@@ -54,6 +56,7 @@ export type ConnectorResult =
 const MAX_SECRET_BYTES = 4_096
 const MAX_PEM_BYTES = 262_144
 const MIN_KEY = 8
+const IDENTITY_NAME = 'connector.identity'
 
 /**
  * Loads it.
@@ -84,11 +87,12 @@ export function loadConnectorFile(
 }
 
 function compile(written: WrittenConnector, files: Files): LoadedConnector {
-  const { gates, services, proxy, key, ...rest } = written
+  const { gates, services, proxy, key, identity, ...rest } = written
   const entries = Object.entries(services)
   return {
     ...rest,
     key: files.key(key),
+    identityFile: files.identity(identity),
     gates: gates.map(({ url, address, pin, ca }, index) => ({
       ...url,
       address: address ?? null,
@@ -154,6 +158,13 @@ class Files {
     if (key.length < MIN_KEY)
       this.#report.error(['key', 'env'], key === '' ? `the variable ${written.env} is not set` : TOO_SHORT)
     return key
+  }
+
+  /** What the connector writes lies where systemd lets it write, as far as there is such a place. */
+  identity(written: string | undefined): string {
+    if (written !== undefined) return resolve(this.#folder, written)
+    const [state = ''] = (this.#env['STATE_DIRECTORY'] ?? '').split(':')
+    return resolve(state === '' ? this.#folder : state, IDENTITY_NAME)
   }
 
   secret(name: string, path: Path): string {

@@ -1,16 +1,18 @@
 // Words for compiled policy values, shared by the effective policy and by the sentences about changes.
 import { connectorUrlText } from '../policy/connector-url.ts'
+import type { InvitationPolicy, PortRange } from '../policy/invitations.ts'
+import type { DashboardPolicy } from '../policy/dashboard-policy.ts'
 import type {
   AllowEntry,
   ClassLimits,
   ClassPolicy,
   Countries,
-  DashboardPolicy,
   Endpoint,
   HeartbeatListener,
   UpstreamMember,
   Window,
 } from '../policy/snapshot.ts'
+import type { Trial } from '../policy/trial.ts'
 import type { StreamListener, StreamService, StreamTarget } from '../policy/streams.ts'
 import { formatDuration, formatLastDay, formatSize } from './scalars.ts'
 
@@ -60,8 +62,29 @@ export function heartbeatText(entry: HeartbeatListener): Readonly<Record<string,
     datagramSize: formatSize(entry.datagramBytes),
     flows: String(entry.flows),
     flowsPerSource: String(entry.flowsPerSource),
+    newFlows: String(entry.newFlows),
+    newFlowsPerSource: String(entry.newFlowsPerSource),
     replyRatio: String(entry.replyRatio),
     replies: entry.expectsReplies ? 'expected' : 'none',
+  }
+}
+
+/** `51000-51099`, or `3389`. */
+function portsText({ first, last }: PortRange): string {
+  return first === last ? String(first) : `${first}-${last}`
+}
+
+/** Forwards for invitations by the keys that policies use; empty: there are none. */
+export function invitationsText(policy: InvitationPolicy | null): Readonly<Record<string, string>> {
+  if (policy === null) return {}
+  const { publicHost, host, ports, targets, targetPorts, longestMs, connections } = policy
+  return {
+    ...(publicHost === null ? {} : { public: publicHost }),
+    address: `${host.includes(':') ? `[${host}]` : host}:${portsText(ports)}`,
+    targets: targets.map(range => range.text).join(', '),
+    targetPorts: targetPorts.map(portsText).join(', '),
+    longest: formatDuration(longestMs),
+    connections: String(connections),
   }
 }
 
@@ -158,4 +181,14 @@ export function entryText(entry: AllowEntry): string {
   const scope = entry.classes === null ? '' : ` for ${[...entry.classes].join(', ')}`
   const end = entry.expiresMs === null ? 'no end' : `until ${formatLastDay(entry.expiresMs)}`
   return `${entry.range.text}${scope} (${entry.reason}; ${entry.owner}; ${end})`
+}
+
+/** A trial in one line. */
+export function trialText({ stages, sites, listeners, expiresMs }: Trial): string {
+  const where = [
+    ...(sites === null ? [] : [`site ${[...sites].join(', ')}`]),
+    ...(listeners === null ? [] : [`listener ${[...listeners].join(', ')}`]),
+  ]
+  const place = where.length === 0 ? '' : ` for ${where.join(' on ')}`
+  return `${[...stages].join(', ')}${place} until ${formatLastDay(expiresMs)}`
 }

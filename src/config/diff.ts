@@ -10,10 +10,12 @@ import {
   endpointsText,
   heartbeatText,
   heartbeatUpstreamText,
+  invitationsText,
   limitsText,
   originText,
   serviceText,
   streamText,
+  trialText,
 } from './describe.ts'
 import { formatLastDay } from './scalars.ts'
 
@@ -30,6 +32,7 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
     ...listChanges('listener', listeners(before), listeners(after)),
     ...listChanges('heartbeats', heartbeats(before), heartbeats(after)),
     ...listChanges('stream', streams(before), streams(after)),
+    ...listChanges('forwards for', invitations(before), invitations(after)),
     ...listChanges('name', names(before), names(after)),
     ...listChanges('upstream', upstreams(before), upstreams(after)),
     ...listChanges('connector', connectors(before), connectors(after)),
@@ -58,6 +61,7 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
   for (const key of ['private', 'cgnat', 'loopback', 'unknown', 'unavailable'] as const) {
     value(`geo.${key}`, before.geo[key].value, after.geo[key].value)
   }
+  out.push(...setChanges('trial', before.trials.map(trialText), after.trials.map(trialText)))
   out.push(...setChanges('country correction', overrides(before), overrides(after)))
   out.push(...listChanges('rule', rules(before), rules(after)))
   for (const part of ['limits', 'journal', 'directories'] as const) {
@@ -69,7 +73,7 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
       value(`${part}.${key}${late}`, String(a[key]), String(b[key]))
     }
   }
-  for (const key of ['attachments', 'attachmentsPerSource'] as const)
+  for (const key of ['identity', 'attachments', 'attachmentsPerSource'] as const)
     value(`gateway.${key}`, String(before.gateway[key]), String(after.gateway[key]))
   value('deployment.direct', directText(before), directText(after))
   out.push(
@@ -102,8 +106,17 @@ function lines(name: Name): readonly string[] {
   })
 }
 
+function invitations({ invitations: policy }: Snapshot): Facts {
+  return policy === null ? new Map() : new Map([['invitations', invitationsText(policy)]])
+}
+
 function connectors({ gateway }: Snapshot): Facts {
-  return new Map([...gateway.connectors].map(([name, { client, key }]) => [name, { client, key }]))
+  return new Map(
+    [...gateway.connectors].map(([name, { client, key, identity }]) => [
+      name,
+      { client, key, ...(identity === null ? {} : { identity }) },
+    ]),
+  )
 }
 
 type Facts = ReadonlyMap<string, Readonly<Record<string, string>>>

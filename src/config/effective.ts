@@ -11,10 +11,12 @@ import {
   endpointsText,
   heartbeatText,
   heartbeatUpstreamText,
+  invitationsText,
   limitsText,
   originText,
   serviceText,
   streamText,
+  trialText,
   windowText,
 } from './describe.ts'
 import { formatLastDay } from './scalars.ts'
@@ -67,6 +69,16 @@ export function effectiveText(snapshot: Snapshot): string {
       ]),
     ),
   )
+  const { invitations } = snapshot
+  section(
+    'Invitations (forwards to PCs)',
+    invitations === null
+      ? []
+      : [
+          ...Object.entries(invitationsText(invitations)).map(entry => [...entry]),
+          ['line', formatSourceLine(invitations.at)],
+        ],
+  )
   section(
     'Names',
     snapshot.names.map(entry => [
@@ -102,6 +114,7 @@ export function effectiveText(snapshot: Snapshot): string {
       entry.name,
       `client ${entry.client}`,
       `key ${entry.key}`,
+      entry.identity ?? `identity ${snapshot.gateway.identity}`,
       formatSourceLine(entry.at),
     ]),
   )
@@ -141,6 +154,10 @@ export function effectiveText(snapshot: Snapshot): string {
     ]),
     ['admitted somewhere', countriesText(geo.admittedSomewhere)],
   ])
+  section(
+    'Trials',
+    snapshot.trials.map(trial => [trialText(trial), formatSourceLine(trial.at)]),
+  )
   section(
     `Rules (${snapshot.rules.size})`,
     snapshot.rules.rules.map(rule => [
@@ -222,6 +239,7 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
       ...streamText(entry),
       line: formatSourceLine(entry.at),
     })),
+    invitations: snapshot.invitations === null ? null : invitationsText(snapshot.invitations),
     names: snapshot.names.map(entry => ({
       host: entry.host,
       upstream: entry.upstream,
@@ -265,6 +283,13 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
       unknown: snapshot.geo.unknown.value,
       unavailable: snapshot.geo.unavailable.value,
     },
+    trials: snapshot.trials.map(({ stages, sites, listeners, expiresMs, at }) => ({
+      stages: [...stages],
+      sites: sites === null ? null : [...sites],
+      listeners: listeners === null ? null : [...listeners],
+      expiresMs,
+      line: formatSourceLine(at),
+    })),
     rules: snapshot.rules.rules.map(rule => ({
       id: rule.id,
       mode: rule.mode,

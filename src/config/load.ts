@@ -24,6 +24,11 @@ export type LoadOptions = {
   readonly meantFor?: string
   /** How messages name the policy directory; `policies` when left out. */
   readonly label?: string
+  /**
+   * True: something is looked up in the policy, and no traffic depends on it. Rules are read and checked, but their tests are
+   * not run, and they are made ready when they are asked first: that is most of the time that loading takes.
+   */
+  readonly forReading?: boolean
 }
 
 /** A snapshot with its warnings, or everything that is wrong. */
@@ -47,6 +52,7 @@ export function loadPolicy(options: LoadOptions): LoadResult {
       directory: options.meantFor ?? options.directory,
       nowMs: options.nowMs,
       stateDir: options.stateDir ?? null,
+      forReading: options.forReading ?? false,
       findings,
     })
     if (snapshot === null || findings.problems.length > 0) return failed(findings)

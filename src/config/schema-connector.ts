@@ -129,6 +129,11 @@ export const connectorFile = strict({
       }),
     ])
     .describe('Where the gateway key is. It is never written here and never given on the command line.'),
+  identity: file
+    .optional()
+    .describe(
+      'File with the identity of this connector, by which gates know it again; made when it is missing. Left out: connector.identity in the state directory of systemd, else beside connector.yaml.',
+    ),
   gates: z.array(gate).min(1).max(8).describe('Gates, the most wanted first.'),
   use: z
     .enum(['all', 'standby'])

@@ -22,6 +22,16 @@ export const heartbeatListener = strict({
   flowsPerSource: count(1, 1_000_000)
     .default(2_000)
     .describe('Clients at once behind one address. A whole site may stand behind it.'),
+  newFlows: count(1, 100_000)
+    .default(1_000)
+    .describe(
+      'New clients per second, five times as many at once. Addresses of sites, and addresses that have had answers, have as many of their own, so that forged addresses cannot take their place.',
+    ),
+  newFlowsPerSource: count(1, 100_000)
+    .default(100)
+    .describe(
+      'New clients per second behind one address (IPv6: one /64), five times as many at once. Agents beyond it get in with their next heartbeats.',
+    ),
   replyRatio: count(1, 100)
     .default(3)
     .describe(

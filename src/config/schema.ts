@@ -4,9 +4,11 @@ import { DEFAULT_THRESHOLD } from '../ips/compile.ts'
 import { classLine } from './schema-profile.ts'
 import { classMap } from './schema-classes.ts'
 import { deployment } from './schema-deployment.ts'
+import { invitations } from './schema-invitations.ts'
 import { heartbeatListener } from './schema-heartbeats.ts'
 import { stream } from './schema-streams.ts'
 import { gateway } from './schema-gateway.ts'
+import { trial } from './schema-trial.ts'
 import {
   admin,
   dashboard,
@@ -221,6 +223,7 @@ export const policyFile = strict({
     .describe(
       'Listeners for raw TCP by id: relays, databases, remote control, everything that is not HTTPS.',
     ),
+  invitations: invitations.optional(),
   names: z
     .record(servedHost.pipe(z.string()), name)
     .describe('Host names that clients use. All others are refused.'),
@@ -243,6 +246,7 @@ export const policyFile = strict({
     .describe('Sources that are let in before bans and countries are asked; rules still hold.'),
   bans: z.array(entry).default([]).describe('Sources that are refused.'),
   geo: geo.prefault({}),
+  trial: trial.optional(),
   rules: rules.prefault({}),
   limits: gateLimits.prefault({}),
   journal: journal.prefault({}),

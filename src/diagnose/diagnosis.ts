@@ -1,12 +1,11 @@
 // The decision tree of a diagnosis: from evidence about one address to one sentence and its fix. Pure.
-import { AGENT_CLASSES } from '../policy/classes.ts'
 import { REASONS } from '../policy/reasons.ts'
-import { formatSourceLine } from '../policy/source-line.ts'
 import { countryWord } from '../policy/who.ts'
 import { endedException } from './ended.ts'
 import {
   banSentence,
   fixContext,
+  placeWords,
   problem,
   subjectOf,
   timeWords,
@@ -17,7 +16,14 @@ import {
 import * as fixes from './fixes.ts'
 import * as clients from './fixes-client.ts'
 import { clientTrouble } from './gateway-client.ts'
-import { connectorTrouble } from './heartbeats.ts'
+import {
+  connectorTrouble,
+  elsewhere,
+  heartbeatsStopped,
+  lastCheckIn,
+  SILENT_MS,
+  unansweredHeartbeats,
+} from './heartbeats.ts'
 import { streamMismatch } from './stream.ts'
 import { explainOutcome, productOf, standingTrouble } from './trouble.ts'
 
@@ -34,6 +40,7 @@ export function diagnose(evidence: Evidence): Diagnosis {
     unansweredHeartbeats(evidence) ??
     elsewhere(evidence) ??
     quiet(evidence) ??
+    heartbeatsStopped(evidence) ??
     slow(evidence) ??
     healthy(evidence)
   return { ...found, evidence: [...found.evidence, ...surroundings(evidence, found)].slice(0, MAX_PROOFS) }
@@ -55,12 +62,17 @@ function healthy(evidence: Evidence): Diagnosis {
   const passed = activity?.passed ?? 0
   const beats = activity?.heartbeats?.answered ?? 0
   const refused = activity?.refused ?? 0
+  const { open } = evidence
+  const now =
+    open === undefined || open.sinceMs === null
+      ? ''
+      : `, ${open.count} connection${open.count === 1 ? '' : 's'} open, the oldest since ${timeWords(open.sinceMs)}`
   const before =
     refused === 0 ? 'nothing was refused' : `${refused} refused before, none since what it asks for passes`
   return {
     cause: 'healthy',
     healthy: true,
-    sentence: `${subjectOf(evidence)} gets through: ${passed} request${passed === 1 ? '' : 's'}${beats === 0 ? '' : ` and ${beats} heartbeat${beats === 1 ? '' : 's'}`} passed, ${before}.`,
+    sentence: `${subjectOf(evidence)} gets through: ${passed} request${passed === 1 ? '' : 's'}${beats === 0 ? '' : ` and ${beats} heartbeat${beats === 1 ? '' : 's'}`} passed${now}, ${before}.`,
     evidence: [],
     fix: null,
   }
@@ -88,7 +100,7 @@ function refusedNow(evidence: Evidence): Diagnosis | null {
   const asked = first !== null || second !== null
   return problem(
     'country',
-    `${address} is refused because ${REASONS[refusal.reason].because}: ${country} (${formatSourceLine(refusal.line)}).${endedException(evidence, 'allow')}`,
+    `${address} is refused because ${REASONS[refusal.reason].because}: ${country} ${placeWords(refusal.line)}.${endedException(evidence, 'allow')}`,
     fixes.admitCountry(context, country, explanation.country),
     [
       seen,
@@ -164,68 +176,18 @@ function foreignPages(evidence: Evidence): Diagnosis | null {
   )
 }
 
-const SILENT_MS = 2 * 3_600_000
-const BEATING_MS = 10 * 60_000
-
-/** Alive, but not here: heartbeats come while check-ins do not. */
-function elsewhere(evidence: Evidence): Diagnosis | null {
-  const { activity, publicHost, nowMs } = evidence
-  const heartbeats = activity?.heartbeats ?? null
-  if (activity === null || heartbeats === null || nowMs - heartbeats.lastMs > BEATING_MS) return null
-  const lastMs = lastCheckIn(evidence)
-  if (lastMs !== null && nowMs - lastMs < SILENT_MS) return null
-  if (activity.outcomes.length > 0 && lastMs === null) return null
-  const since = lastMs === null ? 'none has come' : `the last came at ${timeWords(lastMs)}`
-  return problem(
-    'direct-address',
-    `Heartbeats of ${subjectOf(evidence)} come through the gate, check-ins do not (${since}): its agents reach the RMM server by its direct address.`,
-    clients.directAddress(publicHost, productOf(evidence)),
-    [{ atMs: heartbeats.lastMs, text: 'its newest heartbeat' }],
-  )
-}
-
-/** The newest request of an agent class that passed; null: none did. */
-function lastCheckIn({ activity }: Evidence): number | null {
-  const times = (activity?.classes ?? []).flatMap(entry =>
-    AGENT_CLASSES.includes(entry.class) && entry.class !== 'heartbeat' && entry.lastPassedMs !== null
-      ? [entry.lastPassedMs]
-      : [],
-  )
-  return times.length === 0 ? null : Math.max(...times)
-}
-
-/** Replies may be missing so long between two reports of a flow without anything being wrong. */
-const STOPPED_MS = 60_000
-
-function unansweredHeartbeats(evidence: Evidence): Diagnosis | null {
-  const { activity, address } = evidence
-  const heartbeats = activity?.heartbeats ?? null
-  if (heartbeats === null || heartbeats.unanswered === 0) return null
-  const { answered, unanswered, lastMs, lastAnsweredMs, listeners } = heartbeats
-  const fix = clients.heartbeats(fixContext(evidence), evidence.explanation.standing.snapshot, listeners)
-  if (lastAnsweredMs === null) {
-    return problem(
-      'heartbeats-unanswered',
-      `Heartbeats of ${address} reach the RMM server, but no reply has come: ${unanswered} sent on to it, 0 answered. Agents check in all the same, only later when a technician calls them.`,
-      fix,
-      [{ atMs: lastMs, text: 'the newest heartbeat that was not answered' }],
-    )
-  }
-  if (lastMs - lastAnsweredMs < STOPPED_MS) return null
-  return problem(
-    'replies-stopped',
-    `The RMM server has stopped answering the heartbeats of ${address}: the last of ${answered} answered ones was at ${timeWords(lastAnsweredMs)}, and it was heard until ${new Date(lastMs).toISOString().slice(11, 16)}.`,
-    fix,
-    [{ atMs: lastAnsweredMs, text: 'the last heartbeat that was answered' }],
-  )
-}
-
 function quiet(evidence: Evidence): Diagnosis | null {
   const { activity, publicHost } = evidence
   const address = subjectOf(evidence)
   const gateRuns = evidence.upstreamsDown !== null
-  if (activity !== null && activity.heartbeats !== null) return null
-  if (activity === null || (activity.passed + activity.failures === 0 && activity.outcomes.length === 0)) {
+  const heardMs = activity?.heartbeats?.lastMs ?? null
+  // Agents of some products keep one connection for days: the ledger hears of it once.
+  if (evidence.open !== undefined && evidence.open.count > 0) return null
+  if (heardMs !== null && evidence.nowMs - heardMs <= SILENT_MS) return null
+  if (
+    activity === null ||
+    (heardMs === null && activity.passed + activity.failures === 0 && activity.outcomes.length === 0)
+  ) {
     const earlierMs = evidence.earlierMs()
     if (earlierMs !== null && gateRuns) return goneQuiet(evidence, earlierMs)
     const why = gateRuns
@@ -237,7 +199,11 @@ function quiet(evidence: Evidence): Diagnosis | null {
       clients.neverArrived(fixContext(evidence), publicHost, gateRuns),
     )
   }
-  if (activity.passed === 0 && activity.outcomes.every(entry => entry.outcome === 'silent')) {
+  if (
+    heardMs === null &&
+    activity.passed === 0 &&
+    activity.outcomes.every(entry => entry.outcome === 'silent')
+  ) {
     return problem(
       'reachability-test',
       `${address} connected and sent nothing: that is a port test, and it succeeded. The network is fine; no agent has tried yet.`,
@@ -245,10 +211,8 @@ function quiet(evidence: Evidence): Diagnosis | null {
       [{ atMs: activity.outcomes[0]?.lastMs ?? null, text: 'the newest connection that sent nothing' }],
     )
   }
-  const lastMs = lastCheckIn(evidence)
-  return lastMs !== null && evidence.nowMs - lastMs > SILENT_MS && gateRuns
-    ? goneQuiet(evidence, lastMs)
-    : null
+  const lastMs = Math.max(lastCheckIn(evidence) ?? 0, heardMs ?? 0)
+  return lastMs > 0 && evidence.nowMs - lastMs > SILENT_MS && gateRuns ? goneQuiet(evidence, lastMs) : null
 }
 
 /** It used to come. Only while others come is its silence its own. */
@@ -259,9 +223,13 @@ function goneQuiet(evidence: Evidence, lastMs: number): Diagnosis | null {
     others === 0
       ? 'Nobody else has come within the last hour either: look at the gate itself, its address and its DNS name.'
       : `Agents of ${others}${others >= MANY ? ' or more' : ''} other address${others === 1 ? '' : 'es'} do come, so the gate works: the site is off-line or switched off, its public address has changed, or its agents use their secondary address, which goes past the gate.`
+  const cutOff =
+    evidence.open?.isCutOff === true
+      ? ' The gate has more connections open than it lists; if one of them is from this address, it is well.'
+      : ''
   return problem(
     'gone-quiet',
-    `${address} came through until ${timeWords(lastMs)} and is silent since. ${rest}`,
+    `${address} came through until ${timeWords(lastMs)} and is silent since. ${rest}${cutOff}`,
     clients.goneQuiet(fixContext(evidence), evidence.publicHost),
     [{ atMs: lastMs, text: 'the last that passed' }],
   )

@@ -1,6 +1,6 @@
 // The words of a diagnosis: what is known, what was found, and the pieces that several findings share.
 import type { Explanation } from '../policy/explain.ts'
-import { formatSourceLine } from '../policy/source-line.ts'
+import { formatSourceLine, type SourceLine } from '../policy/source-line.ts'
 import type { Activity } from './activity.ts'
 import type { Device } from './devices.ts'
 import type { HeartbeatListenerFacts } from './heartbeats.ts'
@@ -28,6 +28,7 @@ export type Cause =
   | 'protocol'
   | 'heartbeats-unanswered'
   | 'replies-stopped'
+  | 'heartbeats-stopped'
   | 'load-balancer'
   | 'body'
   | 'cors'
@@ -36,6 +37,7 @@ export type Cause =
   | 'slow'
   | 'key'
   | 'mismatch'
+  | 'port'
   | 'fixed'
 
 /** A rule that fired, the field that its hit shows, and further ones in which it held. */
@@ -75,6 +77,8 @@ export type Evidence = {
   readonly earlierMs: () => number | null
   /** Addresses whose agents passed within the last hour, this one left out; counting ends at MANY. */
   readonly othersPassing: () => number
+  /** What it has open at this moment that may last for hours: requests, WebSockets, streams. Left out: no gate runs. */
+  readonly open?: OpenNow
   /** Pages of other names that browsers at this address were kept from showing, newest first. */
   readonly crossOrigin: readonly CrossOrigin[]
   /** What happened to the gate and its policy lately, newest first. */
@@ -94,6 +98,15 @@ export type Evidence = {
   /** Options that a command needs to reach this policy, with a leading space; empty: none. */
   readonly commandOptions: string
   readonly nowMs: number
+}
+
+/** Connections of an address at this moment. */
+export type OpenNow = {
+  readonly count: number
+  /** Since when the oldest of them is open; null: there is none. */
+  readonly sinceMs: number | null
+  /** There are more connections than the gate lists: others of this address may be among them. */
+  readonly isCutOff: boolean
 }
 
 /** One recorded refusal: when, and in which words. */
@@ -172,6 +185,12 @@ export function witnessed({ newest }: Evidence, reason: string): Proof | null {
 /** `216.160.83.56`, or `the device t10d... behind 216.160.83.56`. */
 export function subjectOf({ address, device }: Evidence): string {
   return device === null ? address : `The device ${device} behind ${address}`
+}
+
+/** `(policies/portcullis.yaml:3:5)`, or `(built-in default)`. */
+export function placeWords(at: SourceLine): string {
+  const text = formatSourceLine(at)
+  return text.startsWith('(') ? text : `(${text})`
 }
 
 /** `2026-11-21 09:19 UTC`. */

@@ -67,9 +67,16 @@ export function wrongName(
   )
 }
 
+/** The client asks for an IP address. */
+export function addressForName(publicHost: string | null): Fix {
+  return makeFix([
+    `Set the server address at the client to https://${publicHost ?? 'the name of the gate'}: a name, not an address.`,
+  ])
+}
+
 /** The client names no host. */
 export function noName(publicHost: string | null, listener: string): Fix {
-  const set = `Set the server address at the client to https://${publicHost ?? 'the name of the gate'}: a name, not an address.`
+  const [set = ''] = addressForName(publicHost).steps
   if (publicHost === null) return makeFix([set])
   return makeFix(
     [set, 'If the client cannot send a name (very old ones cannot), say which one it means:'],
@@ -179,6 +186,23 @@ export function heartbeats(
     ...known.map(
       entry =>
         `Is ${entry.upstream.host} UDP port ${entry.upstream.port} right? It is set at ${formatSourceLine(entry.at)}. For a server that never answers, set replies: none there.`,
+    ),
+  ])
+}
+
+/** Heartbeats of a site do not come any more, while its check-ins do. */
+export function heartbeatsBlocked(context: FixContext, publicHost: string | null, port: number): Fix {
+  return makeFix([
+    'Was the firewall, the router or the line of the site changed at that time? Let UDP out there to the gate, and its answers back in.',
+    {
+      where: 'site',
+      shell: 'sh',
+      before: 'Check from a machine at the site: ',
+      command: `bin/diagnose --probe https://${publicHost ?? 'gate.example.com'} --heartbeat ${port}`,
+    },
+    onGate(
+      `bin/portcullis diagnose ${context.address} --live${context.commandOptions}`,
+      'Watch here whether they come again: ',
     ),
   ])
 }

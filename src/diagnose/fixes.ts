@@ -3,6 +3,7 @@ import type { HitRule } from './finding.ts'
 import { makeFix, onGate, type Fix } from './fix.ts'
 import { switchTlsOn } from './fixes-client.ts'
 import { readField } from '../ips/fields/field.ts'
+import { parseAddress } from '../net/address.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { Explanation } from '../policy/explain.ts'
@@ -50,10 +51,18 @@ export function admitCountry(context: FixContext, country: string, geo: Explanat
   const differs = geo.first !== null && geo.second !== null && geo.first !== geo.second
   return makeFix(
     [
-      onGate(`bin/portcullis allow ${address} --for 7d --reason "..."${commandOptions}`, 'For now: '),
+      onGate(
+        `bin/portcullis allow ${networkOf(address)} --for 7d --reason "..."${commandOptions}`,
+        'For now: ',
+      ),
       ...(differs
         ? [
             `The databases disagree (${geo.first} and ${geo.second}). If the first one is wrong, add a geo.overrides entry instead.`,
+          ]
+        : []),
+      ...(site === null && address.includes(':')
+        ? [
+            `Does a site list only IPv4 addresses, and this is its IPv6 network? Then add ${networkOf(address)}, or the whole prefix that its provider gave it (often /56 or /48), to the addresses of that site instead.`,
           ]
         : []),
       site === null
@@ -160,12 +169,12 @@ export function openClass(context: FixContext, reason: Reason, classes: readonly
         `bin/portcullis enroll open ${site === null ? `--address ${address}` : `--site ${site.id}`} --for 2h --reason "..."${commandOptions}`,
         'While agents are being deployed: ',
       )
-    : onGate(`bin/portcullis allow ${address}${named} --for 7d --reason "..."${commandOptions}`, 'For now: ')
+    : onGate(
+        `bin/portcullis allow ${networkOf(address)}${named} --for 7d --reason "..."${commandOptions}`,
+        'For now: ',
+      )
   if (reason === 'class-source') {
-    return makeFix(
-      [temporary, 'For good, if technicians sit at this address, trust it:'],
-      site === null ? `trusted:\n  - ${yamlAddress(address)}\n` : siteYaml(context, ['trusted: true']),
-    )
+    return makeFix([temporary, 'For good, if technicians sit at this address, trust it:'], trust(context))
   }
   if (reason === 'class-closed') {
     return makeFix(
@@ -174,6 +183,14 @@ export function openClass(context: FixContext, reason: Reason, classes: readonly
     )
   }
   return makeFix([REASONS[reason].remedy, temporary])
+}
+
+/** Makes the address, or its recorded site, trusted. */
+export function trust(context: FixContext): string {
+  const { address, site } = context
+  return site === null
+    ? `trusted:\n  - ${yamlAddress(networkOf(address))}\n`
+    : siteYaml(context, ['trusted: true'])
 }
 
 /** A limit that was reached: twice as much room. */
@@ -262,13 +279,24 @@ const MIB = 1_048_576
 /** Lines below a site: the recorded one of the address, else a new one that holds the address. */
 function siteYaml({ address, site }: FixContext, lines: readonly string[]): string {
   const id = site?.id ?? newSiteId(address)
-  const head = site === null ? ['name: Name of the customer', `addresses: [${yamlAddress(address)}]`] : []
+  const head =
+    site === null ? ['name: Name of the customer', `addresses: [${yamlAddress(networkOf(address))}]`] : []
   return `sites:\n  ${id}:\n${[...head, ...lines].map(line => `    ${line}\n`).join('')}`
 }
 
 /** An id for a site that is known by one address only. */
 export function newSiteId(address: string): string {
   return `site-${address.replaceAll(/[^0-9a-f]+/g, '-').replaceAll(/^-|-$/g, '')}`
+}
+
+/**
+ * What to record of a machine that has this address: devices change their IPv6 address daily (RFC 8981) and keep the network.
+ */
+export function networkOf(address: string): string {
+  const [high = 0, low = 0] = parseAddress(address)?.words ?? []
+  if (!address.includes(':')) return address
+  const groups = [high >>> 16, high & 0xffff, low >>> 16, low & 0xffff].map(group => group.toString(16))
+  return `${parseAddress(`${groups.join(':')}::`)?.text ?? address}/64`
 }
 
 /** An address in YAML: the colons of IPv6 mean something there. */

@@ -3,7 +3,16 @@ import { makeFix, onWindows, type Fix } from './fix.ts'
 
 /** What the client objected to. */
 export type HandshakeFault =
-  'authority' | 'expired' | 'certificate' | 'revoked' | 'name' | 'cipher' | 'version' | 'refused' | 'hang-up'
+  | 'authority'
+  | 'expired'
+  | 'certificate'
+  | 'revoked'
+  | 'name'
+  | 'cipher'
+  | 'version'
+  | 'refused'
+  | 'stalled'
+  | 'hang-up'
 
 type Fault = { readonly fault: HandshakeFault; readonly words: string; readonly looksLike: RegExp }
 
@@ -22,7 +31,7 @@ const FAULTS: readonly Fault[] = [
   { fault: 'revoked', words: 'it takes the certificate for revoked', looksLike: /certificate revoked/i },
   {
     fault: 'certificate',
-    words: 'it does not trust the certificate: its name, its chain or its dates',
+    words: 'it does not trust the certificate: its name, its chain or its dates (is its clock behind?)',
     looksLike: /certificate unknown|bad certificate|unsupported certificate|certificate_/i,
   },
   {
@@ -39,6 +48,12 @@ const FAULTS: readonly Fault[] = [
     fault: 'cipher',
     words: 'it shares no cipher with the gate',
     looksLike: /no shared cipher|handshake failure|insufficient security|no suitable/i,
+  },
+  {
+    fault: 'stalled',
+    words:
+      'its ClientHello came, the gate answered, and then nothing more came: large packets may be lost on the way (MTU)',
+    looksLike: /did not finish the handshake in time|closed the connection during the TLS handshake/i,
   },
   {
     fault: 'refused',
@@ -91,6 +106,11 @@ export function handshakeFix(fault: HandshakeFault, publicHost: string | null): 
     case 'name':
       return makeFix([
         look,
+        onWindows(
+          'device',
+          'Is the clock of the device right? A certificate counts from its first day only: ',
+          'w32tm /resync /force; Get-Date',
+        ),
         `The name that the agent uses must stand in the certificate: it is set as server address in the agent, and should be https://${host}.`,
         chain,
       ])
@@ -101,6 +121,8 @@ export function handshakeFix(fault: HandshakeFault, publicHost: string | null): 
         onWindows('device', 'What the device can do: ', 'Get-TlsCipherSuite | Select-Object Name'),
         'Clients before 2010 know only RSA keys: add an RSA certificate beside the ECDSA one.',
       ])
+    case 'stalled':
+      return packetSize(host)
     case 'refused':
     case 'hang-up':
       return makeFix([
@@ -108,4 +130,20 @@ export function handshakeFix(fault: HandshakeFault, publicHost: string | null): 
         'Check the clock of the device and its root certificates; check that certs/ holds the whole chain.',
       ])
   }
+}
+
+/** Small packets arrive, large ones do not: a tunnel, a VPN or DSL on the way, and a firewall that drops what would say so. */
+function packetSize(host: string): Fix {
+  return makeFix([
+    onWindows('site', 'At the site, which of these is answered? Large: ', `ping -f -l 1472 ${host}`),
+    onWindows('site', 'Small: ', `ping -f -l 1200 ${host}`),
+    'If only the small one is: lower the MTU of the router there (1492 for DSL, 1400 for a VPN), or let ICMP "fragmentation needed" through its firewall.',
+    {
+      where: 'gate',
+      shell: 'sh',
+      before: 'Or let the gate find the size by itself: ',
+      command: 'sysctl -w net.ipv4.tcp_mtu_probing=1',
+    },
+    'If neither is (many firewalls drop ping), try from another network first: if it works there, it is the line of the site.',
+  ])
 }

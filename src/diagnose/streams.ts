@@ -6,7 +6,8 @@ import type { StreamListener } from '../policy/streams.ts'
 import type { OutcomeCount } from './activity.ts'
 import { fixContext, problem, subjectOf, witnessed, type Diagnosis, type Evidence } from './finding.ts'
 import { makeFix, onGate, type Fix } from './fix.ts'
-import { remedyOf } from './fixes.ts'
+import { remedyOf, trust } from './fixes.ts'
+import { settled } from './settled.ts'
 
 /** Reasons that only raw TCP has. */
 const STREAM_REASONS = [
@@ -14,6 +15,7 @@ const STREAM_REASONS = [
   'service-unknown',
   'netsupport-elsewhere',
   'port-internal',
+  'source-not-invited',
   'stream-limit-source',
   'stream-limit-site',
   'stream-limit-total',
@@ -56,9 +58,34 @@ export function streamOutcome(
         roomFor(kind, outcome, evidence),
         seen,
       )
-    case 'service-unknown':
+    case 'port-internal': {
+      if (evidence.explanation.standing.trusted !== null)
+        return settled(`${address} was refused because ${REASONS[kind].because} (${times})`)
+      const [saw = '', why] = (evidence.newest.get(kind)?.saw ?? '').split(': ')
+      return problem(
+        'port',
+        `${address} was refused on ${saw === '' ? on : `${saw} of ${on}`} ${times}, which is open to trusted addresses only${why === undefined ? '' : `: ${why}`}.`,
+        internalPort(evidence),
+        seen,
+      )
+    }
+    case 'service-unknown': {
+      const saw = evidence.newest.get(kind)?.saw ?? ''
+      return problem(
+        'protocol',
+        `${address} reaches stream ${on}, but what it sends${saw === '' ? '' : ` (${saw})`} belongs to no service there (${times}): probably a program on the wrong port.`,
+        wrongPort(evidence),
+        seen,
+      )
+    }
+    case 'source-not-invited':
+      return problem(
+        'port',
+        `${address} was refused on ${on} ${times} because ${REASONS[kind].because}.`,
+        remedyOf(kind),
+        seen,
+      )
     case 'netsupport-elsewhere':
-    case 'port-internal':
       return problem(
         'protocol',
         `${address} was refused on ${on} ${times} because ${REASONS[kind].because}.`,
@@ -92,6 +119,40 @@ function serverFix(known: readonly StreamListener[], evidence: Evidence): Fix {
     ),
     'Clients come back by themselves.',
   ])
+}
+
+/** Ports that databases and the like have: safe for people inside, not for the internet. */
+function internalPort(evidence: Evidence): Fix {
+  return makeFix(
+    [
+      'Best: let this program reach the server over a VPN, not through the gate.',
+      'If the address is your own (an office with technicians), trust it. Trusted addresses reach every class that is not closed:',
+    ],
+    trust(fixContext(evidence)),
+  )
+}
+
+/** Which port is for what: most wrong ones are a neighbour. */
+function wrongPort({ explanation }: Evidence): Fix {
+  const { listeners, streams } = explanation.standing.snapshot
+  const ports = [
+    ...listeners.map(({ id, endpoints }) => ({ id, what: 'HTTPS: agents and consoles', endpoints })),
+    ...streams.map(({ id, product, endpoints }) => ({ id, what: product ?? 'raw TCP', endpoints })),
+  ].filter(entry => entry.endpoints.length > 0)
+  return makeFix([
+    'Which program is it? Set it to the port of its own product. This gate has:',
+    ...ports
+      .slice(0, MAX_PORTS)
+      .map(({ id, what, endpoints }) => `  ${id}: port ${portsOf(endpoints)} (${what})`),
+    'If the program is right here, add its service to the stream in portcullis.yaml.',
+  ])
+}
+
+const MAX_PORTS = 12
+
+function portsOf(endpoints: readonly { readonly port: number }[]): string {
+  const ports = [...new Set(endpoints.map(({ port }) => port))]
+  return `${ports.slice(0, 8).join(', ')}${ports.length > 8 ? ', ...' : ''}`
 }
 
 function tlsOnPlain(snapshot: Snapshot, listeners: readonly string[]): Fix {

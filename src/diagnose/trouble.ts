@@ -1,10 +1,9 @@
 // What a source met, explained: which recorded outcome still counts, what it means, and whether the policy has changed since.
+import { parseAddress } from '../net/address.ts'
 import { strongestTls, tlsRank, type TlsVersion } from '../net/tls-version.ts'
-import type { TrafficClass } from '../policy/classes.ts'
-import { classPolicy } from '../policy/decide-access.ts'
-import { REASONS, type Reason } from '../policy/reasons.ts'
-import { formatSourceLine } from '../policy/source-line.ts'
+import { REASONS } from '../policy/reasons.ts'
 import type { Activity, OutcomeCount } from './activity.ts'
+import { classOutcome } from './class-trouble.ts'
 import { endedException } from './ended.ts'
 import {
   banSentence,
@@ -18,6 +17,7 @@ import {
 import * as fixes from './fixes.ts'
 import * as clients from './fixes-client.ts'
 import { handshakeFix, readHandshake } from './handshake.ts'
+import { heartbeatOutcome } from './heartbeat-limits.ts'
 import { likelyClient } from './tls-client.ts'
 import { settled } from './settled.ts'
 import { isStreamReason, streamOutcome, streamServerDown } from './streams.ts'
@@ -70,6 +70,7 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
   const raw = kind === 'upstream-down' ? streamServerDown(outcome, evidence, times) : null
   if (raw !== null) return raw
   const { because } = REASONS[kind]
+  const refused = `${address} was refused ${times} because ${because}.`
   switch (kind) {
     case 'country-refused':
     case 'country-unknown':
@@ -114,14 +115,18 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'tls-version-class':
     case 'method-refused':
       return classOutcome(kind, outcome, evidence, times)
-    case 'connection-limit-source':
-    case 'connection-limit-total':
     case 'flow-limit-source':
     case 'flow-limit-total':
+    case 'flow-rate-source':
+    case 'flow-rate-total':
+    case 'datagram-too-large':
+      return heartbeatOutcome(kind, outcome, evidence, times)
+    case 'connection-limit-source':
+    case 'connection-limit-total':
     case 'requests-limit':
       return problem(
         'capacity',
-        `${address} was refused ${times} because ${because}.`,
+        refused,
         fixes.capacity(context, kind, outcome.classes, explanation.standing),
         [seen],
       )
@@ -161,15 +166,9 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'message-invalid':
     case 'message-unread':
     case 'message-too-slow':
-    case 'datagram-too-large':
     case 'tls-version-own':
     case 'draining':
-      return problem(
-        'protocol',
-        `${address} was refused ${times} because ${because}.`,
-        fixes.remedyOf(kind),
-        [seen],
-      )
+      return problem('protocol', refused, fixes.remedyOf(kind), [seen])
   }
 }
 
@@ -277,6 +276,15 @@ function nameOutcome(
   const asked = outcome.hosts.join(', ') || 'no name'
   if (kind !== 'host-mismatch' && outcome.hosts.length > 0 && outcome.hosts.every(isServed))
     return settled(`${address} was refused because it asked for ${asked} (${times})`, 'the gate serves it')
+  const literal = outcome.hosts.find(host => parseAddress(host) !== undefined)
+  if (literal !== undefined) {
+    return problem(
+      'name',
+      `${address} reaches the gate but asks for ${literal}, which is an address and no name (${times}): no certificate is for it.`,
+      clients.addressForName(publicHost),
+      [witnessed(evidence, kind)],
+    )
+  }
   const unknown = outcome.hosts.find(host => !isServed(host) && PLAIN_HOST.test(host))
   const upstreams = new Set(names.map(name => name.upstream))
   const [upstream] = upstreams
@@ -315,70 +323,6 @@ function ruleOutcome(evidence: Evidence, times: string): Diagnosis {
     `${address} was refused by rule ${rule.id} (${rule.title}), which matched ${ruleHit.field} of ${ruleHit.path} (${times}).${ruleHit.seen === null ? '' : ` It saw ${ruleHit.seen}.`}${endedException(evidence, 'rule')}`,
     fixes.ruleException(fixContext(evidence), ruleHit),
     [witnessed(evidence, 'rule')],
-  )
-}
-
-function classOutcome(kind: Reason, outcome: OutcomeCount, evidence: Evidence, times: string): Diagnosis {
-  const { explanation } = evidence
-  const address = subjectOf(evidence)
-  const context = fixContext(evidence)
-  const seen = witnessed(evidence, kind)
-  const now = explanation.classes.filter(entry => outcome.classes.includes(entry.class))
-  const what = outcome.classes.join(', ') || 'a request'
-  const sentence = (where: string): string =>
-    `${address} gets in, but not to ${what}: ${REASONS[kind].because}${where}, ${times}.${endedException(evidence, 'allow')}`
-  if (kind === 'tls-version-class') return classTlsOutcome(outcome, evidence, what, times, sentence)
-  if (kind === 'class-country') {
-    const refused = now.filter(entry => !entry.allowed)
-    if (refused.length > 0) {
-      const { resolved } = explanation.country
-      const country = resolved.kind === 'country' ? resolved.code : ''
-      return problem(
-        'class',
-        sentence(lineOf(refused)),
-        fixes.admitCountry(context, country, explanation.country),
-        [seen],
-      )
-    }
-  }
-  // Neither methods nor keys are part of an explanation without a request: only a success shows that they are right now.
-  if (
-    kind !== 'method-refused' &&
-    kind !== 'class-key' &&
-    now.length > 0 &&
-    now.every(entry => entry.allowed)
-  )
-    return settled(`${address} was refused ${what} (${times})`)
-  const refused = now.filter(entry => !entry.allowed)
-  const classes = refused.length > 0 ? refused.map(entry => entry.class) : outcome.classes
-  return problem('class', sentence(lineOf(refused)), fixes.openClass(context, kind, classes), [seen])
-}
-
-function lineOf(refused: Evidence['explanation']['classes']): string {
-  const line = refused[0]?.line
-  return line === undefined ? '' : ` (${formatSourceLine(line)})`
-}
-
-function classTlsOutcome(
-  outcome: OutcomeCount,
-  evidence: Evidence,
-  what: string,
-  times: string,
-  sentence: (where: string) => string,
-): Diagnosis {
-  const { standing } = evidence.explanation
-  const best = strongestTls(outcome.offered.map(versions => strongestTls(versions) ?? 'TLSv1')) ?? null
-  const demanding = outcome.classes.filter((name: TrafficClass) => {
-    const minimum = classPolicy({ standing }, name).minimumTls?.value ?? null
-    return minimum !== null && (best === null || tlsRank(best) < tlsRank(minimum))
-  })
-  if (demanding.length === 0) return settled(`${subjectOf(evidence)} was refused ${what} (${times})`)
-  const at = classPolicy({ standing }, demanding[0] ?? 'other').minimumTls?.at
-  return problem(
-    'class',
-    sentence(at === undefined ? '' : ` (${formatSourceLine(at)})`),
-    fixes.classTls(fixContext(evidence), demanding, best),
-    [witnessed(evidence, 'tls-version-class')],
   )
 }
 

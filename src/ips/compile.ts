@@ -2,7 +2,7 @@
 import { compileRule, type CompiledRule } from './compiled-rule.ts'
 import { MAX_WORK } from './engine/engine.ts'
 import { BUILT_IN_RULES } from './built-in.ts'
-import { makeJudge } from './judge.ts'
+import { makeJudge, judgeOnDemand } from './judge.ts'
 import type { RuleDocument, RuleProblem } from './rule-document.ts'
 import type { RuleInfo, RuleSet } from './rule-set.ts'
 import { SourceBits } from './sources.ts'
@@ -20,6 +20,8 @@ export type RuleSetOptions = {
   readonly prefilter?: boolean
   /** Characters that may be looked at for one request. */
   readonly maxWork?: number
+  /** True: the rules are made ready when the first request is judged, for sets that may never be asked. */
+  readonly onDemand?: boolean
 }
 
 /**
@@ -47,17 +49,16 @@ export function compileRules(
     const rule = compileRule(document, bits, problems)
     if (rule !== null && problems.length === before) rules.push(rule)
   }
-  const judge = makeJudge(
-    rules,
-    bits,
-    {
-      threshold: options.threshold ?? DEFAULT_THRESHOLD,
-      builtIn,
-      prefilter: options.prefilter ?? true,
-      maxWork: options.maxWork ?? MAX_WORK,
-    },
-    problems,
-  )
+  const judgeOptions = {
+    threshold: options.threshold ?? DEFAULT_THRESHOLD,
+    builtIn,
+    prefilter: options.prefilter ?? true,
+    maxWork: options.maxWork ?? MAX_WORK,
+  }
+  const judge =
+    options.onDemand === true
+      ? judgeOnDemand(() => makeJudge(rules, bits, judgeOptions, []))
+      : makeJudge(rules, bits, judgeOptions, problems)
   // The gate's own rules are listed where a policy set them, so that an admin finds them.
   const listed = options.builtIn ?? []
   const ruleSet: RuleSet = {

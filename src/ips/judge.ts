@@ -71,6 +71,22 @@ export function makeJudge(
   }
 }
 
+/** A judging half that is made when it is asked first. */
+export function judgeOnDemand(make: () => Judging): Judging {
+  let made: Judging | undefined
+  const judge = (): Judging => (made ??= make())
+  return {
+    matchHead: (...asked) => judge().matchHead(...asked),
+    wantsBody: (...asked) => judge().wantsBody(...asked),
+    matchBody: (...asked) => judge().matchBody(...asked),
+    messagesWanted: (...asked) => judge().messagesWanted(...asked),
+    ratesOf: (...asked) => judge().ratesOf(...asked),
+    matchMessage: (...asked) => judge().matchMessage(...asked),
+    matchHello: (...asked) => judge().matchHello(...asked),
+    counters: () => judge().counters(),
+  }
+}
+
 const NO_HITS: readonly RuleHit[] = []
 const NO_RATES: readonly RateQuestion[] = []
 

@@ -1,14 +1,17 @@
 // The event catalogue: one definition per event. Log line, human sentence, metric and stored row all come from here.
 import { ACCESS_EVENTS } from './catalogue/access.ts'
+import { CLIENT_IDENTITY_EVENTS } from './catalogue/client-identity.ts'
 import { CLIENT_EVENTS } from './catalogue/clients.ts'
 import { DASHBOARD_EVENTS } from './catalogue/dashboard.ts'
 import { GATE_EVENTS } from './catalogue/gate.ts'
 import { HEARTBEAT_EVENTS } from './catalogue/heartbeats.ts'
+import { INVITATION_EVENTS } from './catalogue/invitations.ts'
 import { STREAM_EVENTS } from './catalogue/streams.ts'
 import { HEARTBEAT_TUNNEL_EVENTS } from './catalogue/heartbeat-tunnels.ts'
 import { DEPLOYMENT_EVENTS } from './catalogue/deployment.ts'
 import { SURROUNDING_EVENTS } from './catalogue/surroundings.ts'
 import { TRAFFIC_EVENTS } from './catalogue/traffic.ts'
+import { TRIAL_EVENTS } from './catalogue/trial.ts'
 import type { Definitions, EventDefinition } from './definition.ts'
 import type { EventFields, EventName, Severity } from './events.ts'
 
@@ -16,14 +19,17 @@ import type { EventFields, EventName, Severity } from './events.ts'
 export const CATALOGUE: Definitions<EventName> = {
   ...GATE_EVENTS,
   ...CLIENT_EVENTS,
+  ...CLIENT_IDENTITY_EVENTS,
   ...ACCESS_EVENTS,
   ...TRAFFIC_EVENTS,
   ...HEARTBEAT_EVENTS,
   ...STREAM_EVENTS,
+  ...INVITATION_EVENTS,
   ...HEARTBEAT_TUNNEL_EVENTS,
   ...SURROUNDING_EVENTS,
   ...DASHBOARD_EVENTS,
   ...DEPLOYMENT_EVENTS,
+  ...TRIAL_EVENTS,
 }
 
 /** All event names, in the order of the documents. */

@@ -4,9 +4,12 @@ import type { TlsVersion } from '../net/tls-version.ts'
 import type { TrafficClass } from '../policy/classes.ts'
 import type { Reason } from '../policy/reasons.ts'
 import type { Stage } from '../policy/verdict.ts'
+import type { ClientIdentityEventFields } from './events-client-identity.ts'
 import type { DashboardEventFields } from './events-dashboard.ts'
 import type { HeartbeatEventFields } from './events-heartbeat.ts'
+import type { InvitationEventFields } from './events-invitations.ts'
 import type { StreamEventFields } from './events-streams.ts'
+import type { TrialEventFields } from './events-trial.ts'
 
 /** How loud an event is. */
 export type Severity = 'debug' | 'info' | 'warning' | 'error'
@@ -41,6 +44,8 @@ export type Ending =
   | 'refused'
   | 'limit'
   | 'drain'
+  /** Its listener was there for a while only, and the time is over. */
+  | 'over'
   | 'internal-error'
 
 /** A refusal as it is reported. */
@@ -57,9 +62,12 @@ export type RefusalFields = {
 export type OperatorWay = 'gateway' | 'dashboard'
 
 /** Fields by event name. Names are stable: logs, metrics, stored rows and documents use them. */
-export type EventFields = DashboardEventFields &
+export type EventFields = ClientIdentityEventFields &
+  DashboardEventFields &
   HeartbeatEventFields &
-  StreamEventFields & {
+  StreamEventFields &
+  InvitationEventFields &
+  TrialEventFields & {
     // The gate itself (N-E1 to N-E9).
     'gate.started': {
       readonly version: string

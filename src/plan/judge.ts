@@ -1,7 +1,7 @@
 // Asks a policy about recorded traffic: what would become of this source with this shape now? The decisions are those of live traffic.
 import type { LedgerShape } from '../journal/ledger-facts.ts'
 import { portOfShape } from '../journal/path-shape.ts'
-import { heartbeatRefusal } from '../policy/decide-heartbeat.ts'
+import { decideHeartbeatAccess } from '../policy/decide-heartbeat.ts'
 import { normaliseTarget } from '../ips/target.ts'
 import { strongestTls, tlsRank, type TlsVersion } from '../net/tls-version.ts'
 import { classPolicy, decideAccess } from '../policy/decide-access.ts'
@@ -134,8 +134,8 @@ function judgeRequest(
   if (normal === undefined) {
     // Paths were too many to be kept apart: the class that was recorded is asked instead.
     const trafficClass = shape.class ?? 'other'
-    const question = { class: trafficClass, nowMs, tlsVersion, request: null }
-    const refusal = decideAccess(standing, classPolicy({ standing }, trafficClass), question)
+    const question = { class: trafficClass, listener: listener.id, nowMs, tlsVersion, request: null }
+    const { refusal } = decideAccess(standing, classPolicy({ standing }, trafficClass), question)
     return refusal === null ? { allow: true, class: trafficClass } : refused(refusal, trafficClass)
   }
   const facts = {
@@ -156,7 +156,7 @@ function judgeRequest(
 
 function judgeHeartbeat(judge: Judge, standing: Standing, shape: LedgerShape, nowMs: number): Judgement {
   if (!judge.takesHeartbeats(shape.listener)) return gone(judge, shape)
-  const refusal = heartbeatRefusal(standing, nowMs)
+  const { refusal } = decideHeartbeatAccess(standing, shape.listener, nowMs)
   return refusal === null ? { allow: true, class: 'heartbeat' } : refused(refusal, 'heartbeat')
 }
 
@@ -178,8 +178,8 @@ function judgeStream(judge: Judge, standing: Standing, shape: LedgerShape, nowMs
     listener.services.find(entry => entry.start === shape.method) ??
     (listener.kind === 'tcp' ? listener.services[0] : undefined)
   if (service === undefined) return shape.class === null ? { allow: true, class: null } : gone(judge, shape)
-  const question = { service, openOfClass: 0, tlsVersion: shape.negotiated, nowMs }
-  const refusal = decideStreamService(standing, question)
+  const question = { service, listener: listener.id, openOfClass: 0, tlsVersion: shape.negotiated, nowMs }
+  const { refusal } = decideStreamService(standing, question)
   return refusal === null ? { allow: true, class: service.class } : refused(refusal, service.class)
 }
 

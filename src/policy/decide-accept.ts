@@ -4,7 +4,8 @@ import type { Reason } from './reasons.ts'
 import type { Overlay, Snapshot } from './snapshot.ts'
 import { BUILT_IN, type SourceLine } from './source-line.ts'
 import type { AcceptVerdict, Standing } from './standing.ts'
-import { note, refuseWith, whileValid } from './trace.ts'
+import { note, whileValid } from './trace.ts'
+import { isTried, refuseUnlessTried } from './trial.ts'
 import type { Stage, Trace } from './verdict.ts'
 import { admits, answerWithoutCountry, countryWord, standingOf } from './who.ts'
 
@@ -22,11 +23,13 @@ export function decideAccept(
 /** Decides the accept phase for a standing that is already known; used again when the policy changes under a live connection. */
 export function decideStanding(standing: Standing, facts: AcceptFacts, trace?: Trace): AcceptVerdict {
   const { snapshot, allow, ban, site } = standing
-  const refuse = (stage: Stage, reason: Reason, saw: string, line: SourceLine): AcceptVerdict => ({
-    allow: false,
-    standing,
-    refusal: refuseWith(trace, stage, reason, saw, line),
-  })
+  const refuse = (stage: Stage, reason: Reason, saw: string, line: SourceLine): AcceptVerdict => {
+    const { listener, nowMs } = facts
+    const refusal = refuseUnlessTried(trace, { standing, listener, nowMs }, stage, reason, saw, line)
+    return isTried(refusal)
+      ? { allow: true, standing, wouldBe: refusal }
+      : { allow: false, standing, refusal }
+  }
 
   if (trace) {
     if (allow)
@@ -116,7 +119,7 @@ export function decideStanding(standing: Standing, facts: AcceptFacts, trace?: T
         'not asked: the explicit allow comes first',
         allow.at,
       )
-    return { allow: true, standing }
+    return { allow: true, standing, wouldBe: null }
   }
   return decideCountry(standing, refuse, trace)
 }
@@ -133,11 +136,11 @@ function decideCountry(
     const siteCountries = site?.countries ?? null
     if (admits(snapshot.geo.admittedSomewhere, country.code)) {
       if (trace) note(trace, 'country', 'pass', word, 'some class is open to this country', snapshot.home.at)
-      return { allow: true, standing }
+      return { allow: true, standing, wouldBe: null }
     }
     if (siteCountries !== null && admits(siteCountries.value, country.code)) {
       if (trace) note(trace, 'country', 'pass', word, 'the site adds this country', siteCountries.at)
-      return { allow: true, standing }
+      return { allow: true, standing, wouldBe: null }
     }
     return refuse('country', 'country-refused', word, snapshot.home.at)
   }
@@ -148,7 +151,7 @@ function decideCountry(
         ? 'the policy admits addresses of this kind'
         : 'the address is recorded, so it needs no country'
     if (trace) note(trace, 'country', 'pass', word, why, known ?? answer?.at ?? BUILT_IN)
-    return { allow: true, standing }
+    return { allow: true, standing, wouldBe: null }
   }
   const reason: Reason =
     country.kind === 'unknown'

@@ -7,7 +7,8 @@ import type { Reason } from './reasons.ts'
 import type { AllowEntry, ClassKey, ClassPolicy } from './snapshot.ts'
 import type { SourceLine } from './source-line.ts'
 import type { Standing } from './standing.ts'
-import { note, refuseWith, whileValid } from './trace.ts'
+import { note, whileValid } from './trace.ts'
+import { isTried, refuseUnlessTried, type WouldBe } from './trial.ts'
 import type { Refusal, Stage, Trace } from './verdict.ts'
 import { admits, answerWithoutCountry, countryWord, covers, isLive } from './who.ts'
 
@@ -23,10 +24,18 @@ export type AccessRequest = {
 /** The question. Null parts are not asked: an explanation knows neither method nor key. */
 export type AccessQuestion = {
   readonly class: TrafficClass
+  /** Where it is asked, for trials; null: nothing is on trial. */
+  readonly listener: string | null
   readonly nowMs: number
   readonly tlsVersion: TlsVersion | null
   readonly request: AccessRequest | null
 }
+
+/** The answer. A class is open when nothing refuses; `wouldBe` says what would, were it not for a trial. */
+export type AccessVerdict = { readonly refusal: Refusal | null; readonly wouldBe: WouldBe | null }
+
+// Shared, because almost every request gets this answer.
+const OPEN: AccessVerdict = { refusal: null, wouldBe: null }
 
 /** The class policy that holds for a source: its site's, when the site has one. */
 export function classPolicy(
@@ -46,42 +55,43 @@ export function classPolicy(
  * what the policy closes, keeps for trusted sources, or ties to a key or a window: "allow this address" must not hand out
  * the console. No allow lifts limits, TLS versions, methods or rules. An opening (see openings.ts) lifts less: only what
  * the policy closes, keeps for trusted sources, or ties to a window.
- * @returns the refusal, or null when the class is open
  */
 export function decideAccess(
   standing: Standing,
   policy: ClassPolicy,
   question: AccessQuestion,
   trace?: Trace,
-): Refusal | null {
-  const { nowMs, tlsVersion, request } = question
+): AccessVerdict {
+  const { nowMs, tlsVersion, request, listener } = question
   const allow = liveAllow(standing, question)
   const ban = standing.bans.find(
     entry => isLive(entry.expiresMs, nowMs) && covers(entry.classes, question.class),
   )
-  const refuse = (stage: Stage, reason: Reason, saw: string, line: SourceLine): Refusal =>
-    refuseWith(trace, stage, reason, saw, line)
+  const refuse: Refuse = (stage, reason, saw, line) =>
+    refuseUnlessTried(trace, { standing, listener, nowMs }, stage, reason, saw, line)
 
   if (ban !== undefined) {
     if (allow === null)
-      return refuse('ban', 'banned', `${ban.range.text} (${ban.reason}${whileValid(ban)})`, ban.at)
+      return after(
+        OPEN,
+        refuse('ban', 'banned', `${ban.range.text} (${ban.reason}${whileValid(ban)})`, ban.at),
+      )
     if (trace)
       note(trace, 'ban', 'pass', ban.range.text, 'banned, but the explicit allow comes first', ban.at)
   }
+  let verdict = OPEN
   if (
     tlsVersion !== null &&
     policy.minimumTls !== null &&
     tlsRank(tlsVersion) < tlsRank(policy.minimumTls.value)
   ) {
-    return refuse('tls', 'tls-version-class', `${question.class} over ${tlsVersion}`, policy.minimumTls.at)
+    const saw = `${question.class} over ${tlsVersion}`
+    verdict = after(verdict, refuse('tls', 'tls-version-class', saw, policy.minimumTls.at))
+    if (verdict.refusal !== null) return verdict
   }
   if (request !== null && policy.limits.methods?.has(request.facts.method) === false) {
-    return refuse(
-      'class',
-      'method-refused',
-      `${request.facts.method} for ${question.class}`,
-      policy.access.at,
-    )
+    const saw = `${request.facts.method} for ${question.class}`
+    return after(verdict, refuse('class', 'method-refused', saw, policy.access.at))
   }
   if (allow?.classes !== null && allow !== null) {
     if (trace)
@@ -93,21 +103,31 @@ export function decideAccess(
         `explicit allow of ${question.class}: ${allow.reason}${whileValid(allow)}`,
         allow.at,
       )
-    return null
+    return verdict
   }
   const opening = openingFor(standing, question.class, nowMs)
   if (opening !== null && trace) {
     const why = `opened for ${openingScope(opening)} by ${opening.owner}: ${opening.reason}${whileValid(opening)}`
     note(trace, 'access', 'pass', question.class, why, opening.at)
   }
-  return (
-    (opening === null ? decideSource(standing, policy, question, refuse) : null) ??
-    (allow === null ? decideCountry(standing, policy, question, refuse, trace) : null) ??
-    decideTimeAndKey(standing, policy, question, allow ?? opening, refuse, trace)
-  )
+  if (opening === null) verdict = after(verdict, decideSource(standing, policy, question, refuse))
+  if (verdict.refusal === null && allow === null)
+    verdict = after(verdict, decideCountry(standing, policy, question, refuse, trace))
+  if (verdict.refusal === null)
+    verdict = after(verdict, decideWindow(policy, question, allow ?? opening, refuse))
+  if (verdict.refusal === null) verdict = after(verdict, decideKey(standing, policy, question, refuse, trace))
+  if (trace && verdict.refusal === null) noteOpen(trace, standing, policy, question, allow ?? opening)
+  return verdict
 }
 
-type Refuse = (stage: Stage, reason: Reason, saw: string, line: SourceLine) => Refusal
+type Refuse = (stage: Stage, reason: Reason, saw: string, line: SourceLine) => Refusal | WouldBe
+
+/** The answer after one more question; of what would refuse, the first counts: it is what enforcing would say. */
+function after(verdict: AccessVerdict, found: Refusal | WouldBe | null): AccessVerdict {
+  if (found === null) return verdict
+  if (!isTried(found)) return { refusal: found, wouldBe: null }
+  return verdict.wouldBe === null ? { refusal: null, wouldBe: found } : verdict
+}
 
 /** The live allow for the class; one that names the class comes before one for everything. */
 function liveAllow(standing: Standing, { nowMs, class: trafficClass }: AccessQuestion): AllowEntry | null {
@@ -162,38 +182,49 @@ function decideCountry(
   return null
 }
 
-function decideTimeAndKey(
-  standing: Standing,
+function decideWindow(
   policy: ClassPolicy,
   question: AccessQuestion,
   allow: AllowEntry | Opening | null,
   refuse: Refuse,
+): Refusal | null {
+  const isOpened = allow !== null && 'scope' in allow
+  if (isOpened || inWindow(policy, question.nowMs)) return null
+  return refuse('access', 'class-window', question.class, policy.windows[0]?.at ?? policy.access.at)
+}
+
+function decideKey(
+  { trusted }: Standing,
+  policy: ClassPolicy,
+  question: AccessQuestion,
+  refuse: Refuse,
   trace: Trace | undefined,
 ): Refusal | null {
-  const { trusted } = standing
-  const isOpened = allow !== null && 'scope' in allow
-  if (!isOpened && !inWindow(policy, question.nowMs)) {
-    return refuse('access', 'class-window', question.class, policy.windows[0]?.at ?? policy.access.at)
-  }
   const { request } = question
   const [firstKey] = policy.keys
-  if (trusted === null && firstKey !== undefined) {
-    if (request === null) {
-      if (trace) note(trace, 'access', 'note', question.class, 'a key is needed as well', firstKey.at)
-    } else if (!policy.keys.some(key => carriesKey(key, request))) {
-      return refuse('access', 'class-key', question.class, firstKey.at)
-    }
+  if (trusted !== null || firstKey === undefined) return null
+  if (request === null) {
+    if (trace) note(trace, 'access', 'note', question.class, 'a key is needed as well', firstKey.at)
+    return null
   }
-  if (trace) {
-    const who =
-      trusted !== null
-        ? `trusted source ${trusted.value}`
-        : allow !== null
-          ? 'an allowed source'
-          : 'this source'
-    note(trace, 'access', 'pass', question.class, `${question.class} is open to ${who}`, policy.access.at)
-  }
-  return null
+  if (policy.keys.some(key => carriesKey(key, request))) return null
+  return refuse('access', 'class-key', question.class, firstKey.at)
+}
+
+function noteOpen(
+  trace: Trace,
+  { trusted }: Standing,
+  policy: ClassPolicy,
+  question: AccessQuestion,
+  allow: AllowEntry | Opening | null,
+): void {
+  const who =
+    trusted !== null
+      ? `trusted source ${trusted.value}`
+      : allow !== null
+        ? 'an allowed source'
+        : 'this source'
+  note(trace, 'access', 'pass', question.class, `${question.class} is open to ${who}`, policy.access.at)
 }
 
 const MINUTES_PER_WEEK = 7 * 24 * 60

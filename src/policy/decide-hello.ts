@@ -9,6 +9,7 @@ import type { Listener, Name, Snapshot, TlsProfileName } from './snapshot.ts'
 import { BUILT_IN, type SourceLine } from './source-line.ts'
 import type { HelloVerdict, Standing } from './standing.ts'
 import { note, refuseWith, whileValid } from './trace.ts'
+import { isTried, refuseUnlessTried, type WouldBe } from './trial.ts'
 import type { Trace } from './verdict.ts'
 import { isLive } from './who.ts'
 
@@ -51,11 +52,15 @@ export function decideHello(
   }
   if (trace) note(trace, 'name', 'pass', wanted, 'the name is served', name.at)
 
-  const profile = chooseTlsProfile(standing, listener, name, hello.versions, nowMs, trace)
+  let profile = chooseTlsProfile(standing, listener, name, hello.versions, nowMs, trace)
+  let wouldBe: WouldBe | null = null
   if (profile === null) {
     const { saw, at } = whyTooLow(standing, listener, name, hello.versions, nowMs)
-    const refusal = refuseWith(trace, 'tls', 'tls-version-too-low', saw, at)
-    return { allow: false, name, refusal, hits: NO_HITS }
+    const place = { standing, listener: listener.id, nowMs }
+    const refusal = refuseUnlessTried(trace, place, 'tls', 'tls-version-too-low', saw, at)
+    profile = weakestProfile(hello.versions)
+    if (!isTried(refusal) || profile === null) return { allow: false, name, refusal, hits: NO_HITS }
+    wouldBe = refusal
   }
 
   if (name.whenDown === 'reset' && !hello.alpn.includes(OWN_ALPN) && !isUpstreamUp(name.upstream)) {
@@ -75,12 +80,12 @@ export function decideHello(
     // Only questions of people come without a fingerprint: rules would judge a ClientHello that nobody sent.
     if (trace)
       note(trace, 'rules', 'note', 'no ClientHello', 'rules on the ClientHello were not asked', BUILT_IN)
-    return { allow: true, name, tlsProfile: profile, hits: NO_HITS }
+    return { allow: true, name, tlsProfile: profile, wouldBe, hits: NO_HITS }
   }
   const hits = snapshot.rules.matchHello(hello, helloScope(standing, listener, nowMs))
   const refusal = refusalOfHits(hits, trace)
   if (refusal !== null) return { allow: false, name, refusal, hits }
-  return { allow: true, name, tlsProfile: profile, hits }
+  return { allow: true, name, tlsProfile: profile, wouldBe, hits }
 }
 
 /** What a refusal for the TLS version saw, and the line to change: an exception that is there but does not help comes first. */
@@ -151,6 +156,15 @@ export function chooseTlsProfile(
     const why = `below ${usualMinimum ?? 'the minimum'}, but the site has an exception: ${exception.reason}${whileValid(exception)}`
     note(trace, 'tls', 'pass', `offered ${offered.join(', ')}`, why, exception.at)
   }
-  // Only a client that needs the weak profile gets it: from a strict listener, TLS 1.2 falls back to the modern one.
+  return weakestProfile(offered)
+}
+
+/**
+ * The profile for a client that is let in below the usual minimum; null: it offers nothing that the gate knows.
+ * Only a client that needs the weak profile gets it: from a strict listener, TLS 1.2 falls back to the modern one.
+ */
+export function weakestProfile(offered: readonly TlsVersion[]): TlsProfileName | null {
+  const best = strongestTls(offered)
+  if (best === undefined) return null
   return tlsRank(best) >= tlsRank('TLSv1.2') ? 'modern' : 'legacy'
 }

@@ -10,8 +10,10 @@ import { isOwnPath, OWN_RULE } from './own-path.ts'
 import { refusalOfHits } from './rule-hits.ts'
 import { ruleScope } from './rule-scope.ts'
 import { BUILT_IN } from './source-line.ts'
-import type { ConnectionFacts, RequestVerdict } from './standing.ts'
+import type { ConnectionFacts, RequestVerdict, Standing } from './standing.ts'
+import { decideStanding } from './decide-accept.ts'
 import { note, refuseWith } from './trace.ts'
+import { isTried, refuseUnlessTried, type WouldBe } from './trial.ts'
 import type { Refusal, Trace } from './verdict.ts'
 
 export { classPolicy, type Digest } from './decide-access.ts'
@@ -29,8 +31,14 @@ export function decideRequest(
   const name = decideHost(connection, facts, trace)
   if ('reason' in name) return { allow: false, class: null, refusal: name, hits: NO_HITS }
 
-  const outdated = decideTls(connection, name, facts.nowMs, trace)
-  if (outdated !== null) return { allow: false, class: null, refusal: outdated, hits: NO_HITS }
+  // The gate's own paths are for keys and operators: no trial opens them.
+  const tried = standing.snapshot.trials.length > 0 && !isOwnPath(facts) ? connection.listener.id : null
+  let wouldBe = tried === null ? null : acceptedByTrial(standing, tried, facts.nowMs)
+  const outdated = decideTls(connection, name, tried, facts.nowMs, trace)
+  if (outdated !== null) {
+    if (!isTried(outdated)) return { allow: false, class: null, refusal: outdated, hits: NO_HITS }
+    wouldBe ??= outdated
+  }
 
   const classified = classify(name.profile, facts)
   if (!classified.clear) {
@@ -59,15 +67,17 @@ export function decideRequest(
 
   const question = {
     class: trafficClass,
+    listener: tried,
     nowMs: facts.nowMs,
     tlsVersion: connection.tlsVersion,
     request: { facts, sha256Hex },
   }
-  const refusal = decideAccess(standing, policy, question, trace)
-  if (refusal !== null) return { allow: false, class: trafficClass, refusal, hits: NO_HITS }
+  const access = decideAccess(standing, policy, question, trace)
+  if (access.refusal !== null)
+    return { allow: false, class: trafficClass, refusal: access.refusal, hits: NO_HITS }
 
   const hits = standing.snapshot.rules.matchHead(facts, ruleScope(connection, trafficClass, facts.nowMs))
-  return afterRules(trafficClass, name, policy, hits, trace)
+  return afterRules(trafficClass, name, policy, hits, wouldBe ?? access.wouldBe, trace)
 }
 
 /** Turns rule hits into a verdict; the same for heads, bodies and messages. */
@@ -76,11 +86,12 @@ export function afterRules(
   name: Name,
   policy: ClassPolicy,
   hits: readonly RuleHit[],
+  wouldBe: WouldBe | null,
   trace?: Trace,
 ): RequestVerdict {
   const refusal = refusalOfHits(hits, trace)
   if (refusal !== null) return { allow: false, class: trafficClass, refusal, hits }
-  return { allow: true, class: trafficClass, name, policy, hits }
+  return { allow: true, class: trafficClass, name, policy, wouldBe, hits }
 }
 
 function decideHost(
@@ -118,11 +129,20 @@ function decideHost(
 function decideTls(
   connection: ConnectionFacts,
   name: Name,
+  tried: string | null,
   nowMs: number,
   trace: Trace | undefined,
-): Refusal | null {
+): Refusal | WouldBe | null {
   const { standing, listener, tlsVersion } = connection
   if (chooseTlsProfile(standing, listener, name, [tlsVersion], nowMs) !== null) return null
   const at = name.tlsProfile === null ? listener.at : name.at
-  return refuseWith(trace, 'tls', 'tls-version-too-low', `${tlsVersion} on an open connection`, at)
+  const saw = `${tlsVersion} on an open connection`
+  return refuseUnlessTried(trace, { standing, listener: tried, nowMs }, 'tls', 'tls-version-too-low', saw, at)
+}
+
+/** What the accept phase would have refused the connection for: with enforcing, the request would not be here. */
+function acceptedByTrial(standing: Standing, listener: string, nowMs: number): WouldBe | null {
+  const { source } = standing
+  const verdict = decideStanding(standing, { source, listener, openFromSource: 0, openTotal: 0, nowMs })
+  return verdict.allow ? verdict.wouldBe : null
 }

@@ -2,16 +2,18 @@
 import type { RuleHit } from '../ips/rule-set.ts'
 import { strongestTls, type TlsVersion } from '../net/tls-version.ts'
 import { decideStanding } from './decide-accept.ts'
-import { classPolicy, decideAccess } from './decide-access.ts'
-import { chooseTlsProfile } from './decide-hello.ts'
+import { classPolicy, decideAccess, type AccessVerdict } from './decide-access.ts'
+import { chooseTlsProfile, weakestProfile } from './decide-hello.ts'
 import type { HeaderView, HelloFacts, SourceFacts } from './facts.ts'
 import type { Reason } from './reasons.ts'
+import { sourceRefusal } from './only-from.ts'
 import { refusalOfHits } from './rule-hits.ts'
 import { helloScope } from './rule-scope.ts'
 import type { ClassPolicy, Overlay, Snapshot, TlsProfileName } from './snapshot.ts'
 import type { AcceptVerdict, Standing } from './standing.ts'
 import type { StreamListener, StreamService } from './streams.ts'
 import { note, refuseWith } from './trace.ts'
+import { isTried, refuseUnlessTried, type WouldBe } from './trial.ts'
 import type { Refusal, Trace } from './verdict.ts'
 import { standingOf } from './who.ts'
 
@@ -66,7 +68,10 @@ export function decideStreamAccept(
     trace,
   )
   if (!accept.allow) return accept
-  const refusal = limitRefusal(standing, facts, trace) ?? portRefusal(standing, facts, trace)
+  const refusal =
+    limitRefusal(standing, facts, trace) ??
+    portRefusal(standing, facts, trace) ??
+    sourceRefusal(standing, listener.onlyFrom, trace)
   return refusal === null ? accept : { allow: false, standing, refusal }
 }
 
@@ -114,6 +119,8 @@ function portRefusal(
 /** What is known when a service has been chosen. */
 export type StreamServiceFacts = {
   readonly service: StreamService
+  /** Id of the stream listener. */
+  readonly listener: string
   /** Streams of the class that the source has open, on every listener. */
   readonly openOfClass: number
   /** Null: the bytes are not TLS, or nobody has said anything yet. */
@@ -124,16 +131,17 @@ export type StreamServiceFacts = {
 /** Decides whether the class of a service is open to the source. Raw TCP has no place for a key, so a class that needs one is closed to all but trusted sources. */
 export function decideStreamService(
   standing: Standing,
-  { service, openOfClass, tlsVersion, nowMs }: StreamServiceFacts,
+  { service, listener, openOfClass, tlsVersion, nowMs }: StreamServiceFacts,
   trace?: Trace,
-): Refusal | null {
+): AccessVerdict {
   const policy = classPolicy({ standing }, service.class)
   const limit = policy.limits.concurrentPerSource
   if (limit > 0 && openOfClass >= limit) {
     const saw = `${openOfClass} of ${limit} ${service.class} open`
-    return refuseWith(trace, 'limits', 'stream-limit-class', saw, policy.access.at)
+    const refusal = refuseWith(trace, 'limits', 'stream-limit-class', saw, policy.access.at)
+    return { refusal, wouldBe: null }
   }
-  const question = { class: service.class, nowMs, tlsVersion, request: bareRequest(policy) }
+  const question = { class: service.class, listener, nowMs, tlsVersion, request: bareRequest(policy) }
   return decideAccess(standing, policy, question, trace)
 }
 
@@ -153,6 +161,7 @@ export type StreamHelloVerdict =
       readonly service: StreamService
       /** Null: TLS is not terminated here. */
       readonly tlsProfile: TlsProfileName | null
+      readonly wouldBe: WouldBe | null
       readonly hits: readonly RuleHit[]
     }
   | { readonly allow: false; readonly refusal: Refusal; readonly hits: readonly RuleHit[] }
@@ -179,6 +188,7 @@ export function decideStreamHello(
   if (trace) note(trace, 'name', 'pass', serverName ?? 'no server name', 'a service takes it', service.at)
   const terminate = service.action.kind === 'forward' ? service.action.terminate : null
   let tlsProfile: TlsProfileName | null = null
+  let wouldBe: WouldBe | null = null
   if (terminate !== null) {
     const own = { tlsProfile: terminate.tlsProfile, at: service.at }
     tlsProfile = chooseTlsProfile(
@@ -195,14 +205,19 @@ export function decideStreamHello(
           ? 'no TLS version that the gate knows'
           : `offered ${hello.versions.join(', ')}`
       const at = standing.site?.tlsException?.at ?? service.at
-      const refusal = refuseWith(trace, 'tls', 'tls-version-too-low', saw, at)
-      return { allow: false, refusal, hits: [] }
+      const place = { standing, listener: listener.id, nowMs }
+      const refusal = refuseUnlessTried(trace, place, 'tls', 'tls-version-too-low', saw, at)
+      tlsProfile = weakestProfile(hello.versions)
+      if (!isTried(refusal) || tlsProfile === null) return { allow: false, refusal, hits: [] }
+      wouldBe = refusal
     }
   }
   const hits =
     hello.ja4 === '' ? [] : standing.snapshot.rules.matchHello(hello, helloScope(standing, listener, nowMs))
   const refusal = refusalOfHits(hits, trace)
-  return refusal === null ? { allow: true, service, tlsProfile, hits } : { allow: false, refusal, hits }
+  return refusal === null
+    ? { allow: true, service, tlsProfile, wouldBe, hits }
+    : { allow: false, refusal, hits }
 }
 
 /** The TLS version to ask the class about before the handshake: the best that the client offers. */

@@ -1,4 +1,4 @@
-// What ends by itself: allows, bans and TLS exceptions with their last moment, for warnings before they end.
+// What ends by itself: allows, exceptions and trials with their last moment, for warnings before they end.
 import type { Overlay, Snapshot } from './snapshot.ts'
 import type { SourceLine } from './source-line.ts'
 
@@ -18,6 +18,8 @@ export function expiringEntries(snapshot: Snapshot, overlay: Overlay, nowMs: num
     const { minimum, reason, at, expiresMs } = tlsException
     found.push({ what: `TLS exception of site ${id} down to ${minimum} (${reason})`, at, expiresMs })
   }
+  for (const { stages, at, expiresMs } of snapshot.trials)
+    found.push({ what: `trial of ${[...stages].join(', ')}`, at, expiresMs })
   for (const rule of snapshot.rules.rules) {
     for (const { reason, at, expiresMs } of rule.exceptions) {
       found.push({ what: `exception of rule ${rule.id} (${reason})`, at, expiresMs })

@@ -3,12 +3,15 @@ import { decideStreamAccept, decideStreamService, NOTHING_OPEN } from './decide-
 import type { SourceFacts } from './facts.ts'
 import type { Overlay, Snapshot } from './snapshot.ts'
 import type { StreamListener, StreamService } from './streams.ts'
+import type { WouldBe } from './trial.ts'
 import type { Refusal, Step, Trace } from './verdict.ts'
 
 /** What a source gets of one service. */
 export type ExplainedService = {
   readonly service: StreamService
   readonly refusal: Refusal | null
+  /** What enforcing would refuse it for; null: nothing that is on trial. */
+  readonly wouldBe: WouldBe | null
   readonly steps: readonly Step[]
 }
 
@@ -44,8 +47,10 @@ export function explainStream(
       .filter(({ action }) => action.kind === 'forward')
       .map(service => {
         const own: Trace = { steps: [] }
-        const question = { service, openOfClass: 0, tlsVersion: null, nowMs }
-        return { service, refusal: decideStreamService(standing, question, own), steps: own.steps }
+        const question = { service, listener: listener.id, openOfClass: 0, tlsVersion: null, nowMs }
+        const access = decideStreamService(standing, question, own)
+        const { refusal } = access
+        return { service, refusal, wouldBe: verdict.wouldBe ?? access.wouldBe, steps: own.steps }
       }),
   }
 }

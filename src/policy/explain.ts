@@ -11,6 +11,7 @@ import type { Listener, Overlay, Snapshot } from './snapshot.ts'
 import type { SourceLine } from './source-line.ts'
 import type { AcceptVerdict, HelloVerdict, RequestVerdict, ResolvedCountry, Standing } from './standing.ts'
 import { refuseWith } from './trace.ts'
+import type { WouldBe } from './trial.ts'
 import type { Refusal, Step, Trace } from './verdict.ts'
 
 /** What is asked. Null parts are unknown: the answer then covers all that they could be. */
@@ -46,6 +47,8 @@ export type ExplainedClass = {
   readonly class: TrafficClass
   readonly allowed: boolean
   readonly refusal: Refusal | null
+  /** What enforcing would refuse it for; null: nothing that is on trial. */
+  readonly wouldBe: WouldBe | null
   /** The line that decided, either way. */
   readonly line: SourceLine
   /** The line of the key that a request must carry besides; null: none needed. */
@@ -104,6 +107,8 @@ export function explain(snapshot: Snapshot, overlay: Overlay, question: ExplainQ
       ? null
       : refusalOf(hello[0]?.verdict)
     : accept.verdict.refusal
+  const tried =
+    wouldBeOf(accept.verdict) ?? (question.tlsVersions === null ? null : wouldBeOf(hello[0]?.verdict))
   return {
     standing,
     country: {
@@ -116,7 +121,9 @@ export function explain(snapshot: Snapshot, overlay: Overlay, question: ExplainQ
     accept,
     hello,
     lowestTls: accept.verdict.allow ? lowest : null,
-    classes: CLASSES.map(trafficClass => explainClass(standing, trafficClass, negotiated, nowMs, early)),
+    classes: CLASSES.map(trafficClass =>
+      explainClass(question, standing, trafficClass, negotiated, early, tried),
+    ),
     request: explainRequest(question, standing, host, early, negotiated ?? everyVersionBest(everyVersion)),
   }
 }
@@ -129,6 +136,10 @@ function traced<V>(ask: (trace: Trace) => V): Explained<V> {
 
 function refusalOf(verdict: HelloVerdict | undefined): Refusal | null {
   return verdict === undefined || verdict.allow ? null : verdict.refusal
+}
+
+function wouldBeOf(verdict: AcceptVerdict | HelloVerdict | undefined): WouldBe | null {
+  return verdict?.allow === true ? verdict.wouldBe : null
 }
 
 /** The version of a connection nobody said anything about: the strongest that gets in. */
@@ -147,22 +158,23 @@ function helloFacts(
 }
 
 function explainClass(
+  { listener, nowMs }: ExplainQuestion,
   standing: Standing,
   trafficClass: TrafficClass,
   tlsVersion: TlsVersion | null,
-  nowMs: number,
   early: Refusal | null,
+  tried: WouldBe | null,
 ): ExplainedClass {
   const policy = classPolicy({ standing }, trafficClass)
-  const { verdict, steps } = traced(trace =>
-    decideAccess(standing, policy, { class: trafficClass, nowMs, tlsVersion, request: null }, trace),
-  )
-  const refusal = early ?? verdict
+  const question = { class: trafficClass, listener: listener.id, nowMs, tlsVersion, request: null }
+  const { verdict, steps } = traced(trace => decideAccess(standing, policy, question, trace))
+  const refusal = early ?? verdict.refusal
   const keyStep = steps.find(step => step.outcome === 'note' && policy.keys.some(key => key.at === step.line))
   return {
     class: trafficClass,
     allowed: refusal === null,
     refusal,
+    wouldBe: refusal === null ? (tried ?? verdict.wouldBe) : null,
     line: refusal?.line ?? steps.at(-1)?.line ?? policy.access.at,
     needsKey: refusal === null ? (keyStep?.line ?? null) : null,
     steps: early === null ? steps : [],

@@ -16,6 +16,7 @@ import type {
   TlsProfileName,
 } from './snapshot.ts'
 import type { SourceLine } from './source-line.ts'
+import type { WouldBe } from './trial.ts'
 import type { Refusal } from './verdict.ts'
 
 /** The country of a source after overrides, or why it has none. */
@@ -54,7 +55,12 @@ export type Standing = {
 
 /** Verdict of the accept phase. */
 export type AcceptVerdict =
-  | { readonly allow: true; readonly standing: Standing }
+  | {
+      readonly allow: true
+      readonly standing: Standing
+      /** What enforcing would refuse it for; null: nothing that is on trial. */
+      readonly wouldBe: WouldBe | null
+    }
   | { readonly allow: false; readonly standing: Standing; readonly refusal: Refusal }
 
 /** Verdict of the hello phase. */
@@ -63,6 +69,7 @@ export type HelloVerdict =
       readonly allow: true
       readonly name: Name
       readonly tlsProfile: TlsProfileName
+      readonly wouldBe: WouldBe | null
       /** Detections that did not refuse. */
       readonly hits: readonly RuleHit[]
     }
@@ -91,6 +98,8 @@ export type RequestVerdict =
       readonly class: TrafficClass
       readonly name: Name
       readonly policy: ClassPolicy
+      /** What enforcing would refuse it for, in this phase or in one before; null: nothing that is on trial. */
+      readonly wouldBe: WouldBe | null
       /** Detections that did not refuse. */
       readonly hits: readonly RuleHit[]
     }

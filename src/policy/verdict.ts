@@ -21,10 +21,13 @@ const STAGES = [
 /** One question of a decision. */
 export type Stage = (typeof STAGES)[number]
 
-/** What one stage saw and decided. `pass` ends nothing; `refuse` ends the decision; `note` is information only. */
+/**
+ * What one stage saw and decided. `pass` ends nothing; `refuse` ends the decision; `detect` would, were it not for a trial;
+ * `note` is information only.
+ */
 export type Step = {
   readonly stage: Stage
-  readonly outcome: 'pass' | 'refuse' | 'note'
+  readonly outcome: 'pass' | 'refuse' | 'detect' | 'note'
   /** What was looked at, for example `country DE` or `offered TLSv1, TLSv1.1`. */
   readonly saw: string
   /** Why it came out so, for a person. */

@@ -3,6 +3,8 @@ import type { Duplex } from 'node:stream'
 import type { Access } from '../access/access.ts'
 import type { ClientFields, Reporter } from '../journal/events.ts'
 import { openGateSession } from './h2/gate-session.ts'
+import type { AdmitRequest, Admitted } from './admit-identity.ts'
+import { IDENTITY_HEADER, readClaim, type KeyingMaterial } from './client-identity.ts'
 import { claimedAddress, claimedName, readIdentity, readKey } from './identity.ts'
 import type { Place, Registry } from './registry.ts'
 import type { AttachUdp } from './udp-attach.ts'
@@ -31,6 +33,8 @@ export type AttachOptions = {
    * holds any other key could otherwise take the heartbeats of a server over.
    */
   readonly connectorName: (client: string, key: string) => string | null
+  /** Whether the identity of a client lets it have its name. */
+  readonly admit: (request: AdmitRequest) => Admitted
   /** Monotonic milliseconds. */
   readonly monotonicMs: () => number
 }
@@ -39,6 +43,7 @@ export type AttachOptions = {
 export type AttachRequest = {
   readonly headers: { readonly get: (name: string) => string | undefined }
   readonly client: ClientFields
+  readonly keyingMaterial: KeyingMaterial
   readonly signal: AbortSignal
 }
 
@@ -83,11 +88,15 @@ export function createAttach(
     }
   }
 
-  return async ({ headers, client, signal }, protocol) => {
+  return async ({ headers, client, keyingMaterial, signal }, protocol) => {
     const source = client.address
     if (protocol !== H2_PROTOCOL && (protocol !== UDP_PROTOCOL || options.udp === null))
       return refused(400, 'protocol-unknown', `The gate does not speak ${protocol}.`, UPDATE)
     const key = readKey(headers)
+    const full = (max: number): AttachAnswer => {
+      reporter.report('client.capacity-exceeded', { ...named, max })
+      return refused(403, 'capacity-exceeded', `The gateway key has ${max} clients already.`, RAISE, 60)
+    }
     const named = {
       client: claimedName(headers),
       realAddress: claimedAddress(headers),
@@ -119,17 +128,19 @@ export function createAttach(
       )
     if (signal.aborted) return refused(400, 'client-gone', 'The client is gone.', LATER)
     const { name, maxClients } = check.key
-    const place = registry.apply({ identity, key: name, maxClients, from: client })
-    if ('full' in place) {
-      reporter.report('client.capacity-exceeded', { ...named, max: place.full })
-      return refused(
-        403,
-        'capacity-exceeded',
-        `The gateway key has ${place.full} clients already.`,
-        RAISE,
-        60,
-      )
+    if (!registry.hasRoom(name, identity.name, maxClients)) return full(maxClients ?? 0)
+    const claim = readClaim(
+      headers.get(IDENTITY_HEADER.toLowerCase()),
+      { name: identity.name, instance: identity.instance, protocol },
+      keyingMaterial,
+    )
+    const { realAddress } = identity
+    const admitted = options.admit({ key: name, name: identity.name, claim, realAddress, from: client })
+    if (!admitted.ok) {
+      const { code, message, remedy, retryAfterSeconds } = admitted
+      return refused(403, code, message, remedy, retryAfterSeconds)
     }
+    const place = registry.apply({ identity, proven: admitted.identity, key: name, from: client })
     return udpName === null ? switchToH2(place, options) : switchToUdp(place, udpName, options)
   }
 }

@@ -22,6 +22,8 @@ export type Client = {
   readonly site: string | null
   readonly country: string
   readonly version: string
+  /** What it has proven to be (`ed25519/...`); null: it has shown no identity. */
+  readonly identity: string | null
   readonly sinceMs: number
   readonly services: readonly OfferedService[]
 }

@@ -1,6 +1,7 @@
 // Who a connector says it is: the headers of an attaching request, read strictly.
 import { parseAddress } from '../net/address.ts'
 import { CONNECTOR_CLIENT, TUNNEL_NAME } from '../policy/connector-url.ts'
+import { IDENTITY_HEADER } from './client-identity.ts'
 import type { OfferedService } from './client.ts'
 
 /** Headers by lower-case name. */
@@ -31,9 +32,17 @@ const HEADER = {
   services: 'Portcullis-Services',
 } as const
 
-/** The headers that say this, as a flat list. */
-export function identityHeaders(identity: Identity, key: string): readonly string[] {
+/**
+ * The headers that say this, as a flat list.
+ * @param proof value of the header of client-identity.ts; null: none
+ */
+export function identityHeaders(
+  identity: Identity,
+  key: string,
+  proof: string | null = null,
+): readonly string[] {
   return [
+    ...(proof === null ? [] : [IDENTITY_HEADER, proof]),
     'Authorization',
     `Gateway-Key ${Buffer.from(key, 'utf8').toString('base64url')}`,
     HEADER.client,

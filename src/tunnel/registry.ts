@@ -17,9 +17,9 @@ export type RegistryOptions = {
 /** Who asks for a place. */
 export type Applicant = {
   readonly identity: Identity
+  /** The identity that it has proven; null: none. */
+  readonly proven: string | null
   readonly key: string
-  /** Clients that may be attached with the key; null: any number. */
-  readonly maxClients: number | null
   readonly from: ClientFields
 }
 
@@ -48,8 +48,10 @@ export type Joined = {
 
 /** The registry of attached clients. */
 export type Registry = Clients & {
-  /** Gives a place, or says how many clients the key has already. */
-  readonly apply: (applicant: Applicant) => Place | { readonly full: number }
+  /** Whether one more client of the key may attach under this name. @param maxClients null: any number */
+  readonly hasRoom: (key: string, name: string, maxClients: number | null) => boolean
+  /** Gives a place. */
+  readonly apply: (applicant: Applicant) => Place
   /** Opens a stream to a service of a client that attached with this key. @throws PortcullisError as LiveClient.open */
   readonly stream: (key: string, name: string, service: string) => TunnelStream
   /** Connections in all and from one address, ready or not. */
@@ -135,7 +137,7 @@ export function createRegistry(options: RegistryOptions): Registry {
   }
 
   const makeEntry = (applicant: Applicant, slot: string): Entry => {
-    const { identity, from, key } = applicant
+    const { identity, from, key, proven } = applicant
     const entry: Entry = {
       slot,
       applicant,
@@ -152,6 +154,7 @@ export function createRegistry(options: RegistryOptions): Registry {
         site: from.site,
         country: from.country,
         version: identity.version,
+        identity: proven,
         sinceMs: clock(),
         services: identity.services,
         open: (service, signal) => connected(() => open(entry, service), signal),
@@ -208,13 +211,16 @@ export function createRegistry(options: RegistryOptions): Registry {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
-    apply: applicant => {
-      const { identity, key, maxClients } = applicant
-      const slot = slotOf(key, identity.name)
-      const id = `${slot}\0${identity.instance}`
+    hasRoom: (key, name, maxClients) => {
+      if (maxClients === null) return true
       const slots = new Set<string>()
       for (const entry of entries.values()) if (entry.applicant.key === key) slots.add(entry.slot)
-      if (maxClients !== null && !slots.has(slot) && slots.size >= maxClients) return { full: maxClients }
+      return slots.has(slotOf(key, name)) || slots.size < maxClients
+    },
+    apply: applicant => {
+      const { identity, key } = applicant
+      const slot = slotOf(key, identity.name)
+      const id = `${slot}\0${identity.instance}`
       const entry = entries.get(id) ?? makeEntry(applicant, slot)
       return { client: entry.live, join: link => join(id, entry, link) }
     },

@@ -10,6 +10,7 @@ import { callAdmin } from '../../src/admin/client.ts'
 import { adminRoutes, type AdminActions } from '../../src/admin/routes.ts'
 import { openAdminServer, type AdminServer } from '../../src/admin/server.ts'
 import type { GateStatus } from '../../src/admin/status.ts'
+import { testStatus } from './dashboard/support.ts'
 import { ensureAdminToken, readAdminToken } from '../../src/admin/token.ts'
 
 const TOKEN = 'a-token-of-more-than-thirty-two-characters'
@@ -21,6 +22,13 @@ async function open(t: ExecutionContext): Promise<{ server: AdminServer; calls: 
   const problems: string[] = []
   const actions: AdminActions = {
     status: () => ({ version: 'x' }) as unknown as GateStatus,
+    facts: () => ({
+      status: testStatus(0, { version: 'x' }),
+      listeners: [{ listener: 'https', host: '0.0.0.0', port: 443 }],
+      names: [],
+      journal: { usable: true, droppedRows: 0, usedBytes: 0 },
+      guard: null,
+    }),
     guard: () => null,
     ruleCounters: () => [],
     reload: options => {
@@ -246,7 +254,14 @@ test('the client says that no gate runs, that the token is wrong, and what the g
   const target = { endpoint: server.endpoint, stateDir }
   t.is(await callAdmin(target, 'GET', '/v1/status'), undefined, 'no token yet')
   writeFileSync(join(stateDir, 'admin.token'), `${TOKEN}\n`)
-  t.like(await callAdmin(target, 'GET', '/v1/status'), { version: 'x' })
+  t.like(await callAdmin(target, 'GET', '/v1/status'), {
+    version: 'x',
+    health: {
+      state: 'broken',
+      headline: 'Needs you now',
+      sentence: 'Listener https is not open on 0.0.0.0:443: nobody gets in there.',
+    },
+  })
   await t.throwsAsync(callAdmin(target, 'POST', '/v1/overlay', { kind: 'maybe' }), { code: 'admin-refused' })
   writeFileSync(join(stateDir, 'admin.token'), `${TOKEN}but-another-one\n`)
   await t.throwsAsync(callAdmin(target, 'GET', '/v1/status'), { code: 'admin-token' })

@@ -162,6 +162,10 @@ test('status, sites, events and reload beside a gate', async t => {
   t.regex(status.out, /first +geo-whois-asn-country +built \d{4}-/)
   t.regex(status.out, /none open at this moment/)
   const { value } = await bench.json(['status'])
+  // The country database that comes with the gate grows old.
+  const { headline, sentence, state } = value['health'] as Readonly<Record<string, string>>
+  t.is(status.out.split('\n')[0], `${headline}. ${sentence}`)
+  t.is((await bench.cli(['status', '--strict'])).code, state === 'healthy' ? 0 : 1)
   for (const key of ['version', 'policy', 'listeners', 'open', 'upstreams', 'certificates', 'databases'])
     t.true(key in value, key)
 
@@ -188,6 +192,14 @@ test('status, sites, events and reload beside a gate', async t => {
   const broken = await bench.cli(['reload'])
   t.is(broken.code, 1)
   t.regex(broken.err, /portcullis\.yaml:\d+/)
+  await bench.portcullis.reload('file')
+  const warned = await bench.cli(['status'])
+  t.is(warned.code, 0)
+  t.regex(
+    warned.out,
+    /^Works, with something to look at\.[^]*A newer policy is not valid and was not taken: /,
+  )
+  t.is((await bench.cli(['status', '--strict'])).code, 1)
   bench.writePolicy(good)
 })
 

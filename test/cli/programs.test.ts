@@ -1,7 +1,7 @@
 // bin/portcullis and bin/diagnose as programs: from any directory, through links, with spaces in paths, in pipes, under unsafe settings.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
@@ -63,9 +63,12 @@ test('through absolute, relative and chained links, from a directory with a spac
 test('a checkout in a path with spaces, reached through a link to the whole of it', async t => {
   const here = directory(t)
   symlinkSync(ROOT, join(here, 'my checkout'))
-  const { code, out } = await run(join(here, 'my checkout/bin/portcullis'), ['help'], { cwd: here })
+  // Where systemd gives a cache directory, compiled code is kept there.
+  const env = { NODE_COMPILE_CACHE: '', CACHE_DIRECTORY: join(here, 'my cache') }
+  const { code, out } = await run(join(here, 'my checkout/bin/portcullis'), ['help'], { cwd: here, env })
   t.is(code, 0)
   t.regex(out, /Usage/)
+  t.true(readdirSync(join(here, 'my cache/compile'), { recursive: true }).length > 100)
 })
 
 test('a policy in a path with spaces, named relative to where one stands; the suggestions name it, too', async t => {

@@ -253,6 +253,26 @@ const WARNINGS: readonly (readonly [string, string, RegExp])[] = [
     /silent for minutes/,
   ],
   [
+    'a trial says what it exposes',
+    policy('mixed', 'trial: { expires: 2099-01-01, stages: [country, access] }\n'),
+    /the trial lets pass what stands to be refused: every country; .*console, api, .* from everywhere/,
+  ],
+  [
+    'a trial of TLS',
+    policy('all-traffic', 'trial: [{ expires: 2099-01-01, stages: tls }]\n'),
+    /TLS 1\.0 and 1\.1 with weak ciphers/,
+  ],
+  [
+    'a trial without an end in sight',
+    policy('all-traffic', 'trial: { expires: 2099-01-01 }\n'),
+    /so long it is no trial/,
+  ],
+  [
+    'a trial that is over',
+    policy('all-traffic', 'trial: { expires: 2001-01-01 }\n'),
+    /the trial ended on 2001-01-01 and has no effect any more/,
+  ],
+  [
     'allow without an end',
     policy('all-traffic', 'allow: [{ address: 192.0.2.1, reason: x, owner: y }]\n'),
     /has no end/,

@@ -36,6 +36,12 @@ const CHANGES: readonly (readonly [string, string, string, readonly string[]])[]
     ['only comments, or the inside of rules, exceptions or corrections'],
   ],
   [
+    'a trial begins',
+    GOOD_POLICY,
+    `${GOOD_POLICY}trial: { expires: 2099-01-01, stages: [country, tls] }\n`,
+    ['trial added: country, tls until 2099-01-01'],
+  ],
+  [
     'home',
     GOOD_POLICY,
     GOOD_POLICY.replace('[US]', '[US, CA]').replace('all-traffic', 'all-traffic'),

@@ -19,6 +19,8 @@ test('a listener has an address, a server, and limits that suit a fleet', t => {
       datagramBytes: 1_472,
       flows: 10_000,
       flowsPerSource: 2_000,
+      newFlows: 1_000,
+      newFlowsPerSource: 100,
       replyRatio: 3,
       expectsReplies: true,
     },

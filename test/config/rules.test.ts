@@ -1,5 +1,6 @@
 // Rules in the policy: modes by rule, tag, pack, class, site and listener, exceptions for several rules, threshold, products.
 import test, { type ExecutionContext } from 'ava'
+import { loadPolicy } from '../../src/config/load.ts'
 import { formatProblem } from '../../src/config/problems.ts'
 import type { RuleScope, RuleSet } from '../../src/ips/rule-set.ts'
 import { requestFacts } from '../policy/request.ts'
@@ -113,6 +114,19 @@ test('exceptions by tag and by pack concern every rule with them', t => {
   t.is(fires('tag: sqli', '/x?a=evil'), 'direct:enforce')
   t.is(fires('tag: sqli, fields: args.b', '/safe?a=evil'), 'direct:enforce')
   t.is(fires('tag: sqli, fields: args.b', '/safe?b=evil'), 'direct:excepted')
+})
+
+test('to look something up, rules are read and judge the same, but their tests decide nothing', t => {
+  const untrue = RULES.replace('quiet: [GET /]', "quiet: ['GET /?a=evil']")
+  const directory = policyDirectory(t, { 'rules/generic.yaml': untrue })
+  t.false(load(directory).ok)
+  const looked = loadPolicy({ directory, nowMs: NOW_MS, forReading: true })
+  if (!looked.ok) return t.fail(looked.problems.map(formatProblem).join())
+  t.is(hits(looked.snapshot.rules, '/?a=evil'), 'direct:enforce')
+  t.is(looked.snapshot.rules.counters().find(({ id }) => id === 'direct')?.hits, 1)
+  // What is wrong with a rule itself is said all the same.
+  const wrong = policyDirectory(t, { 'rules/generic.yaml': RULES.replace('in: args', 'in: argz') })
+  t.false(loadPolicy({ directory: wrong, nowMs: NOW_MS, forReading: true }).ok)
 })
 
 test('rules for products that are not in use are left out; those of the gate itself are listed', t => {

@@ -66,7 +66,7 @@ test('what is added to a recorded site repeats nothing of it', t => {
   })
 })
 
-test('an IPv6 address is quoted, and its new site has an id that policies take', t => {
+test('an IPv6 address is recorded with its network and quoted, and its new site has an id that policies take', t => {
   const { yaml } = fixes.admitCountry({ ...context, address: '2001:db8::7' }, 'NO', {
     resolved: { kind: 'unknown' },
     first: null,
@@ -75,7 +75,7 @@ test('an IPv6 address is quoted, and its new site has an id that policies take',
   })
   t.deepEqual(parse(yaml ?? ''), {
     sites: {
-      'site-2001-db8-7': { name: 'Name of the customer', addresses: ['2001:db8::7'], countries: ['NO'] },
+      'site-2001-db8-7': { name: 'Name of the customer', addresses: ['2001:db8::/64'], countries: ['NO'] },
     },
   })
 })

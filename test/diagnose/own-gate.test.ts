@@ -236,3 +236,26 @@ test('heartbeats come through the gate, check-ins do not: the agent uses the dir
   t.true(isThrough(await bench.ask('127.0.0.1', AGENT)))
   t.true((await diagnose(bench, '127.0.0.1')).healthy)
 })
+
+test('an agent whose one connection has been open for a day is not silent: it is there', async t => {
+  const bench = await startRunningBench(t, 'geo: { loopback: allow }')
+  const raw = connectTcp({ host: '127.0.0.1', port: bench.port, localAddress: HERE })
+  const socket = connect({ socket: raw, servername: HOST, ca: readFileSync(bench.authorityFile, 'utf8') })
+  socket.on('error', () => undefined)
+  await once(socket, 'secureConnect')
+  const key = Buffer.alloc(16).toString('base64')
+  socket.write(
+    `GET /LabTech/Agent.aspx HTTP/1.1\r\nHost: ${HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+  )
+  const [head] = (await once(socket, 'data')) as [Buffer]
+  t.regex(head.toString('latin1'), /^HTTP\/1\.1 101/)
+  bench.advance(30 * 3_600_000)
+  t.true(isThrough(await bench.ask('216.160.83.57', { ...AGENT, settle: false })))
+  const there = await diagnose(bench, HERE)
+  t.true(there.healthy, there.sentence)
+  t.regex(there.sentence, /1 connection open, the oldest since \d{4}-/)
+  socket.destroy()
+  await bench.settled()
+  const gone = await diagnose(bench, HERE)
+  t.is(gone.cause, 'gone-quiet', gone.sentence)
+})

@@ -3,11 +3,18 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { TestFn } from 'ava'
-import { HOST, startRunningBench, type Ask, type ClientResult, type RunningBench } from '../cli/support.ts'
+import {
+  HOST,
+  startRunningBench,
+  type Ask,
+  type ClientResult,
+  type Owner,
+  type RunningBench,
+} from '../cli/support.ts'
 import { applyPatch, diagnose, isThrough, type Found } from './support.ts'
 
 /** A situation on its way: the gate, and one client in front of it. */
-export type Scene = {
+export type Scene = Owner & {
   readonly bench: RunningBench
   /** Address of the client, which nobody else has. */
   readonly source: string
@@ -29,7 +36,7 @@ export type Situation = {
   readonly title: string
   /** `US` when left out. */
   readonly place?: Place
-  readonly policy?: string | ((source: string) => string)
+  readonly policy?: string | ((source: string, scene: Scene) => string | Promise<string>)
   /** Makes it happen. */
   readonly happen: (scene: Scene) => Promise<unknown>
   readonly cause: string
@@ -65,9 +72,10 @@ export function play(test: TestFn, situations: readonly Situation[]): void {
     const { title, place = 'US', happen, cause, sentence, shown, steps, mend, retry } = situation
     test.serial(`${title}: named, and what the fix says lets the client in`, async t => {
       if (bench === undefined) throw new Error('no gate')
-      const scene = sceneOf(bench, addresses(place))
+      const scene = sceneOf(bench, addresses(place), t)
       const { source } = scene
-      const more = typeof situation.policy === 'function' ? situation.policy(source) : situation.policy
+      const more =
+        typeof situation.policy === 'function' ? await situation.policy(source, scene) : situation.policy
       bench.writePolicy(policy)
       if (more !== undefined) bench.mergePolicy(more)
       // Nobody who came before is still heard of.
@@ -112,9 +120,10 @@ function createAddresses(): (place: Place) => string {
   }
 }
 
-function sceneOf(bench: RunningBench, source: string): Scene {
+function sceneOf(bench: RunningBench, source: string, owner: Owner): Scene {
   const ask = (what: Ask = {}): Promise<ClientResult> => bench.ask(source, what)
   return {
+    teardown: put => owner.teardown(put),
     bench,
     source,
     ask,

@@ -13,12 +13,13 @@ import { loginBody } from '../../src/tunnel/operator/read.ts'
 import { OPERATOR_PREFIX } from '../../src/tunnel/operator/service.ts'
 import { HOST } from '../cli/support.ts'
 import { testAuthority } from '../support/certificates.ts'
-import { pinOf, service } from '../tunnel/harness.ts'
+import { identityHeld, pinOf, service } from '../tunnel/harness.ts'
 import {
   exchange,
   nextTurn,
   OPERATOR_ADDRESS,
   PASSWORD,
+  refusalOf,
   startGatewayBench,
   type GatewayBench,
 } from './support.ts'
@@ -376,6 +377,39 @@ test('the gate is checked by authority or pin; a wrong one ends before anything 
   t.like(downgraded, { status: 426 })
 })
 
+test('whose name a client has is listed, and one that was installed anew is let in by one command', async t => {
+  const bench = await startGatewayBench(t)
+  await bench.addKey('acme', 'Testing1')
+  await bench.addKey('globex', 'Testing2')
+  const [before, after] = [identityHeld(), identityHeld()]
+  const first = await bench.client('PC-17', 'Testing1', {}, { held: before })
+  await bench.client('PC-17', 'Testing2', {}, { held: before })
+  t.deepEqual(
+    (await bench.clients()).map(({ key, identity }) => [key, identity]),
+    [
+      ['acme', before.text],
+      ['globex', before.text],
+    ],
+  )
+  first.session.end('installed anew')
+  const anew = { held: after, identity: { instance: 'installed-anew-0001' } }
+  t.is(await refusalOf(bench.client('PC-17', 'Testing1', {}, anew)), 'identity-other')
+  t.regex((await bench.cli(['clients', 'forget', 'PC-71'])).err, /no identity of a client PC-71[^]*PC-17/)
+  t.regex((await bench.cli(['clients', 'forget', 'pc-17'])).err, /2 clients have the name[^]*--key acme/)
+  t.regex((await bench.cli(['clients', 'forget', 'pc-17', '--key', 'acme'])).out, /is forgotten[^]*30 s/)
+  const { value } = await bench.json(['clients', 'identities'])
+  t.like(value, { identities: [{ name: 'PC-17', key: 'globex', identity: before.text, confirmed: true }] })
+  await bench.client('PC-17', 'Testing1', {}, anew)
+  t.like((await bench.json(['clients', 'identities'])).value, { identities: { length: 2 } })
+  await bench.portcullis.stop()
+  // Without a gate the command works on the file, and what was learned is there.
+  t.regex((await bench.cli(['clients', 'identities'])).out, /PC-17 +acme +ed25519[^]*yes/)
+  t.regex((await bench.cli(['clients', 'forget', 'PC-17', '--key', 'globex'])).out, /from the next start/)
+  const { value: left } = await bench.json(['clients', 'identities'])
+  t.like(left, { identities: [{ key: 'acme', identity: after.text }] })
+  t.like(left, { identities: { length: 1 } })
+})
+
 test('what is called wrongly says the next step', async t => {
   const bench = await startGatewayBench(t)
   const said = async (...words: readonly string[]): Promise<string> => (await bench.cli(words)).err
@@ -387,4 +421,7 @@ test('what is called wrongly says the next step', async t => {
   t.regex(await said('clients', '--gate', 'http://x'), /not the address of a gate/)
   t.regex(await said('clients', '--gate', 'https://rmm.example.test'), /who logs in\?/)
   t.regex(await said('clients', 'PC-17'), /clients takes no name/)
+  const two = ['connect', 'PC-17/rdp', '--local', '0', '--gate', 'https://a.test', '--gate'] as const
+  t.regex(await said(...two, 'https://a.test'), /a\.test is named twice/)
+  t.regex(await said(...two, 'https://b.test', '--address', '127.0.0.1'), /2 gates[^]*1 time\b[^]*same order/)
 })

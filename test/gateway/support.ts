@@ -10,6 +10,7 @@ import { HOST, startRunningBench, type CliResult, type RunningBench } from '../c
 import { attach, type HandConnector } from '../tunnel/harness.ts'
 import { testAuthority } from '../support/certificates.ts'
 import { US } from '../support/whole-gate.ts'
+import type { HeldIdentity } from '../../src/tunnel/client-identity.ts'
 import type { Identity } from '../../src/tunnel/identity.ts'
 import type { DialError } from '../../src/tunnel/connector/dial.ts'
 
@@ -43,7 +44,7 @@ export type GatewayBench = RunningBench & {
     name: string,
     key: string,
     services: Readonly<Record<string, number>>,
-    more?: { readonly from?: string; readonly identity?: Partial<Identity> },
+    more?: { readonly from?: string; readonly identity?: Partial<Identity>; readonly held?: HeldIdentity },
   ) => Promise<HandConnector>
   /** Runs a command as an operator on another machine. */
   readonly operator: (words: readonly string[], who: Asking) => Promise<CliResult>
@@ -96,7 +97,7 @@ export async function startGatewayBench(t: ExecutionContext, more = ''): Promise
     addKey: (name, value, ...words) => secret(['keys', 'add', name, ...words], value),
     addOperator: (name, password, ...words) =>
       secret(['operators', 'add', name, '--role', 'support', ...words], password),
-    client: async (name, key, services, { from = CLIENT_ADDRESS, identity = {} } = {}) => {
+    client: async (name, key, services, { from = CLIENT_ADDRESS, identity = {}, held } = {}) => {
       const proxy = new URL(await proxyFrom(from))
       const connector = await attach(
         {
@@ -111,6 +112,7 @@ export async function startGatewayBench(t: ExecutionContext, more = ''): Promise
         services,
         {
           key,
+          ...(held === undefined ? {} : { held }),
           identity: { name, instance: `instance-of-${name}-0000000`, ...identity },
           proxy: { host: proxy.hostname, port: Number(proxy.port), user: null, password: '' },
         },

@@ -56,7 +56,10 @@ test('a diagnosis tells heartbeats without replies, working ones and replies tha
   t.regex(without.fix?.steps.join('\n') ?? '', new RegExp(`firewall.* UDP port ${bench.practice.udpPort}`))
   bench.advance(10_000)
   await until(() => stateOf(bench)?.silent === true)
-  t.regex((await bench.cli(['status'])).out, /automate +127\.0\.0\.1:\d+ +server does not answer +6 in/)
+  const status = await bench.cli(['status'])
+  t.regex(status.out, /automate +127\.0\.0\.1:\d+ +server does not answer +6 in/)
+  t.regex(status.out, /^Needs you now\. Heartbeats come in at automate/)
+  t.is(status.code, 1, 'somebody is cut off')
 
   bench.practice.answerHeartbeats(true)
   await beat(bench, socket, 3)

@@ -3,10 +3,11 @@ import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import anyTest, { type ExecutionContext } from 'ava'
 import { addKey, addOperator, removeKey } from '../../src/access/edit.ts'
 import { createOperatorClient } from '../../src/tunnel/operator/operator-client.ts'
-import { createServiceWay } from '../../src/tunnel/operator/local-port.ts'
+import { createServiceWay, type ServiceWay } from '../../src/tunnel/operator/service-way.ts'
 import type { TunnelStream } from '../../src/tunnel/h2/gate-session.ts'
 import { testAuthority } from '../support/certificates.ts'
 import { runGate, type RunningGate } from '../support/gate-process.ts'
@@ -96,6 +97,8 @@ async function connector(
   return running
 }
 
+const placeOf = ({ port }: Place): string => `${AGENT_NAME}:${port}`
+
 /** A session of an operator through which data flows all the time. */
 class Flow {
   readonly #stream: TunnelStream
@@ -146,17 +149,39 @@ class Flow {
   }
 }
 
-async function session(t: ExecutionContext, at: Place): Promise<Flow> {
+/** The way of an operator over one gate or several, the primary first. Words about gates go to `said`. */
+async function wayOver(
+  t: ExecutionContext,
+  places: readonly Place[],
+  said: string[] = [],
+): Promise<ServiceWay> {
   const caPem = await testAuthority()
-  const operator = createOperatorClient({
-    gate: { host: AGENT_NAME, port: at.port, address: '127.0.0.1', pinsSha256: [], caPem },
-    proxy: null,
-    credentials: { operator: 'alice', password: PASSWORD, key: KEY },
-    monotonicMs: () => performance.now(),
+  const operators = places.map(({ port }) =>
+    createOperatorClient({
+      gate: { host: AGENT_NAME, port, address: '127.0.0.1', pinsSha256: [], caPem },
+      proxy: null,
+      credentials: { operator: 'alice', password: PASSWORD, key: KEY },
+      monotonicMs: () => performance.now(),
+      dialMs: 4_000,
+    }),
+  )
+  const way = createServiceWay(operators, 'rmm', 'echo', {
+    nowMs: () => performance.now(),
+    wait: ms => wait(ms),
+    every: (ms, tick) => {
+      const timer = setInterval(tick, ms)
+      return () => clearInterval(timer)
+    },
+    lost: () => undefined,
+    left: gate => said.push(`left ${gate}`),
+    moved: gate => said.push(`moved to ${gate}`),
   })
-  const way = createServiceWay(operator, 'rmm', 'echo', () => undefined)
   t.teardown(() => way.close())
-  return new Flow(await way.open())
+  return way
+}
+
+async function session(t: ExecutionContext, at: Place): Promise<Flow> {
+  return new Flow(await (await wayOver(t, [at])).open())
 }
 
 test('N8: clients move to the standby and back, by plan and by accident, and no session is disturbed that a gate still carries', async t => {
@@ -174,6 +199,11 @@ test('N8: clients move to the standby and back, by plan and by accident, and no 
   await at(primary, 1)
   const first = await session(t, primary)
   t.true(await first.flows())
+  // An operator who named both gates: every new connection is carried, whatever happens to them.
+  const said: string[] = []
+  const both = await wayOver(t, [primary, standby], said)
+  const flows = [new Flow(await both.open())]
+  t.true(await flows[0]?.flows())
 
   // By plan: the primary is told to end. What runs on it goes on there, what is new goes to the standby.
   primary.running.signal('SIGTERM')
@@ -181,6 +211,9 @@ test('N8: clients move to the standby and back, by plan and by accident, and no 
   t.true(await first.flows())
   const second = await session(t, standby)
   t.true((await first.flows()) && (await second.flows()))
+  flows.push(new Flow(await both.open()))
+  t.true((await flows[0]?.flows()) && (await flows[1]?.flows()))
+  flows.shift()?.end()
   first.end()
   t.deepEqual(await primary.running.ended, { code: 0, signal: null })
   t.is((await primary.running.lines.next('gate.stopped')).connectionsCut, 0)
@@ -192,6 +225,15 @@ test('N8: clients move to the standby and back, by plan and by accident, and no 
   await standby.running.lines.next('client.disconnected')
   await t.throwsAsync(session(t, standby), { message: /No client rmm is attached/ })
   const third = await session(t, primary)
+  // The way is back at the primary for what is new; what runs through the standby stays there.
+  while (said.at(-1) !== `moved to ${placeOf(primary)}`) {
+    const probe = new Flow(await both.open())
+    t.true(await probe.flows(1))
+    probe.end()
+    await probe.ended()
+  }
+  flows.push(new Flow(await both.open()))
+  t.true((await flows[0]?.flows()) && (await flows[1]?.flows()))
   t.true((await second.flows()) && (await third.flows()))
 
   // By accident: the primary dies, and with it the session through it. The client is at the standby again although an
@@ -199,13 +241,23 @@ test('N8: clients move to the standby and back, by plan and by accident, and no 
   primary.running.signal('SIGKILL')
   await third.ended()
   await at(standby, 2)
+  await flows.pop()?.ended()
+  // Right after the death: the connection waits until the client is at the standby, and is carried.
   const fourth = await session(t, standby)
+  flows.push(new Flow(await both.open()))
+  t.true((await flows[0]?.flows()) && (await flows[1]?.flows()))
   t.true((await second.flows()) && (await fourth.flows()))
 
   await primary.start()
   await at(primary, 1)
   await running.next('gate.left', 2)
   const fifth = await session(t, primary)
+  t.true((await flows[0]?.flows()) && (await flows[1]?.flows()))
+  t.deepEqual(
+    said.filter(text => text.startsWith('moved')),
+    [standby, primary, standby].map(at => `moved to ${placeOf(at)}`),
+  )
+  for (const flow of flows) flow.end()
   t.true((await second.flows()) && (await fourth.flows()) && (await fifth.flows()))
   second.end()
   await second.ended()
@@ -240,6 +292,7 @@ test('a gate that restarts has its connector again, without a person and without
   const said = running.lines.map(({ event }) => event).filter(event => event !== 'gate.unreachable')
   t.deepEqual(said, [
     'connector.started',
+    'identity.made',
     'gate.attached',
     'gate.lost',
     'gate.attached',

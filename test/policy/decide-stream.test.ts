@@ -89,8 +89,13 @@ test('a class that needs a key is closed to raw TCP, except for trusted addresse
     const snap = snapshot({ classes: new Map(snapshot().classes).set('relay', policy) })
     const standing = standingOf(snap, overlay, source('198.51.100.7', 'US'), NOW)
     return (
-      decideStreamService(standing, { service: raw, openOfClass: 0, tlsVersion: null, nowMs: NOW })?.reason ??
-      'open'
+      decideStreamService(standing, {
+        service: raw,
+        listener: 'relay',
+        openOfClass: 0,
+        tlsVersion: null,
+        nowMs: NOW,
+      }).refusal?.reason ?? 'open'
     )
   }
   t.is(ask(classPolicy()), 'open')

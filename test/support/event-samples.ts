@@ -41,8 +41,33 @@ const hit = {
 
 const stream = { localPort: 16_888, class: 'relay', start: null, serverName: null } as const
 
+const forward = {
+  port: 51_000,
+  target: '10.0.0.5:3389',
+  from: 'site acme',
+  owner: 'jo',
+  expiresMs: 1_795_258_800_000,
+} as const
+
 /** Fields by event. */
 export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
+  'trial.admitted': {
+    ...client,
+    class: 'agent',
+    host: 'rmm.example.test',
+    reason: 'class-country',
+    stage: 'country',
+    saw: 'agent from DE',
+    line: 'policies/portcullis.yaml:12:3',
+    trial: 'policies/portcullis.yaml:30:3',
+    expiresMs: 1_796_083_200_000,
+    count: 3,
+  },
+  'trial.ended': {
+    stages: ['country', 'tls'],
+    line: 'policies/portcullis.yaml:30:3',
+    expiresMs: 1_796_083_200_000,
+  },
   'stream.refused': {
     ...client,
     ...stream,
@@ -150,6 +175,21 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     forged: 0,
   },
   'heartbeat.context-refused': { listener: 'automate', upstream: 'connector://rmm/heartbeat', count: 4 },
+  'invitation.opened': forward,
+  'invitation.restored': forward,
+  'invitation.closed': { ...forward, why: 'operator', who: 'jo', problem: '', cut: 2 },
+  'invitation.expired': { ...forward, cut: 0 },
+  'invitation.refused': {
+    owner: 'jo',
+    code: 'invitation-target',
+    problem: '10.0.0.1 is this gate itself',
+  },
+  'invitation.file-failed': {
+    file: '/var/lib/portcullis/invitations.json',
+    what: 'write',
+    problem: 'ENOSPC: no space left on device',
+  },
+  'heartbeat.flood': { listener: 'automate', datagrams: 48_211, newFlows: 1_000, flows: 9_800 },
   'heartbeat.answered': { listener: 'automate', upstream: '10.0.0.5:75' },
   'gate.started': { version: '0.1.0', platform: 'Debian 12, linux x64', maxConnections: 20_000, pid: 4711 },
   'gate.start-failed': { code: 'policy-invalid', problem: 'the policy is not valid', remedy: 'Correct it' },
@@ -205,6 +245,37 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     max: 5,
   },
   'client.key-refused': { client: 'PC-17', realAddress: '192.168.1.20', publicAddress: '203.0.113.7' },
+  'client.identity-refused': {
+    client: 'PC-17',
+    key: 'acme',
+    realAddress: '192.168.1.20',
+    publicAddress: '203.0.113.7',
+    identity: null,
+    pinned: 'ed25519/11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
+    why: 'missing',
+  },
+  'client.identity-pinned': {
+    client: 'PC-17',
+    key: 'acme',
+    publicAddress: '203.0.113.7',
+    identity: 'ed25519/11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
+  },
+  'client.identity-changed': {
+    client: 'PC-17',
+    key: 'acme',
+    publicAddress: '203.0.113.7',
+    identity: 'ed25519/11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
+  },
+  'client.identity-unpinned': { client: 'PC-17', key: 'acme', publicAddress: '203.0.113.7', why: 'full' },
+  'client.identity-forgotten': {
+    client: 'PC-17',
+    key: 'acme',
+    identity: 'ed25519/11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
+  },
+  'client.identities-trouble': {
+    file: '/var/lib/portcullis/client-identities.jsonl',
+    problem: 'cannot be read',
+  },
   'operator.browse-refused': { publicAddress: '203.0.113.7' },
   'operator.key-refused': { operator: 'alice', client: 'PC-17', publicAddress: '203.0.113.7' },
   'operator.key-mismatch': { operator: 'alice', client: 'PC-17', publicAddress: '203.0.113.7' },

@@ -48,6 +48,7 @@ class Running {
       },
       {
         key: KEY,
+        held: null,
         instance,
         monotonicMs: () => performance.now(),
         random: Math.random,

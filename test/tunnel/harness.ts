@@ -12,7 +12,14 @@ import {
   type ConnectorSession,
   type Reached,
 } from '../../src/tunnel/h2/connector-session.ts'
+import {
+  identityHeader,
+  newIdentityPem,
+  readIdentityPem,
+  type HeldIdentity,
+} from '../../src/tunnel/client-identity.ts'
 import { identityHeaders, type Identity } from '../../src/tunnel/identity.ts'
+import { createIdentityPins, type IdentityPins } from '../../src/tunnel/identity-pins.ts'
 import type { AttachUdp } from '../../src/tunnel/udp-attach.ts'
 import type { Registry } from '../../src/tunnel/registry.ts'
 import { createTunnelParts, type TunnelParts } from '../../src/tunnel-parts.ts'
@@ -73,6 +80,7 @@ export type TunnelGate = Harness & {
 /** What differs from the usual. */
 export type TunnelGateOptions = {
   readonly access?: FakeAccess
+  readonly pins?: IdentityPins
   readonly udp?: AttachUdp
   readonly operator?: (registry: Registry) => OwnService
   readonly snapshot?: Partial<Snapshot>
@@ -113,6 +121,8 @@ export async function startTunnelGate(
   })
   parts = createTunnelParts({
     access,
+    pins:
+      options.pins ?? createIdentityPins({ load: () => [], keep: () => undefined, drop: () => undefined }),
     reporter: harness.events.reporter,
     clock: Date.now,
     current: () => harness.policy,
@@ -149,6 +159,13 @@ export function identity(overrides: Partial<Identity> = {}): Identity {
   }
 }
 
+/** An identity for a connector by hand. @param kept whether it was there before its process */
+export function identityHeld(kept = true): HeldIdentity {
+  const held = readIdentityPem(newIdentityPem(), kept)
+  if (held === null) throw new Error('no identity')
+  return held
+}
+
 /** Attaches. @throws DialError */
 export async function attach(
   gate: Pick<TunnelGate, 'address'>,
@@ -157,6 +174,12 @@ export async function attach(
     readonly identity?: Partial<Identity>
     readonly key?: string
     readonly proxy?: ProxyAddress
+    /** Identity that it proves. */
+    readonly held?: HeldIdentity
+    /** Value of the header instead of a proof. */
+    readonly proof?: string
+    /** Told the value of the header that went out. */
+    readonly onProof?: (proof: string) => void
   } = {},
 ): Promise<HandConnector> {
   const who = identity({
@@ -167,7 +190,13 @@ export async function attach(
     gate.address,
     options.proxy ?? null,
     'portcullis-h2',
-    () => identityHeaders(who, options.key ?? KEY),
+    (_address, material) => {
+      const { held } = options
+      const protocol = 'portcullis-h2'
+      const made = held === undefined ? null : identityHeader(held, { ...who, protocol }, material)
+      if (made !== null) options.onProof?.(made)
+      return identityHeaders(who, options.key ?? KEY, options.proof ?? made)
+    },
     AbortSignal.timeout(10_000),
   )
   if (early.length > 0) socket.unshift(early)

@@ -1,18 +1,31 @@
 // portcullis clients and sessions: who is attached, and which operator is connected to whom; here or at a gate elsewhere.
 import type { ClientState, GateStatus, SessionState } from '../../admin/status.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
+import { forgetIdentity, listIdentities } from '../client-identities.ts'
 import { counted, formatAgo, formatBytes, formatTime } from '../format.ts'
 import { requireGate, requirePolicy } from '../gate-access.ts'
-import { isRemote, REMOTE_OPTIONS, remoteOperator } from '../remote-gate.ts'
+import { askGates, isRemote, REMOTE_OPTIONS } from '../remote-gate.ts'
 import { safeText } from '../shown-text.ts'
 
 export const clientsCommand: Command = {
   name: 'clients',
-  usage: 'clients [--gate https://host --operator <name>]',
-  summary: 'Clients that are attached now',
-  examples: ['portcullis clients', 'portcullis clients --gate https://rmm.example.com --operator alice'],
-  options: REMOTE_OPTIONS,
+  usage:
+    'clients [--gate https://host --operator <name>] | clients identities | clients forget <client> [--key <key>]',
+  summary: 'Clients that are attached now, and whose names they have',
+  examples: [
+    'portcullis clients',
+    'portcullis clients --gate https://rmm.example.com --operator alice',
+    'portcullis clients identities',
+    'portcullis clients forget PC-17 --key acme',
+  ],
+  options: {
+    key: { type: 'string', value: '<key>', help: 'with forget: name of the gateway key of the client' },
+    ...REMOTE_OPTIONS,
+  },
   run: async (args, context) => {
+    const [action] = args.positionals
+    if (action === 'identities' && args.positionals.length === 1) return listIdentities(args, context)
+    if (action === 'forget') return forgetIdentity(args, context)
     refuseWords('clients', args)
     const { terminal } = context
     const { list, more } = await clientsOf(args, context)
@@ -37,10 +50,22 @@ export const clientsCommand: Command = {
       safeText(client.site ?? '-'),
       safeText(client.country),
       safeText(client.version),
+      safeText(shortIdentity(client.identity)),
       formatAgo(client.sinceMs, nowMs),
     ])
     const key = list.some(client => 'key' in client) ? ['key'] : []
-    const head = ['client', ...key, 'services', 'public', 'real', 'site', 'country', 'version', 'since']
+    const head = [
+      'client',
+      ...key,
+      'services',
+      'public',
+      'real',
+      'site',
+      'country',
+      'version',
+      'identity',
+      'since',
+    ]
     terminal.print(terminal.table([head.map(text => terminal.tone('dim', text)), ...rows]))
     if (more > 0) terminal.print(terminal.tone('warn', `${counted(more, 'more client')} not listed.`))
     return 0
@@ -57,7 +82,7 @@ export const sessionsCommand: Command = {
     refuseWords('sessions', args)
     const { terminal } = context
     const sessions = isRemote(args, context)
-      ? readSessions(await (await remoteOperator(args, context)).ask('sessions'))
+      ? readSessions(await askGates(args, context, 'sessions'))
       : (await ownStatus(args, context)).sessions
     if (args.flag('json')) {
       terminal.json({ sessions })
@@ -83,7 +108,15 @@ export const sessionsCommand: Command = {
   },
 }
 
-type ListedClient = Omit<ClientState, 'id' | 'key'> & { readonly key?: string }
+/** The first characters of an identity, enough to see that it is another one; gates before it say nothing. */
+function shortIdentity(identity: string | null | undefined): string {
+  return identity?.slice('ed25519/'.length, 'ed25519/'.length + 8) ?? '-'
+}
+
+type ListedClient = Omit<ClientState, 'id' | 'key' | 'identity'> & {
+  readonly key?: string
+  readonly identity?: string | null
+}
 
 async function clientsOf(
   args: CommandArguments,
@@ -92,7 +125,7 @@ async function clientsOf(
   if (!isRemote(args, context)) {
     return { list: (await ownStatus(args, context)).clients, more: 0 }
   }
-  const answer = await (await remoteOperator(args, context)).ask('clients')
+  const answer = await askGates(args, context, 'clients')
   const { clients, more } = answer as { clients?: readonly ListedClient[]; more?: number }
   return { list: clients ?? [], more: more ?? 0 }
 }

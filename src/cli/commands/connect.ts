@@ -1,14 +1,11 @@
 // portcullis connect: a local port, or standard streams, joined to a service of a client through the gate.
 import { isIP } from 'node:net'
+import { setTimeout as wait } from 'node:timers/promises'
 import { PortcullisError } from '../../policy/error.ts'
-import {
-  createServiceWay,
-  joinStreams,
-  openLocalPort,
-  type ServiceWay,
-} from '../../tunnel/operator/local-port.ts'
+import { joinStreams, openLocalPort } from '../../tunnel/operator/local-port.ts'
+import { createServiceWay, type ServiceWay } from '../../tunnel/operator/service-way.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
-import { REMOTE_OPTIONS, remoteOperator } from '../remote-gate.ts'
+import { REMOTE_OPTIONS, remoteOperators } from '../remote-gate.ts'
 import { safeText } from '../shown-text.ts'
 
 export const connectCommand: Command = {
@@ -17,6 +14,7 @@ export const connectCommand: Command = {
   summary: 'Open a local port to a service of a client, through the gate',
   examples: [
     'portcullis connect PC-17/rdp --local 13389 --gate https://rmm.example.com --operator alice',
+    'portcullis connect PC-17/rdp --local 13389 --gate https://gate.example.com --gate https://standby.example.com --operator alice',
     'ssh -o ProxyCommand="portcullis connect PC-17/ssh --stdio" jo@PC-17',
   ],
   options: {
@@ -77,12 +75,7 @@ async function listen(
   context: CommandContext,
 ): Promise<number> {
   const { terminal } = context
-  const operator = await remoteOperator(args, context)
-  const way = createServiceWay(operator, client, service, why =>
-    terminal.complain(
-      `portcullis: the session has ended: ${safeText(why)}. The next connection begins a new one.`,
-    ),
-  )
+  const way = await wayTo(client, service, args, context)
   // Wrong names, passwords and keys show now, not when the first program connects. The service itself may be down meanwhile.
   await begin(way)
   const port = await open(way, local, terminal.complain.bind(terminal))
@@ -103,6 +96,30 @@ async function listen(
   port.close()
   way.close()
   return 0
+}
+
+async function wayTo(
+  client: string,
+  service: string,
+  args: CommandArguments,
+  context: CommandContext,
+): Promise<ServiceWay> {
+  const operators = await remoteOperators(args, context)
+  const say = (text: string): void => context.terminal.complain(`portcullis: ${text}`)
+  return createServiceWay(operators, client, service, {
+    nowMs: () => performance.now(),
+    wait: ms => wait(ms),
+    every,
+    lost: why => say(`the session has ended: ${safeText(why)}. The next connection begins a new one.`),
+    left: (gate, why) =>
+      say(`${gate} carries no new connections: ${safeText(why).replace(/\.$/, '')}. The next gate is asked.`),
+    moved: gate => say(`new connections go through ${gate} now; those in progress stay where they are.`),
+  })
+}
+
+function every(ms: number, tick: () => void): () => void {
+  const timer = setInterval(tick, ms)
+  return () => clearInterval(timer)
 }
 
 async function begin(way: ServiceWay): Promise<void> {
@@ -155,7 +172,7 @@ async function carry(
       'standard input belongs to the service: password and key cannot be asked for',
       'Name files with --password-file and --key-file, or set PORTCULLIS_PASSWORD and PORTCULLIS_KEY.',
     )
-  const way = createServiceWay(await remoteOperator(args, context), client, service, () => undefined)
+  const way = await wayTo(client, service, args, context)
   try {
     return (await joinStreams(way, input, output)) ? 0 : 1
   } finally {

@@ -151,7 +151,7 @@ function attempt<T>(make: () => T): T | undefined {
 /** The state directory, even when the policy has a mistake: that is when the history is needed most. */
 function stateDirectory(args: CommandArguments, context: CommandContext): string {
   const directory = policyDirectory(args, context)
-  const loaded = loadPolicy({ directory, nowMs: context.nowMs() })
+  const loaded = loadPolicy({ directory, nowMs: context.nowMs(), forReading: true })
   if (loaded.ok) return loaded.snapshot.directories.state
   const usual = resolve(directory, '../var')
   if (listVersions(usual).length > 0) return usual

@@ -1,26 +1,56 @@
 // portcullis status: what the running gate does now.
+import type { Health } from '../../admin/health.ts'
 import type { GateStatus, MemberState } from '../../admin/status.ts'
 import { daysLeft } from '../certificate-report.ts'
 import { readCutover } from '../cutover-record.ts'
 import type { Command, CommandContext } from '../command.ts'
+import { invitationRows } from '../invitation-list.ts'
 import { databaseAge, databaseName } from '../databases.ts'
 import { counted, formatAgo, formatBytes, formatDuration, formatTime } from '../format.ts'
-import { requireGate, requirePolicy } from '../gate-access.ts'
+import { lastGoodPolicy, requireGate } from '../gate-access.ts'
 import type { Terminal } from '../terminal.ts'
 
 export const statusCommand: Command = {
   name: 'status',
-  usage: 'status [--connections]',
-  summary: 'What the running gate does now',
+  usage: 'status [--connections] [--strict]',
+  summary: 'Whether the running gate is healthy, and what it does now',
   examples: ['portcullis status', 'portcullis status --connections', 'portcullis status --json'],
-  options: { connections: { type: 'boolean', short: 'c', help: 'list the open connections' } },
-  run: async (args, context) => {
-    const { snapshot } = requirePolicy(args, context)
-    const status = (await requireGate(snapshot, 'GET', '/v1/status')) as GateStatus
-    if (args.flag('json')) context.terminal.json(status)
-    else show(status, args.flag('connections'), snapshot.directories.state, context)
-    return 0
+  options: {
+    connections: { type: 'boolean', short: 'c', help: 'list the open connections' },
+    strict: {
+      type: 'boolean',
+      help: 'end with 1 for anything to look at, too, not only when somebody is cut off',
+    },
   },
+  run: async (args, context) => {
+    const snapshot = lastGoodPolicy(args, context)
+    const status = (await requireGate(snapshot, 'GET', '/v1/status')) as GateStatus & {
+      readonly health: Health
+    }
+    const { health } = status
+    if (args.flag('json')) context.terminal.json(status)
+    else {
+      context.terminal.print(...healthLines(health, context.terminal), '')
+      show(status, args.flag('connections'), snapshot.directories.state, context)
+    }
+    return health.state === 'broken' || (args.flag('strict') && health.state !== 'healthy') ? 1 : 0
+  },
+}
+
+/** The sentence of the dashboard's overview, what to do, and what else there is to look at. */
+function healthLines({ state, headline, sentence, next, findings }: Health, terminal: Terminal): string[] {
+  const tone = state === 'healthy' ? 'good' : state === 'broken' ? 'bad' : 'warn'
+  const lines = [terminal.wrap(`${terminal.tone(tone, `${headline}.`)} ${sentence}`)]
+  if (next !== '') lines.push(terminal.wrap(next, '  ', '  '))
+  for (const finding of findings.slice(1))
+    lines.push(
+      terminal.wrap(
+        `${terminal.tone(finding.tone, finding.tone === 'bad' ? 'Also now:' : 'Also:')} ${finding.sentence} ${terminal.tone('dim', finding.next)}`.trimEnd(),
+        '',
+        '  ',
+      ),
+    )
+  return lines
 }
 
 function show(
@@ -64,6 +94,7 @@ function show(
     ),
     ...streamLines(status, terminal),
     ...heartbeatLines(status, terminal),
+    ...invitationLines(status, terminal),
     ...openingLines(status, terminal),
     ...cutoverLines(status, stateDir, terminal),
     '',
@@ -90,8 +121,6 @@ function show(
           '  ',
         ),
   )
-  for (const warning of policy.warnings)
-    terminal.print('', terminal.wrap(terminal.tone('warn', `Warning: ${warning.split('\n')[0]}`), '', '  '))
   if (withConnections && status.connections.length === 0)
     terminal.print('', 'Connections', '  none open at this moment (agents open one for each check-in)')
   else if (withConnections) {
@@ -176,6 +205,11 @@ function lossLines(heartbeats: GateStatus['heartbeats']): readonly string[] {
           ],
     ),
   )
+}
+
+function invitationLines({ invitations, nowMs }: GateStatus, terminal: Terminal): readonly string[] {
+  if (invitations.length === 0) return []
+  return ['', 'Invitations', terminal.table(invitationRows(invitations, nowMs, terminal), '  ')]
 }
 
 function openingLines({ openings, nowMs }: GateStatus, terminal: Terminal): readonly string[] {

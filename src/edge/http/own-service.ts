@@ -14,6 +14,8 @@ export type OwnRequest = {
   readonly client: ClientFields
   /** Empty for upgrades. */
   readonly body: Buffer
+  /** Keying material of the TLS session that it came on (RFC 5705), the same at both ends and nowhere else; null: none. */
+  readonly keyingMaterial: (bytes: number, label: string) => Buffer | null
   /** Aborted when the client is gone or has been answered. */
   readonly signal: AbortSignal
 }

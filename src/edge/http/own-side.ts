@@ -1,4 +1,5 @@
 // A request for the gate itself: gathers a small body, asks the service, answers with JSON or hands the socket over.
+import { TLSSocket } from 'node:tls'
 import type { Ending } from '../../journal/events.ts'
 import type { RequestFacts } from '../../policy/facts.ts'
 import type { HttpConnection } from './http-connection.ts'
@@ -76,6 +77,8 @@ export class OwnSide implements Side {
       headers: run.headers,
       client: clientFields(conn.connection, run.facts),
       body: this.bytes === 0 ? NO_BYTES : Buffer.concat(this.parts),
+      keyingMaterial: (bytes, label) =>
+        conn.socket instanceof TLSSocket ? conn.socket.exportKeyingMaterial(bytes, label, NO_BYTES) : null,
       signal: this.stop.signal,
     }
     if (service === undefined) return this.reply(NOTHING)

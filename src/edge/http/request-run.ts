@@ -19,7 +19,7 @@ import type { HeadProblem, RequestHead } from './request-head.ts'
 import { RequestRates } from './request-rates.ts'
 import { closedFields, newRecord, reportRefusal, type RequestRecord } from './request-record.ts'
 import { CONTINUE } from './response-head.ts'
-import { reportDetections, reportUnread } from './rule-reports.ts'
+import { reportDetections, reportUnacted, reportUnread } from './rule-reports.ts'
 import { sideOf, type Side } from './side.ts'
 import { announcedUnread, beyondMemory, beyondSize, refusalOfUnread, type UnreadBody } from './unread-body.ts'
 import { problemOfHandshake } from './web-socket-handshake.ts'
@@ -122,7 +122,7 @@ export class RequestRun implements BodySink {
     }
     const verdict = decideRequest(conn.facts, request, services.sha256Hex)
     this.record.class = verdict.class
-    reportDetections(conn, this.facts, this.record, verdict.hits)
+    reportUnacted(conn, this.facts, this.record, verdict, nowMs)
     if (!verdict.allow) return this.refuse(verdict.refusal, verdict.class, verdict.hits)
     this.allowed = verdict
     this.request = request
@@ -300,7 +300,7 @@ export class RequestRun implements BodySink {
     const judged = held.joined().subarray(0, limits.inspectBytes)
     const scope = ruleScope(facts, allowed.class, request.nowMs)
     const hits = rules.matchBody(request, scope, judged, beyond === null, inflate)
-    const verdict = afterRules(allowed.class, allowed.name, allowed.policy, hits)
+    const verdict = afterRules(allowed.class, allowed.name, allowed.policy, hits, allowed.wouldBe)
     reportDetections(conn, facts, record, hits)
     if (!verdict.allow) return this.refuse(verdict.refusal, allowed.class, hits)
     const unread = this.unread ?? beyond

@@ -8,6 +8,7 @@ import { CLASSES, type TrafficClass } from '../../policy/classes.ts'
 import type { Digest } from '../../policy/decide-request.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
 import type { CurrentPolicy } from '../connection.ts'
+import { TrialNotes } from '../trial-notes.ts'
 import { HeldMemory } from './held-memory.ts'
 import { Deadlines, type HttpClock } from './deadlines.ts'
 import type { OwnService } from './own-service.ts'
@@ -36,6 +37,7 @@ export type HttpServices = HttpDependencies & {
   readonly rates: GateRates
   readonly turnEnd: TurnEnd
   readonly held: HeldMemory
+  readonly trials: TrialNotes
 }
 
 /** Builds the shared part. */
@@ -47,6 +49,7 @@ export function httpServices(dependencies: HttpDependencies): HttpServices {
     rates: new GateRates(),
     turnEnd: new TurnEnd(),
     held: new HeldMemory(),
+    trials: new TrialNotes(dependencies.reporter),
   }
 }
 

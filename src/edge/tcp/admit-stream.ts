@@ -50,6 +50,7 @@ export function admitStream(
     nowMs: nowMs(),
   })
   report.standing = verdict.standing
+  if (verdict.allow) report.tried(verdict.wouldBe)
   const refused = !verdict.allow
     ? verdict.refusal
     : isDraining()
@@ -67,8 +68,11 @@ export function judgeService(
   { counters, nowMs }: StreamContext,
 ): Refusal | null {
   const openOfClass = counters.ofClass(service.class, report.address)
-  const question = { service, openOfClass, tlsVersion: report.tls, nowMs: nowMs() }
-  return decideStreamService(report.whoever(), question)
+  const { tls: tlsVersion, listener } = report
+  const question = { service, listener, openOfClass, tlsVersion, nowMs: nowMs() }
+  const { refusal: refused, wouldBe } = decideStreamService(report.whoever(), question)
+  report.tried(wouldBe)
+  return refused
 }
 
 /** Whether the policy in force would let an open stream in, limits aside. */
@@ -87,8 +91,6 @@ export function isStillAdmitted(
   const verdict = decideStreamAccept(snapshot, overlay, { source, listener, port, open: NOTHING_OPEN, nowMs })
   if (!verdict.allow) return false
   const now = listener.services.find(entry => entry.start === service.start) ?? service
-  return (
-    decideStreamService(verdict.standing, { service: now, openOfClass: 0, tlsVersion: report.tls, nowMs }) ===
-    null
-  )
+  const question = { service: now, listener: listenerId, openOfClass: 0, tlsVersion: report.tls, nowMs }
+  return decideStreamService(verdict.standing, question).refusal === null
 }

@@ -92,14 +92,17 @@ export function chooseByHello(
   const { service } = verdict
   if (service.action.kind === 'edge') return { kind: 'edge', listener: service.action.listener }
   report.service = service
+  report.tried(verdict.wouldBe)
   const openOfClass = context.counters.ofClass(service.class, report.address)
-  const refused = decideStreamService(standing, {
+  const access = decideStreamService(standing, {
     service,
+    listener: listener.id,
     openOfClass,
     tlsVersion: bestOffered(hello),
     nowMs,
   })
-  return refused === null
+  report.tried(access.wouldBe)
+  return access.refusal === null
     ? { kind: 'service', service, tlsProfile: verdict.tlsProfile }
-    : { kind: 'refused', refusal: refused, answer }
+    : { kind: 'refused', refusal: access.refusal, answer }
 }

@@ -9,6 +9,7 @@ import type { ParsedHello } from '../client-hello.ts'
 import type { CurrentPolicy } from '../connection.ts'
 import type { Deadlines } from '../http/deadlines.ts'
 import type { TlsServers } from '../tls-profiles.ts'
+import type { TrialNotes } from '../trial-notes.ts'
 import type { StreamConnection } from './stream-connection.ts'
 import type { StreamCounters } from './stream-counts.ts'
 import type { StreamGroup } from './stream-group.ts'
@@ -40,6 +41,7 @@ export type StreamContext = {
   /** Streams in their TLS handshake, by the tuple of their socket. */
   readonly handshakes: Map<string, StreamConnection>
   readonly isDraining: () => boolean
+  readonly trials: TrialNotes
 }
 
 /** An endpoint that listens. `listener` follows the policy; streams keep that of their beginning. */

@@ -12,7 +12,9 @@ import type { Standing } from '../../policy/standing.ts'
 import type { StreamService } from '../../policy/streams.ts'
 import type { Refusal } from '../../policy/verdict.ts'
 import type { Admission } from '../accept.ts'
+import type { WouldBe } from '../../policy/trial.ts'
 import { countryWord } from '../../policy/who.ts'
+import type { TrialNotes } from '../trial-notes.ts'
 
 /** What a report needs of its surroundings. */
 export type ReportContext = {
@@ -20,6 +22,7 @@ export type ReportContext = {
   readonly nowMs: () => number
   readonly newReference: () => string
   readonly admission: Pick<Admission, 'standing'>
+  readonly trials: TrialNotes
 }
 
 /** Gathers what becomes known of a stream and reports it. */
@@ -31,6 +34,7 @@ export class StreamReport {
   service: StreamService | null = null
   hello: HelloFacts | null = null
   tls: TlsVersion | null = null
+  #wouldBe: WouldBe | null = null
   upstream = ''
   readonly #context: ReportContext
   readonly #place: { readonly listener: string; readonly localPort: number }
@@ -61,6 +65,10 @@ export class StreamReport {
     this.port = source.port
   }
 
+  get listener(): string {
+    return this.#place.listener
+  }
+
   whoever(): Standing {
     return this.standing ?? this.#context.admission.standing(this.address)
   }
@@ -77,6 +85,11 @@ export class StreamReport {
       start: this.service?.start ?? null,
       serverName: this.hello?.serverName ?? null,
     }
+  }
+
+  /** Keeps the first thing that a trial let pass: enforcing would not have got any further. */
+  tried(wouldBe: WouldBe | null): void {
+    this.#wouldBe ??= wouldBe
   }
 
   /** Notes what rules found in the ClientHello, and reports what did not act. */
@@ -154,6 +167,12 @@ export class StreamReport {
 
   opened(upstream: string, member: string, connectMs: number): void {
     this.upstream = upstream
+    if (this.#wouldBe !== null) {
+      const { port, service, hello } = this
+      const place = { listener: this.#place.listener, host: hello?.serverName ?? '' }
+      const tried = { standing: this.whoever(), port, class: service?.class ?? null, ...place }
+      this.#context.trials.note(this.#wouldBe, tried, this.#context.nowMs())
+    }
     this.#context.reporter.report('stream.opened', {
       ...this.fields(),
       negotiated: this.tls,

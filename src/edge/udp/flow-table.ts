@@ -6,7 +6,10 @@ import type { Reason } from '../../policy/reasons.ts'
 import type { HeartbeatListener } from '../../policy/snapshot.ts'
 import type { Standing } from '../../policy/standing.ts'
 import type { Refusal } from '../../policy/verdict.ts'
-import { beat, newRhythm, takeJudged, type Rhythm } from './rhythm.ts'
+import type { EndedFlow, Flow, FlowCount, FlowEnd, Passed, Received, Tick } from './flow.ts'
+import { FlowRate } from './flow-rate.ts'
+import { GivingWay, KnownSources } from './giving-way.ts'
+import { beat, newRhythm, takeJudged } from './rhythm.ts'
 
 /** Headers of IPv4 and UDP: with tiny datagrams they are most of what a sender has to pay for. */
 export const HEADER_BYTES = 28
@@ -21,77 +24,8 @@ export const JUDGE_MS = 30_000
 /** A server that answers nobody for so long, and so many heartbeats, is reported. */
 export const SILENT_MS = 30_000
 const SILENT_HEARTBEATS = 5
-
-/** What passed in one direction and the other. */
-export type Passed = {
-  heartbeats: number
-  replies: number
-  bytesIn: number
-  bytesOut: number
-}
-
-/** The datagrams of one address and port, and the upstream socket that belongs to them. */
-export type Flow<Upstream> = {
-  readonly key: string
-  readonly address: Address
-  readonly port: number
-  readonly openedMs: number
-  /** The owner of the sockets puts it here when it opens the flow. */
-  upstream: Upstream | null
-  standing: Standing
-  /** The policy in force when the flow was judged last, and when that was. */
-  judgedBy: object
-  judgedMs: number
-  readonly total: Passed
-  /** Not reported yet. */
-  readonly fresh: Passed & { firstMs: number }
-  countedMs: number
-  lastHeartbeatMs: number
-  lastReplyMs: number | null
-  /** Replies that would have been more than the sender paid for. */
-  withheld: number
-  confirmed: boolean
-  readonly rhythm: Rhythm
-}
-
-/** Why a flow ended. */
-export type FlowEnd = 'idle' | 'displaced' | 'refused' | 'failed' | 'connector-away' | 'reload' | 'shutdown'
-
-/** A flow that is no more: its upstream socket is to be closed. */
-export type EndedFlow<Upstream> = { readonly flow: Flow<Upstream>; readonly end: FlowEnd }
-
-/** What to do with a datagram of a client. */
-export type Received<Upstream> =
-  | { readonly kind: 'forward'; readonly flow: Flow<Upstream> }
-  | {
-      readonly kind: 'open'
-      readonly flow: Flow<Upstream>
-      readonly ended: EndedFlow<Upstream> | null
-    }
-  | {
-      readonly kind: 'refuse'
-      readonly standing: Standing
-      readonly refusal: Refusal
-      readonly ended: EndedFlow<Upstream> | null
-    }
-
-/** Counts of a flow since its last report. */
-export type FlowCount<Upstream> = Passed & {
-  readonly flow: Flow<Upstream>
-  /** False: replies were expected, and none came. */
-  readonly answered: boolean
-  /** Beats of a sender with a rhythm that came, and that should have come and did not. */
-  readonly kept: number
-  readonly missed: number
-}
-
-/** What time has brought. */
-export type Tick<Upstream> = {
-  readonly ended: readonly EndedFlow<Upstream>[]
-  readonly counted: readonly FlowCount<Upstream>[]
-  /** Set at the moment when the server counts as silent. */
-  readonly silent: { readonly sinceMs: number; readonly heartbeats: number } | null
-}
+/** Sources that are known by their flows: far more than stand behind one gate. */
+const MAX_KNOWN_SOURCES = 100_000
 
 /** What the table needs from outside. */
 export type FlowTableOptions = {
@@ -100,6 +34,8 @@ export type FlowTableOptions = {
   readonly judge: (address: Address, nowMs: number) => HeartbeatVerdict
   /** The policy in force, by identity. */
   readonly policy: () => object
+  /** Whether a source is known not to be forged, so that the reply ratio need not hold for it; absent: never. */
+  readonly isProven?: (address: Address) => boolean
 }
 
 /** The flows of one listener. */
@@ -108,19 +44,22 @@ export class FlowTable<Upstream> {
   readonly #options: FlowTableOptions
   readonly #flows = new Map<string, Flow<Upstream>>()
   readonly #bySource = new Map<string, Set<Flow<Upstream>>>()
-  // In the order of their opening: the first one is the first to give way.
-  readonly #unconfirmed = new Set<Flow<Upstream>>()
+  readonly #givingWay = new GivingWay<Flow<Upstream>>()
+  readonly #knownSources = new KnownSources(MAX_KNOWN_SOURCES)
+  readonly #rate: FlowRate
   #unanswered = { sinceMs: 0, heartbeats: 0 }
   #silent = false
 
   constructor(options: FlowTableOptions) {
     this.#options = options
     this.#settings = options.settings
+    this.#rate = new FlowRate(options.settings)
   }
 
   /** Other limits from now on; flows beyond them stay until they end. */
   reconfigure(settings: HeartbeatListener): void {
     this.#settings = settings
+    this.#rate.reconfigure(settings)
   }
 
   get size(): number {
@@ -154,14 +93,18 @@ export class FlowTable<Upstream> {
     bytes: number,
     nowMs: number,
   ): Received<Upstream> | null {
-    const known = this.#flows.get(key)
-    if (known !== undefined) return this.#again(known, bytes, nowMs)
+    const open = this.#flows.get(key)
+    if (open !== undefined) return this.#again(open, bytes, nowMs)
     const address = addressOf()
     if (address === undefined) return null
-    const { standing, refusal } = this.#options.judge(address, nowMs)
+    const { standing, refusal, wouldBe } = this.#options.judge(address, nowMs)
     if (refusal !== null) return { kind: 'refuse', standing, refusal, ended: null }
     if (bytes > this.#settings.datagramBytes) return this.#tooLarge(standing, bytes)
-    const room = this.#room(address)
+    const source = sourceKey(address)
+    const known = standing.site !== null || this.#knownSources.has(source)
+    const tooFast = this.#tooFast(source, known, nowMs)
+    if (tooFast !== null) return { kind: 'refuse', standing, refusal: tooFast, ended: null }
+    const room = this.#room(source, known)
     if (room.refusal !== null) return { kind: 'refuse', standing, refusal: room.refusal, ended: null }
     const flow: Flow<Upstream> = {
       key,
@@ -170,6 +113,7 @@ export class FlowTable<Upstream> {
       openedMs: nowMs,
       upstream: null,
       standing,
+      wouldBe,
       judgedBy: this.#options.policy(),
       judgedMs: nowMs,
       total: nothing(),
@@ -179,6 +123,8 @@ export class FlowTable<Upstream> {
       lastReplyMs: null,
       withheld: 0,
       confirmed: false,
+      proven: false,
+      known,
       rhythm: newRhythm(),
     }
     this.#add(flow)
@@ -194,7 +140,9 @@ export class FlowTable<Upstream> {
     if (this.#flows.get(flow.key) !== flow) return false
     const { total, fresh } = flow
     const paid = this.#settings.replyRatio * (total.bytesIn + HEADER_BYTES * total.heartbeats)
-    if (total.bytesOut + HEADER_BYTES * total.replies + bytes + HEADER_BYTES > paid) {
+    const isMore = total.bytesOut + HEADER_BYTES * total.replies + bytes + HEADER_BYTES > paid
+    if (isMore && !flow.proven) flow.proven = this.#options.isProven?.(flow.address) === true
+    if (isMore && !flow.proven) {
       flow.withheld++
       return false
     }
@@ -202,8 +150,10 @@ export class FlowTable<Upstream> {
       counts.replies++
       counts.bytesOut += bytes
     }
+    const isFirst = flow.lastReplyMs === null
     flow.lastReplyMs = nowMs
     this.#unanswered.heartbeats = 0
+    if (isFirst) this.#more(flow)
     return true
   }
 
@@ -216,6 +166,7 @@ export class FlowTable<Upstream> {
 
   /** To be called about once a second. */
   tick(nowMs: number): Tick<Upstream> {
+    this.#rate.sweep(nowMs)
     const policy = this.#options.policy()
     const ended: EndedFlow<Upstream>[] = []
     const counted: FlowCount<Upstream>[] = []
@@ -266,15 +217,16 @@ export class FlowTable<Upstream> {
     if (bytes > this.#settings.datagramBytes) return this.#tooLarge(flow.standing, bytes)
     if (!flow.confirmed && nowMs - flow.openedMs >= CONFIRM_MS) {
       flow.confirmed = true
-      this.#unconfirmed.delete(flow)
+      this.#more(flow)
     }
     this.#count(flow, bytes, nowMs)
     return { kind: 'forward', flow }
   }
 
   #judgeAgain(flow: Flow<Upstream>, nowMs: number): Refusal | null {
-    const { standing, refusal } = this.#options.judge(flow.address, nowMs)
+    const { standing, refusal, wouldBe } = this.#options.judge(flow.address, nowMs)
     flow.standing = standing
+    flow.wouldBe = wouldBe
     flow.judgedBy = this.#options.policy()
     flow.judgedMs = nowMs
     return refusal
@@ -292,13 +244,35 @@ export class FlowTable<Upstream> {
     if (this.#unanswered.heartbeats++ === 0) this.#unanswered.sinceMs = nowMs
   }
 
-  /** Makes room by ending the oldest flow that has sent only once; flows that have come back never give way. */
-  #room(address: Address): { readonly refusal: Refusal | null; readonly ended: EndedFlow<Upstream> | null } {
-    const { flows, flowsPerSource } = this.#settings
-    const own = this.#bySource.get(sourceKey(address))
+  /** More speaks for a flow than before: it came again, or it was answered. */
+  #more(flow: Flow<Upstream>): void {
+    const { expectsReplies } = this.#settings
+    if (flow.confirmed && (flow.lastReplyMs !== null || !expectsReplies)) {
+      flow.known = true
+      this.#knownSources.add(sourceKey(flow.address))
+    }
+    this.#givingWay.place(flow)
+  }
+
+  #tooFast(source: string, known: boolean, nowMs: number): Refusal | null {
+    const limit = this.#rate.take(source, known, nowMs)
+    if (limit === null) return null
+    const { newFlows, newFlowsPerSource, at } = this.#settings
+    const [reason, most]: [Reason, number] =
+      limit === 'source' ? ['flow-rate-source', newFlowsPerSource] : ['flow-rate-total', newFlows]
+    return { reason, stage: 'limits', saw: `more than ${most} new flows per second`, line: at }
+  }
+
+  /** Makes room by ending the flow that least speaks for; flows that have come back and were answered never give way. */
+  #room(
+    source: string,
+    known: boolean,
+  ): { readonly refusal: Refusal | null; readonly ended: EndedFlow<Upstream> | null } {
+    const { flows, flowsPerSource, expectsReplies } = this.#settings
+    const own = this.#bySource.get(source)
     const ownFull = own !== undefined && own.size >= flowsPerSource
     if (!ownFull && this.#flows.size < flows) return { refusal: null, ended: null }
-    const oldest = ownFull ? firstUnconfirmed(own) : firstUnconfirmed(this.#unconfirmed)
+    const oldest = ownFull ? firstToYield(own) : this.#givingWay.next(known, expectsReplies && !this.#silent)
     if (oldest !== undefined) return { refusal: null, ended: this.#end(oldest, 'displaced') }
     const [reason, open, most]: [Reason, number, number] = ownFull
       ? ['flow-limit-source', own.size, flowsPerSource]
@@ -320,7 +294,7 @@ export class FlowTable<Upstream> {
 
   #add(flow: Flow<Upstream>): void {
     this.#flows.set(flow.key, flow)
-    this.#unconfirmed.add(flow)
+    this.#givingWay.place(flow)
     const source = sourceKey(flow.address)
     const own = this.#bySource.get(source)
     if (own === undefined) this.#bySource.set(source, new Set([flow]))
@@ -329,7 +303,7 @@ export class FlowTable<Upstream> {
 
   #end(flow: Flow<Upstream>, end: FlowEnd): EndedFlow<Upstream> {
     this.#flows.delete(flow.key)
-    this.#unconfirmed.delete(flow)
+    this.#givingWay.remove(flow)
     const source = sourceKey(flow.address)
     const own = this.#bySource.get(source)
     own?.delete(flow)
@@ -338,9 +312,14 @@ export class FlowTable<Upstream> {
   }
 }
 
-function firstUnconfirmed<Upstream>(flows: Iterable<Flow<Upstream>>): Flow<Upstream> | undefined {
-  for (const flow of flows) if (!flow.confirmed) return flow
-  return undefined
+function firstToYield<Upstream>(flows: Iterable<Flow<Upstream>>): Flow<Upstream> | undefined {
+  let answered: Flow<Upstream> | undefined
+  for (const flow of flows) {
+    if (flow.confirmed) continue
+    if (flow.lastReplyMs === null) return flow
+    answered ??= flow
+  }
+  return answered
 }
 
 /** Whether the policy has changed since, or so much time has passed that windows and expiries may have. */

@@ -13,6 +13,11 @@ export class RefusalTally<Fields> {
   #gathered = new Map<string, Tally<Fields>>()
   #startedMs = 0
 
+  /** Whether no more sources are remembered: what comes now may be one datagram each from as many addresses. */
+  get isFull(): boolean {
+    return this.#gathered.size >= TALLIED_SOURCES
+  }
+
   /** Notes a refusal. Returns true when it is to be reported now, on its own. */
   note(key: string, fields: () => Fields): boolean {
     const known = this.#gathered.get(key)

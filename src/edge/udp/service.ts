@@ -1,17 +1,18 @@
 // One heartbeat listener with its sockets and flows: datagrams go in and out, and events are reported.
 import type { RemoteInfo, Socket } from 'node:dgram'
-import type { ClientFields, EventFields, Reporter } from '../../journal/events.ts'
+import type { Reporter } from '../../journal/events.ts'
+import type { DatagramFields } from '../../journal/events-heartbeat.ts'
 import { parseAddress, type Address } from '../../net/address.ts'
 import { decideHeartbeat } from '../../policy/decide-heartbeat.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
 import type { Endpoint, HeartbeatListener } from '../../policy/snapshot.ts'
-import { formatSourceLine } from '../../policy/source-line.ts'
 import type { Standing } from '../../policy/standing.ts'
-import type { Refusal } from '../../policy/verdict.ts'
 import { countryWord } from '../../policy/who.ts'
 import type { CurrentPolicy } from '../connection.ts'
-import { FlowTable, type EndedFlow, type Flow, type FlowCount, type FlowEnd } from './flow-table.ts'
-import { RefusalTally } from './refusal-tally.ts'
+import { TrialNotes } from '../trial-notes.ts'
+import type { EndedFlow, Flow, FlowCount, FlowEnd } from './flow.ts'
+import { FlowTable } from './flow-table.ts'
+import { RefusedHeartbeats } from './refused.ts'
 import { SiteCounts, type SiteHeartbeats } from './site-counts.ts'
 import { openListening, sendBack, type UpstreamSocket } from './sockets.ts'
 import { ConnectorWatch, troubleOf, type ConnectorTrouble } from './connector-watch.ts'
@@ -24,6 +25,8 @@ export type ServiceContext = {
   readonly lookup: (address: Address) => GeoFacts
   readonly reporter: Reporter
   readonly nowMs: () => number
+  /** Whether a source of a listener is known not to be forged; absent: never. */
+  readonly isProven?: (listener: string, address: Address) => boolean
   /** Null: this gate has none, so connectors are always away. */
   readonly tunnels: HeartbeatTunnels | null
 }
@@ -48,7 +51,6 @@ export type HeartbeatState = {
 
 type Bound = { readonly endpoint: Endpoint; readonly socket: Socket; readonly number: number }
 type Upstream = { readonly bound: Bound; readonly socket: UpstreamSocket }
-type RefusedFields = Omit<EventFields['heartbeat.refused'], 'count'>
 
 const PROBLEM_MS = 60_000
 const NO_TUNNEL: TunnelState = {
@@ -65,9 +67,10 @@ const NO_TUNNEL: TunnelState = {
 /** A heartbeat listener. It opens its addresses in `open`, and again when one was not to be had. */
 export class HeartbeatService {
   readonly #context: ServiceContext
+  readonly #trials: TrialNotes
   #settings: HeartbeatListener
   readonly #table: FlowTable<Upstream>
-  readonly #tally = new RefusalTally<RefusedFields>()
+  readonly #refused: RefusedHeartbeats
   readonly #bound = new Map<string, Bound>()
   readonly #failures = new Map<string, string>()
   readonly #counts = { heartbeats: 0, replies: 0 }
@@ -83,15 +86,18 @@ export class HeartbeatService {
 
   constructor(context: ServiceContext, settings: HeartbeatListener) {
     this.#context = context
+    this.#trials = new TrialNotes(context.reporter)
     this.#settings = settings
+    this.#refused = new RefusedHeartbeats(context.reporter)
     this.#watch = new ConnectorWatch(context.nowMs())
     this.#table = new FlowTable({
       settings,
       policy: context.current,
+      isProven: address => context.isProven?.(settings.id, address) === true,
       judge: (address, nowMs) => {
         const { snapshot, overlay } = context.current()
         const source = { address, geo: context.lookup(address) }
-        return decideHeartbeat(snapshot, overlay, source, settings.id, nowMs)
+        return decideHeartbeat(snapshot, overlay, source, settings.id, nowMs, this.#settings)
       },
     })
   }
@@ -176,7 +182,7 @@ export class HeartbeatService {
         connector: this.#connectorState()?.trouble ?? null,
       })
     }
-    this.#reportTally(nowMs, false)
+    this.#refused.report(nowMs, this.#settings, this.#table.size)
     return this.#lookAtConnector(nowMs)
   }
 
@@ -184,7 +190,7 @@ export class HeartbeatService {
   close(end: FlowEnd): void {
     this.#endAll(end)
     for (const [key, bound] of this.#bound) this.#shut(key, bound, end)
-    this.#reportTally(this.#context.nowMs(), true)
+    this.#refused.flush(this.#context.nowMs())
   }
 
   #wanted(): readonly (readonly [string, Endpoint])[] {
@@ -206,7 +212,8 @@ export class HeartbeatService {
     if (result.kind !== 'forward' && result.ended !== null) this.#ended(result.ended)
     if (result.kind === 'refuse') {
       const source = address()
-      if (source !== undefined) this.#refused(source, from.port, result.standing, result.refusal)
+      if (source !== undefined)
+        this.#refused.note(this.#clientOf(source, from.port, result.standing), result.refusal)
       return
     }
     const { flow } = result
@@ -214,6 +221,7 @@ export class HeartbeatService {
     this.#lastHeartbeatMs = nowMs
     if (result.kind === 'open') {
       this.#context.reporter.report('heartbeat.opened', this.#client(flow))
+      this.#noteTrial(flow)
       flow.upstream = { bound, socket: this.#openUpstream(flow, bound, from) }
     }
     flow.upstream?.socket.send(message)
@@ -282,24 +290,6 @@ export class HeartbeatService {
     }
   }
 
-  #refused(address: Address, port: number, standing: Standing, refusal: Refusal): void {
-    const { reason, stage, saw, line } = refusal
-    const fields = (): RefusedFields => ({
-      ...this.#clientOf(address, port, standing),
-      reason,
-      stage,
-      saw,
-      line: formatSourceLine(line),
-    })
-    if (this.#tally.note(`${address.text} ${reason}`, fields))
-      this.#context.reporter.report('heartbeat.refused', { ...fields(), count: 1 })
-  }
-
-  #reportTally(nowMs: number, now: boolean): void {
-    for (const { fields, count } of this.#tally.take(nowMs, now))
-      this.#context.reporter.report('heartbeat.refused', { ...fields, count })
-  }
-
   #endAll(end: FlowEnd, fits?: (flow: Flow<Upstream>) => boolean): void {
     for (const entry of this.#table.endAll(end, fits)) this.#ended(entry)
   }
@@ -324,6 +314,13 @@ export class HeartbeatService {
     const client = this.#client(flow)
     this.#context.reporter.report('heartbeat.counted', { ...client, ...count })
     this.#sites.add(client.site, { flow, ...count })
+    this.#noteTrial(flow)
+  }
+
+  #noteTrial({ wouldBe, standing, port }: Flow<Upstream>): void {
+    if (wouldBe === null) return
+    const tried = { standing, port, listener: this.#settings.id, class: 'heartbeat', host: '' } as const
+    this.#trials.note(wouldBe, tried, this.#context.nowMs())
   }
 
   #shut(key: string, bound: Bound, end: FlowEnd): void {
@@ -350,12 +347,14 @@ export class HeartbeatService {
     })
   }
 
-  #client(flow: Flow<Upstream>): ClientFields {
+  #client(flow: Flow<Upstream>): DatagramFields {
     return this.#clientOf(flow.address, flow.port, flow.standing)
   }
 
-  #clientOf(address: Address, port: number, { site, country }: Standing): ClientFields {
+  #clientOf(address: Address, port: number, { site, country }: Standing): DatagramFields {
+    const { class: trafficClass } = this.#settings
     return {
+      ...(trafficClass === undefined ? {} : { class: trafficClass }),
       address: address.text,
       port,
       listener: this.#settings.id,

@@ -1,5 +1,5 @@
 // What the flows of each site did, added up for status: heartbeats, replies, and how many seem to be lost on the way.
-import type { FlowCount } from './flow-table.ts'
+import type { FlowCount } from './flow.ts'
 
 /** Heartbeats of one site, as far as flows have been counted (every 20 s). */
 export type SiteHeartbeats = {

@@ -1,5 +1,5 @@
 // Divides the code units into classes that a pattern, or a set of them, cannot tell apart.
-import { holds, keyOf } from './char-set.ts'
+import { holds, keyOf, normalise } from './char-set.ts'
 import type { CharSet } from './requirement.ts'
 
 const BYTES = 256
@@ -26,14 +26,15 @@ export class Alphabet {
     }
     bounds.delete(0x10000)
     const starts = [...bounds].sort((a, b) => a - b)
-    const numbers = new Map<string, number>()
+    const parts = refine(starts, sets)
+    const numbers = new Map<number, number>()
     const samples: number[] = []
-    const classes = starts.map(start => {
-      const signature = sets.map(set => (holds(set, start) ? '1' : '0')).join('')
-      const known = numbers.get(signature)
+    const classes = starts.map((start, index) => {
+      const part = parts[index] ?? 0
+      const known = numbers.get(part)
       if (known !== undefined) return known
       samples.push(start)
-      numbers.set(signature, numbers.size)
+      numbers.set(part, numbers.size)
       return numbers.size - 1
     })
     this.low = new Uint16Array(BYTES)
@@ -70,16 +71,50 @@ export class Alphabet {
   }
 }
 
+/**
+ * Divides the ranges that begin at `starts` (sorted; every bound of a set is among them): two are in the same part when the
+ * same sets hold them. Each set splits the parts that it holds some of, so that the work is in the ranges that sets hold.
+ */
+function refine(starts: readonly number[], sets: readonly CharSet[]): Int32Array {
+  const places = new Map(starts.map((start, index) => [start, index]))
+  const parts = new Int32Array(starts.length)
+  const sizes = [starts.length]
+  for (const set of sets) {
+    const held: number[] = []
+    for (const [first, last] of normalise(set)) {
+      for (let at = places.get(first) ?? 0; (starts[at] ?? Infinity) <= last; at++) held.push(at)
+    }
+    const perPart = new Map<number, number>()
+    for (const at of held) perPart.set(parts[at] as number, (perPart.get(parts[at] as number) ?? 0) + 1)
+    const splits = new Map<number, number>()
+    for (const [part, count] of perPart) {
+      if (count === sizes[part]) continue
+      sizes[part] = (sizes[part] ?? 0) - count
+      splits.set(part, sizes.push(count) - 1)
+    }
+    for (const at of held) parts[at] = splits.get(parts[at] as number) ?? (parts[at] as number)
+  }
+  return parts
+}
+
 /** Numbers distinct sets. */
 export class SetTable {
   readonly sets: CharSet[] = []
   readonly #numbers = new Map<string, number>()
+  /** The same set comes again and again: its text is worked out once. */
+  readonly #known = new Map<CharSet, number>()
 
   add(set: CharSet): number {
-    const key = keyOf(set)
-    const known = this.#numbers.get(key)
-    if (known !== undefined) return known
-    this.#numbers.set(key, this.sets.length)
-    return this.sets.push(set) - 1
+    let number = this.#known.get(set)
+    if (number === undefined) {
+      const key = keyOf(set)
+      number = this.#numbers.get(key)
+      if (number === undefined) {
+        number = this.sets.push(set) - 1
+        this.#numbers.set(key, number)
+      }
+      this.#known.set(set, number)
+    }
+    return number
   }
 }

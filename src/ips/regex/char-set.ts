@@ -71,6 +71,7 @@ export const POSIX: ReadonlyMap<string, CharSet> = new Map<string, CharSet>([
 
 /** Sorts ranges and joins those that touch. */
 export function normalise(ranges: CharSet): CharSet {
+  if (isNormal(ranges)) return ranges
   const sorted = [...ranges].sort((a, b) => a[0] - b[0])
   const joined: [number, number][] = []
   for (const [first, last] of sorted) {
@@ -79,6 +80,15 @@ export function normalise(ranges: CharSet): CharSet {
     else joined.push([first, last])
   }
   return joined
+}
+
+function isNormal(ranges: CharSet): boolean {
+  let after = -1
+  for (const [first, last] of ranges) {
+    if (first <= after) return false
+    after = last + 1
+  }
+  return true
 }
 
 /** All code units that the set does not hold. */

@@ -2,7 +2,7 @@
 import { Alphabet, SetTable } from './alphabet.ts'
 import { foldCase } from './char-set.ts'
 import { setFrequency } from './rarity.ts'
-import type { Requirement, Sequence } from './requirement.ts'
+import type { CharSet, Requirement } from './requirement.ts'
 import type { Scanner } from './types.ts'
 
 /** Most words that one sequence of sets is written out to. */
@@ -19,13 +19,21 @@ const MAX_STATES = 32_000
  */
 export function createScanner(exact: readonly Requirement[]): Scanner {
   // Words in any mixture of cases would be many; without regard to case each is one.
-  const requirements = exact.map(requirement => requirement.map(sequence => sequence.map(foldCase)))
   const table = new SetTable()
-  for (const requirement of requirements) {
-    for (const sequence of requirement) for (const set of sequence) table.add(set)
-  }
+  const numbers = new Map<CharSet, number>()
+  const requirements = exact.map(requirement =>
+    requirement.map(sequence =>
+      sequence.map(set => {
+        const known = numbers.get(set)
+        if (known !== undefined) return known
+        const number = table.add(foldCase(set))
+        numbers.set(set, number)
+        return number
+      }),
+    ),
+  )
   const alphabet = new Alphabet(table.sets)
-  const classes = new ClassLists(alphabet)
+  const classes = new ClassLists(alphabet, table.sets)
   for (const length of LENGTHS) {
     const trie = new Trie(alphabet.size, Math.min(MAX_STATES, MAX_CELLS >> shiftOf(alphabet.size)))
     if (requirements.every((requirement, number) => addAll(trie, requirement, number, length, classes))) {
@@ -42,7 +50,7 @@ function shiftOf(classes: number): number {
 
 function addAll(
   trie: Trie,
-  requirement: Requirement,
+  requirement: readonly (readonly number[])[],
   number: number,
   length: number,
   classes: ClassLists,
@@ -56,27 +64,34 @@ function addAll(
   })
 }
 
-/** The classes of each set, and stretches of sequences that have few words. */
+/** The classes of each set, and stretches of sequences that have few words. Sets are given by their numbers. */
 class ClassLists {
-  readonly #alphabet: Alphabet
-  readonly #lists = new Map<string, readonly number[]>()
+  readonly #lists: readonly (readonly number[])[]
+  readonly #frequencies: readonly number[]
 
-  constructor(alphabet: Alphabet) {
-    this.#alphabet = alphabet
+  constructor(alphabet: Alphabet, sets: readonly CharSet[]) {
+    this.#lists = sets.map(set => {
+      const list: number[] = []
+      alphabet.members(set).forEach((holds, charClass) => {
+        if (holds === 1) list.push(charClass)
+      })
+      return list
+    })
+    this.#frequencies = sets.map(setFrequency)
   }
 
   /** The rarest stretch of at most `length` sets that does not have too many words. */
-  rarest(sequence: Sequence, length: number): readonly (readonly number[])[] {
+  rarest(sequence: readonly number[], length: number): readonly (readonly number[])[] {
     let best: readonly [number, number] = [0, 1]
     let bestFrequency = Infinity
-    const lists = sequence.map(set => this.#list(set.join(';'), set))
+    const lists = sequence.map(set => this.#lists[set] ?? [])
     for (let from = 0; from < sequence.length; from++) {
       let words = 1
       let frequency = 1
       for (let to = from; to < Math.min(sequence.length, from + length); to++) {
         words *= lists[to]?.length ?? 0
         if (to > from && words > MAX_WORDS) break
-        frequency *= setFrequency(sequence[to] ?? [])
+        frequency *= this.#frequencies[sequence[to] ?? -1] ?? 0
         if (frequency < bestFrequency) {
           bestFrequency = frequency
           best = [from, to + 1]
@@ -84,17 +99,6 @@ class ClassLists {
       }
     }
     return lists.slice(best[0], best[1])
-  }
-
-  #list(key: string, set: Sequence[number]): readonly number[] {
-    const known = this.#lists.get(key)
-    if (known !== undefined) return known
-    const list: number[] = []
-    this.#alphabet.members(set).forEach((holds, charClass) => {
-      if (holds === 1) list.push(charClass)
-    })
-    this.#lists.set(key, list)
-    return list
   }
 }
 
@@ -107,6 +111,8 @@ class Trie {
   /** The number of states; at most 65,536. */
   states = 1
   readonly outputs: (number[] | undefined)[] = []
+  /** Per state: classes for which it has a next state of its own. */
+  readonly children: number[][] = [[]]
   /** Per class: requirements that a single character of it meets. */
   readonly singles: number[][]
 
@@ -142,6 +148,8 @@ class Trie {
     const known = this.table[index] as number
     if (known !== 0) return known
     const added = this.states++
+    this.children[state]?.push(charClass)
+    this.children.push([])
     if (this.states * this.width > this.table.length) {
       const larger = new Uint32Array(2 * this.table.length)
       larger.set(this.table)
@@ -196,13 +204,13 @@ class WordScanner implements Scanner {
     this.#reporting = quiet.length
     this.#shift = shiftOf(alphabet.size)
     this.#table = new Uint16Array(trie.states << this.#shift)
-    sorted.forEach((state, number) => {
-      for (let c = 0; c < trie.width; c++) {
-        this.#table[(number << this.#shift) + c] = numbers[
-          trie.table[state * trie.width + c] as number
-        ] as number
-      }
-    })
+    const { table: steps, width } = trie
+    const table = this.#table
+    for (const [number, state] of sorted.entries()) {
+      const to = number << this.#shift
+      const from = state * width
+      for (let c = 0; c < width; c++) table[to + c] = numbers[steps[from + c] as number] as number
+    }
     this.#reportOf = Uint16Array.from(sorted.slice(quiet.length), state => made[state] ?? 0)
     this.#reports = reports.lists
     this.#made = new Uint32Array(reports.lists.length)
@@ -318,20 +326,22 @@ function take(met: Uint32Array, any: Uint32Array): number[] {
 
 /** Fills in the steps that leave a word for the longest other one; states come back in order of their length. */
 function complete(trie: Trie): { readonly order: readonly number[]; readonly fail: Int32Array } {
-  const { width, table } = trie
+  const { width, table, children } = trie
   const fail = new Int32Array(trie.states)
   const order = [0]
   for (let at = 0; at < order.length; at++) {
     const state = order[at] as number
-    const shorter = fail[state] as number
-    for (let c = 0; c < width; c++) {
-      const child = table[state * width + c] as number
-      const other = state === 0 ? 0 : (table[shorter * width + c] as number)
-      if (child === 0) table[state * width + c] = other
-      else {
-        fail[child] = other
-        order.push(child)
-      }
+    const from = state * width
+    // Most steps are those of the longest other word, whose row is complete by now: only the own ones differ.
+    const shorter = (fail[state] as number) * width
+    const own = (children[state] ?? []).sort((a, b) => a - b)
+    const steps = own.map(charClass => table[from + charClass] as number)
+    if (state !== 0) table.copyWithin(from, shorter, shorter + width)
+    for (const [index, charClass] of own.entries()) {
+      const child = steps[index] as number
+      fail[child] = state === 0 ? 0 : (table[from + charClass] as number)
+      table[from + charClass] = child
+      order.push(child)
     }
   }
   return { order, fail }

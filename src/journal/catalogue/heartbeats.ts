@@ -2,6 +2,7 @@
 import { REASONS } from '../../policy/reasons.ts'
 import { formatDuration, formatTime, plural, type Definitions } from '../definition.ts'
 import type { ClientFields } from '../events.ts'
+import type { DatagramFields } from '../events-heartbeat.ts'
 
 type Names =
   | 'heartbeat.refused'
@@ -10,6 +11,11 @@ type Names =
   | 'heartbeat.closed'
   | 'heartbeat.unanswered'
   | 'heartbeat.answered'
+  | 'heartbeat.flood'
+
+// Datagrams of another class than heartbeats go the same way.
+const what = (f: DatagramFields): string => (f.class === undefined ? 'heartbeat' : 'datagram')
+const subject = (f: DatagramFields): string => (f.class === undefined ? 'Heartbeats' : 'Datagrams')
 
 const who = (f: ClientFields): string =>
   `${f.address}:${f.port} (${f.country}${f.site === null ? '' : `, site ${f.site}`})`
@@ -21,7 +27,7 @@ export const HEARTBEAT_EVENTS: Definitions<Names> = {
     severity: 'info',
     when: 'Heartbeat datagrams were refused. The first of a source is reported at once, the others of a minute together; the ledger and the count in the fields have all of them.',
     sentence: f =>
-      `Refused ${plural(f.count, 'heartbeat')} of ${who(f)} on ${f.listener}: ${REASONS[f.reason].because}${f.saw === '' ? '' : ` (${f.saw})`}; decided by ${f.line}. ${REASONS[f.reason].remedy}`,
+      `Refused ${plural(f.count, what(f))} of ${who(f)} on ${f.listener}: ${REASONS[f.reason].because}${f.saw === '' ? '' : ` (${f.saw})`}; decided by ${f.line}. ${REASONS[f.reason].remedy}`,
     counter: {
       name: 'portcullis_heartbeat_refusals_total',
       help: 'Reports of refused heartbeats; each may stand for many datagrams',
@@ -35,7 +41,7 @@ export const HEARTBEAT_EVENTS: Definitions<Names> = {
     code: 'H02',
     severity: 'debug',
     when: 'The first heartbeat of an address and port was let in.',
-    sentence: f => `Heartbeats of ${who(f)} began on ${f.listener}.`,
+    sentence: f => `${subject(f)} of ${who(f)} began on ${f.listener}.`,
     counter: {
       name: 'portcullis_heartbeat_flows_opened_total',
       help: 'Heartbeat flows opened',
@@ -50,7 +56,7 @@ export const HEARTBEAT_EVENTS: Definitions<Names> = {
     severity: 'debug',
     when: 'What a heartbeat flow did since its last report, about every 20 s: the ledger is fed from it.',
     sentence: f =>
-      `${who(f)} sent ${plural(f.heartbeats, 'heartbeat')} and got ${plural(f.replies, 'reply', 'replies')}.`,
+      `${who(f)} sent ${plural(f.heartbeats, what(f))} and got ${plural(f.replies, 'reply', 'replies')}.`,
     counter: null,
     stored: false,
     fromClients: true,
@@ -60,7 +66,7 @@ export const HEARTBEAT_EVENTS: Definitions<Names> = {
     severity: 'debug',
     when: 'A heartbeat flow has ended: the client was silent, or had to give way, or is refused now.',
     sentence: f =>
-      `Heartbeats of ${who(f)} ended (${f.ending}) after ${formatDuration(f.durationMs)}: ${plural(f.heartbeats, 'heartbeat')}, the last at ${formatTime(f.lastHeartbeatMs)}; ${plural(f.replies, 'reply', 'replies')}${f.lastReplyMs === null ? '' : `, the last at ${formatTime(f.lastReplyMs)}`}; ${f.withheld} kept back.`,
+      `${subject(f)} of ${who(f)} ended (${f.ending}) after ${formatDuration(f.durationMs)}: ${plural(f.heartbeats, what(f))}, the last at ${formatTime(f.lastHeartbeatMs)}; ${plural(f.replies, 'reply', 'replies')}${f.lastReplyMs === null ? '' : `, the last at ${formatTime(f.lastReplyMs)}`}; ${f.withheld} kept back.`,
     counter: {
       name: 'portcullis_heartbeat_flows_closed_total',
       help: 'Heartbeat flows that have ended',
@@ -91,6 +97,21 @@ export const HEARTBEAT_EVENTS: Definitions<Names> = {
     when: 'The RMM server answers heartbeats again.',
     sentence: f => `The RMM server ${f.upstream} behind ${f.listener} answers heartbeats again.`,
     counter: null,
+    stored: true,
+    fromClients: false,
+  },
+  'heartbeat.flood': {
+    code: 'H11',
+    severity: 'warning',
+    when: 'More new clients sent heartbeats per second than the listener takes. Reported at once, then once a minute while it goes on.',
+    sentence: f =>
+      `${plural(f.datagrams, 'heartbeat')} of new clients were refused on ${f.listener}, which opens at most ${f.newFlows} flows per second; the ${plural(f.flows, 'flow')} that it has go on. After an outage agents get in with their next heartbeats. If it does not end, somebody sends from forged addresses: sites, and addresses that have had answers, have places of their own.`,
+    counter: {
+      name: 'portcullis_heartbeat_floods_total',
+      help: 'Reports of more new heartbeat flows than a listener opens; each may stand for many',
+      labels: ['listener'],
+      values: f => [f.listener],
+    },
     stored: true,
     fromClients: false,
   },

@@ -1,5 +1,6 @@
 // The connector: lines to its gates that follow the pure state machines, sessions that serve its own services, and what it says.
 import type { Duplex } from 'node:stream'
+import { identityHeader, type HeldIdentity } from '../client-identity.ts'
 import { serveConnectorSession, type Reached } from '../h2/connector-session.ts'
 import { identityHeaders, type Identity } from '../identity.ts'
 import { REPLACED } from '../registry.ts'
@@ -25,6 +26,8 @@ export type ConnectorSettings = {
 /** What a connector needs. */
 export type ConnectorOptions = {
   readonly key: string
+  /** The identity that this connector shows to every gate; null: it has none. */
+  readonly held: HeldIdentity | null
   /** Random, 16 characters or more. */
   readonly instance: string
   readonly monotonicMs: () => number
@@ -133,7 +136,13 @@ export function startConnector(settings: ConnectorSettings, options: ConnectorOp
         gate,
         settings.proxy,
         line.protocol,
-        localAddress => identityHeaders(identityOf(settings, options.instance, localAddress), options.key),
+        (localAddress, material) => {
+          const { protocol } = line
+          const who = identityOf(settings, options.instance, localAddress)
+          const { held } = options
+          const proof = held === null ? null : identityHeader(held, { ...who, protocol }, material)
+          return identityHeaders(who, options.key, proof)
+        },
         AbortSignal.any([stop.signal, AbortSignal.timeout(DIAL_MS)]),
       )
       if (stop.signal.aborted || isStopped) socket.destroy()

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls'
 import { OWN_ALPN, OWN_PREFIX } from '../../policy/own-path.ts'
+import type { KeyingMaterial } from '../client-identity.ts'
 import { readHead, readRest, type ResponseHead } from './response.ts'
 
 /** An HTTP proxy that tunnels with CONNECT. */
@@ -35,6 +36,8 @@ export type DialFailure = {
   readonly message: string
   readonly remedy: string
   readonly retryAfterMs: number | null
+  /** Of the gate's answer; null: there was none. */
+  readonly status: number | null
 }
 
 /** An error with the failure in it. */
@@ -55,7 +58,7 @@ const CONNECTOR_PATH = `${OWN_PREFIX}connector`
 
 /**
  * Dials and upgrades.
- * @param headers flat list of the headers that say who attaches, from the address of this end
+ * @param headers flat list of the headers that say who attaches, from the address of this end and the TLS session
  * @param signal ends it; the caller sets the time limit
  * @param target what is asked for; connectors attach by default
  * @throws DialError
@@ -64,13 +67,16 @@ export async function dialGate(
   gate: GateAddress,
   proxy: ProxyAddress | null,
   protocol: string,
-  headers: (localAddress: string) => readonly string[],
+  headers: (localAddress: string, material: KeyingMaterial) => readonly string[],
   signal: AbortSignal,
   target = CONNECTOR_PATH,
 ): Promise<Dialled> {
   return withSockets(gate, signal, async opened => {
     const socket = await openSecure(gate, proxy, opened, signal)
-    const early = await upgrade(socket, gate, target, protocol, headers(socket.localAddress ?? ''), signal)
+    const material: KeyingMaterial = (bytes, label) =>
+      socket.exportKeyingMaterial(bytes, label, Buffer.alloc(0))
+    const said = headers(socket.localAddress ?? '', material)
+    const early = await upgrade(socket, gate, target, protocol, said, signal)
     return { socket, early }
   })
 }
@@ -261,6 +267,7 @@ async function refusal(
     code: text('code') ?? `status-${head.status}`,
     message: `${gate.host}:${gate.port} refused: ${text('message') ?? `status ${head.status}`}${reference === null ? '' : ` Reference ${reference}.`}`,
     remedy: text('remedy') ?? 'Look the reference up at the gate: portcullis diagnose <reference>.',
+    status: head.status,
     retryAfterMs: Number.isFinite(seconds) ? Math.min(seconds, 3_600) * 1_000 : null,
   })
 }
@@ -303,7 +310,7 @@ function network(message: string): DialError {
 }
 
 function failure(kind: DialFailure['kind'], code: string, message: string, remedy: string): DialError {
-  return new DialError({ kind, code, message, remedy, retryAfterMs: null })
+  return new DialError({ kind, code, message, remedy, retryAfterMs: null, status: null })
 }
 
 function bracketed(host: string): string {

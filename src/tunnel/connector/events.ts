@@ -5,6 +5,15 @@ import type { DialFailure } from './dial.ts'
 export type ConnectorEvent =
   | { readonly event: 'connector.started'; readonly name: string; readonly gates: readonly string[] }
   | { readonly event: 'connector.stopped' }
+  /** The file was made just now. */
+  | { readonly event: 'identity.made'; readonly file: string; readonly identity: string }
+  /** `used`: it is used all the same. */
+  | {
+      readonly event: 'identity.trouble'
+      readonly file: string
+      readonly problem: string
+      readonly used: boolean
+    }
   | { readonly event: 'gate.attached'; readonly gate: string; readonly services: readonly string[] }
   /** Lost against its will. */
   | { readonly event: 'gate.lost'; readonly gate: string; readonly why: string }
@@ -31,6 +40,7 @@ export function levelOf({ event }: ConnectorEvent): 'info' | 'warning' {
 }
 
 const TROUBLE: ReadonlySet<ConnectorEvent['event']> = new Set([
+  'identity.trouble',
   'gate.lost',
   'gate.unreachable',
   'service.unreachable',
@@ -45,6 +55,10 @@ export function sentenceOf(entry: ConnectorEvent): string {
       return `Connector ${entry.name} started; ${entry.gates.length === 1 ? 'its gate is' : 'its gates are'} ${entry.gates.join(', ')}.`
     case 'connector.stopped':
       return 'Connector stopped.'
+    case 'identity.made':
+      return `This connector has an identity from now on: ${entry.identity}, in ${entry.file}. Keep the file when it moves; gates know it again by it.`
+    case 'identity.trouble':
+      return `The identity file ${entry.file}: ${entry.problem}. ${entry.used ? 'It is used all the same.' : 'This connector shows no identity; gates that know it with one refuse it.'}`
     case 'gate.attached':
       return `Attached to ${entry.gate}; offers ${entry.services.join(', ') || 'nothing'}.`
     case 'gate.lost':

@@ -4,77 +4,7 @@ import type { Readable, Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import type { TunnelStream } from '../h2/gate-session.ts'
 import { joinBreakable } from '../h2/join.ts'
-import type { OperatorClient, OperatorConnection } from './operator-client.ts'
-
-/** A way to a service that is made anew when it is gone. */
-export type ServiceWay = {
-  /** Logs in and is let through, without a connection to the service yet. @throws PortcullisError */
-  readonly prepare: () => Promise<void>
-  /** Opens a TCP connection to the service. @throws PortcullisError */
-  readonly open: () => Promise<TunnelStream>
-  readonly close: () => void
-}
-
-/**
- * Makes a way to a service.
- * @param lost told when a way that stood is gone, with the reason
- */
-export function createServiceWay(
-  operator: OperatorClient,
-  client: string,
-  service: string,
-  lost: (why: string) => void,
-): ServiceWay {
-  let current: Promise<OperatorConnection> | null = null
-  let isClosed = false
-  const forget = (connecting: Promise<OperatorConnection>): void => {
-    if (current === connecting) current = null
-  }
-  const connection = (): Promise<OperatorConnection> => {
-    if (current !== null) return current
-    const connecting = operator.connect(client, service)
-    current = connecting
-    void connecting.then(
-      async ({ closed }) => {
-        const why = await closed
-        forget(connecting)
-        if (!isClosed) lost(why)
-      },
-      () => forget(connecting),
-    )
-    return connecting
-  }
-  const openOn = async (found: OperatorConnection): Promise<TunnelStream> => {
-    const stream = found.session.open(service)
-    await new Promise<void>((resolve, reject) => {
-      stream.once('error', reject)
-      stream.once('connect', () => {
-        stream.on('error', () => undefined).off('error', reject)
-        resolve()
-      })
-    })
-    return stream
-  }
-  return {
-    prepare: async () => {
-      await connection()
-    },
-    open: async () => {
-      const found = await connection()
-      // Between its end and our hearing of it nothing can be opened on it: one more try is enough.
-      if (found.session.isOpen()) return openOn(found)
-      current = null
-      return openOn(await connection())
-    },
-    close: () => {
-      isClosed = true
-      void current?.then(
-        ({ session }) => session.end('the operator has finished'),
-        () => undefined,
-      )
-    },
-  }
-}
+import type { ServiceWay } from './service-way.ts'
 
 /** An open local port. */
 export type LocalPort = { readonly port: number; readonly close: () => void }

@@ -2,6 +2,7 @@
 import { request, type IncomingMessage } from 'node:http'
 import { PortcullisError } from '../../policy/error.ts'
 import { connectGate, dialGate, DialError, type GateAddress, type ProxyAddress } from '../connector/dial.ts'
+import { placeOf } from '../connector/connector.ts'
 import { openGateSession, type GateSession } from '../h2/gate-session.ts'
 import { loginBody } from './read.ts'
 import { OPERATOR_PREFIX, OPERATOR_PROTOCOL } from './service.ts'
@@ -15,6 +16,8 @@ export type OperatorClientOptions = {
   readonly proxy: ProxyAddress | null
   readonly credentials: Credentials
   readonly monotonicMs: () => number
+  /** How long a connection to the gate may take to stand; short when there is another gate to turn to. */
+  readonly dialMs?: number
 }
 
 /** An open way to one service of one client. */
@@ -26,6 +29,10 @@ export type OperatorConnection = {
 
 /** Asks a gate as an operator. All of it throws PortcullisError with what to do next. */
 export type OperatorClient = {
+  /** `host:port` of the gate, for people. */
+  readonly place: string
+  /** Whether a connection to the gate can be made and is trusted. Nothing is asked. @throws DialError */
+  readonly look: () => Promise<void>
   /** Parsed JSON of `clients` or `sessions`. */
   readonly ask: (what: 'clients' | 'sessions') => Promise<unknown>
   readonly connect: (client: string, service: string) => Promise<OperatorConnection>
@@ -38,11 +45,12 @@ type Answer = { readonly status: number; readonly body: unknown; readonly retryA
 
 /** Makes one. Nothing is sent before the first question. */
 export function createOperatorClient(options: OperatorClientOptions): OperatorClient {
-  const { gate, proxy, credentials, monotonicMs } = options
+  const { gate, proxy, credentials, monotonicMs, dialMs = TIMEOUT_MS } = options
+  const way = { gate, proxy, dialMs }
   let token: string | null = null
 
   const login = async (client: string | null): Promise<string> => {
-    const answer = await exchange(gate, proxy, 'POST', 'login', [], loginBody({ ...credentials, client }))
+    const answer = await exchange(way, 'POST', 'login', [], loginBody({ ...credentials, client }))
     const text = textOf(answer.body, 'token')
     if (answer.status !== 200 || text === undefined) throw refusal(gate, answer)
     token = text
@@ -61,9 +69,14 @@ export function createOperatorClient(options: OperatorClientOptions): OperatorCl
   }
 
   return {
+    place: placeOf(gate),
+    look: async () => {
+      const socket = await connectGate(gate, proxy, AbortSignal.timeout(dialMs))
+      socket.destroy()
+    },
     ask: what =>
       withToken(null, async bearer => {
-        const answer = await exchange(gate, proxy, 'GET', what, ['Authorization', `Bearer ${bearer}`], null)
+        const answer = await exchange(way, 'GET', what, ['Authorization', `Bearer ${bearer}`], null)
         if (answer.status !== 200) throw refusal(gate, answer)
         return answer.body
       }),
@@ -71,7 +84,7 @@ export function createOperatorClient(options: OperatorClientOptions): OperatorCl
       withToken(client, async bearer => {
         const target = `${OPERATOR_PREFIX}connect?client=${encodeURIComponent(client)}&service=${encodeURIComponent(service)}`
         const headers = ['Authorization', `Bearer ${bearer}`]
-        const signal = AbortSignal.timeout(TIMEOUT_MS)
+        const signal = AbortSignal.timeout(dialMs)
         try {
           const { socket, early } = await dialGate(
             gate,
@@ -101,9 +114,14 @@ export function createOperatorClient(options: OperatorClientOptions): OperatorCl
   }
 }
 
+type GateWay = {
+  readonly gate: GateAddress
+  readonly proxy: ProxyAddress | null
+  readonly dialMs: number
+}
+
 async function exchange(
-  gate: GateAddress,
-  proxy: ProxyAddress | null,
+  { gate, proxy, dialMs }: GateWay,
   method: 'GET' | 'POST',
   what: string,
   headers: readonly string[],
@@ -111,7 +129,7 @@ async function exchange(
 ): Promise<Answer> {
   const signal = AbortSignal.timeout(TIMEOUT_MS)
   try {
-    const socket = await connectGate(gate, proxy, signal)
+    const socket = await connectGate(gate, proxy, AbortSignal.timeout(dialMs))
     try {
       const response = await new Promise<IncomingMessage>((resolve, reject) => {
         const outgoing = request({
@@ -191,6 +209,7 @@ function ofDial({ failure }: DialError): PortcullisError {
     code: failure.code,
     side: 'upstream',
     retry: failure.kind === 'network',
+    ...(failure.status === null ? {} : { status: failure.status }),
     remedy: failure.kind === 'refused' ? failure.remedy : REMEDY[failure.kind],
   })
 }

@@ -240,8 +240,8 @@ function isSeenBy(client: Client, { key, operator }: Grant): boolean {
 
 /** A client as operators see it: nothing of other keys, nothing that is not theirs to know. */
 function shownClient(client: LiveClient): Readonly<Record<string, unknown>> {
-  const { name, services, publicAddress, realAddress, site, country, version, sinceMs } = client
-  return { name, services, publicAddress, realAddress, site, country, version, sinceMs }
+  const { name, services, publicAddress, realAddress, site, country, version, identity, sinceMs } = client
+  return { name, services, publicAddress, realAddress, site, country, version, identity, sinceMs }
 }
 
 function refused(

@@ -13,6 +13,7 @@ import { rangesOverlap, rangeWithin } from '../../../src/admin/dashboard/pages/w
 import { worldMap } from '../../../src/admin/dashboard/pages/world-map.ts'
 import { countryName, GRID, TILES } from '../../../src/admin/dashboard/pages/world-tiles.ts'
 import { worldView } from '../../../src/admin/dashboard/pages/world.ts'
+import { exceptionListView, exceptionView } from '../../../src/admin/dashboard/pages/exceptions.ts'
 import { falsePositiveView } from '../../../src/admin/dashboard/pages/false-positive.ts'
 import { rulesView } from '../../../src/admin/dashboard/pages/rules.ts'
 import { ruleView } from '../../../src/admin/dashboard/pages/rule.ts'
@@ -133,7 +134,7 @@ test('text of clients, policies and operators never becomes markup, on any page'
     falsePositive: falsePositiveView({
       rule,
       event,
-      proposed: { yaml: EVIL, steps: [EVIL], command: EVIL },
+      proposed: { ok: true, yaml: EVIL, opens: EVIL, stays: EVIL },
       detail,
       csrf,
     }),
@@ -146,6 +147,26 @@ test('text of clients, policies and operators never becomes markup, on any page'
       search: '',
       nowMs: NOW,
     }),
+    except: exceptionView({
+      event,
+      proposed: { ok: false, code: 'virtual-patch', problem: EVIL, remedy: EVIL },
+      csrf,
+    }),
+    exceptions: exceptionListView(
+      [
+        {
+          kind: 'allow',
+          what: EVIL,
+          reason: EVIL,
+          owner: EVIL,
+          expiresMs: NOW,
+          ended: true,
+          line: EVIL,
+          lastUsedMs: null,
+        },
+      ],
+      NOW,
+    ),
     history: historyView([version]),
     version: versionView({
       version,

@@ -78,6 +78,8 @@ test('every page shows what went through the gate, and an operator of one site s
     t.is(got.headers['content-security-policy']?.includes("default-src 'none'"), true)
     return got.body
   }
+  const { health } = (await lab.json(['status'])).value as { readonly health: { readonly sentence: string } }
+  t.true((await page(jane, '/')).includes(health.sentence), 'the command line says the same')
   const world = await page(jane, '/world')
   t.regex(world, /US, United States: 3 admitted, 2 refused/)
   t.regex(world, /RU, Russia: 0 admitted, 1 refused/)
@@ -183,10 +185,13 @@ test('a false positive becomes the narrowest exception: the client gets through,
   t.regex(proposal.body, new RegExp(`sources: \\[${AGENT.replaceAll('.', String.raw`\.`)}\\]`))
   const limited = await lab.as('limited')
   t.true([403, 404].includes((await limited.get(path)).status), 'the hit of another site')
-  t.is((await limited.post(path, { form: { reason: 'mine' } })).status, 403)
-  t.is((await jane.post(path, { form: { reason: '' } })).status, 400)
+  const target = /action="(\/exceptions\/[\w%-]+)"/.exec(proposal.body)?.[1] ?? ''
+  t.is((await limited.post(target, { form: { reason: 'mine', for: '7d' } })).status, 403)
+  t.is((await jane.post(target, { form: { reason: '', for: '7d' } })).status, 400)
+  t.is((await jane.post(target, { form: { reason: 'x', for: 'ever' } })).status, 400)
+  t.is((await jane.post(target, { form: { reason: 'x', for: '7d', class: 'all' } })).status, 400)
   const reason = `reports "of" ours: # [x] {y} $& \\`
-  const planned = await jane.post(path, { form: { reason } })
+  const planned = await jane.post(target, { form: { reason, for: '30d' } })
   t.is(planned.status, 303, planned.body)
   t.notRegex(lab.policyText(), /windows-file/, 'it is only planned')
   const done = await agree(jane, { reason: 'false positive of windows-file' })
@@ -199,8 +204,27 @@ test('a false positive becomes the narrowest exception: the client gets through,
   t.like(await lab.ask(AGENT, { path: `/y${EVIL.slice(2)}` }), { status: 403 }, 'another path')
   const history = (await jane.get('/history')).body
   t.true(history.includes('false positive of windows-file') && history.includes('jane'))
+
+  // A refusal at the door: the address is let in for what agents use, and for nothing else.
+  const russia = '5.255.255.5'
+  const { value } = await lab.json(['diagnose', russia])
+  const [refusal] = value['refusals'] as readonly { readonly reference: string }[]
+  const door = `/exceptions/${refusal?.reference}`
+  t.is((await limited.get(door)).status, 404, 'the refusal of another site')
+  t.regex((await jane.get(door)).body, /5\.255\.255\.5 is let in for agent/)
+  t.regex((await jane.get(`/references/${refusal?.reference}`)).body, new RegExp(`href="${door}"`))
+  t.is((await jane.post(door, { form: { reason: 'branch office', for: '1d', class: '' } })).status, 303)
+  const admitted = await agree(jane, { reason: 'branch office' })
+  t.is(admitted.status, 303, admitted.body)
+  t.regex(admitted.page, /Who would be let in/)
+  t.like(await lab.ask(russia), { status: 200 })
+  const listed = (await jane.get('/exceptions')).body
+  t.true(listed.includes('rule windows-file') && listed.includes('branch office'))
+  t.is((await limited.get('/exceptions')).status, 403)
   const rule = (await jane.get('/rules/windows-file')).body
   t.true(rule.includes('reports &quot;of&quot; ours'), 'the exception is listed')
+  lab.advance(3 * 86_400_000)
+  t.true('error' in (await lab.ask(russia)), 'it has ended by itself')
 })
 
 test('a plan of a pasted policy says who would be lost, off the event loop; a wrong one says where', async t => {

@@ -45,6 +45,33 @@ export const SOURCES_MISTAKES: readonly Mistake[] = [
     says: /"any" stands alone/,
     hint: /countries: any/,
   },
+  // Trials.
+  {
+    name: 'trial without an end',
+    add: 'trial: { stages: [country] }\n',
+    at: `${LAST}:8`,
+    says: /expires is required/,
+  },
+  {
+    name: 'trial of a stage that always enforces',
+    add: 'trial: { expires: 2099-01-01, stages: [country, ban] }\n',
+    at: `${LAST}:49`,
+    says: /"ban" is not a value/,
+    hint: /country, tls, access/,
+  },
+  {
+    name: 'trial at a site that is not there',
+    add: 'trial: [{ expires: 2099-01-01, site: nowhere }]\n',
+    at: `${LAST}:38`,
+    says: /there is no site "nowhere"/,
+  },
+  {
+    name: 'trial on a misspelt listener',
+    add: 'trial: { expires: 2099-01-01, listener: htps }\n',
+    at: `${LAST}:41`,
+    says: /there is no listener "htps"/,
+    hint: /https/,
+  },
   // Addresses.
   {
     name: 'host bits',

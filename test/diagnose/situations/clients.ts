@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { HOST } from '../../cli/support.ts'
 import type { Scene, Situation } from '../stage.ts'
-import { AGENT, diagnose, US } from '../support.ts'
+import { AGENT, diagnose, isThrough, US } from '../support.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
@@ -107,6 +107,48 @@ export const CLIENT_SITUATIONS: readonly Situation[] = [
     steps: /w32tm \/resync/,
     mend: nothing,
     retry: scene => scene.openssl(),
+  },
+  {
+    title: 'the clock of the device is behind: the certificate is not valid yet for it',
+    ...HERE,
+    happen: scene => scene.openssl('-attime', String(Math.floor(Date.now() / 1_000) - 20 * 365 * 86_400)),
+    cause: 'handshake',
+    sentence: /does not trust the certificate: its name, its chain or its dates \(is its clock behind\?\)/,
+    steps: /A certificate counts from its first day only:\n  w32tm \/resync/,
+    mend: nothing,
+    retry: scene => scene.openssl(),
+  },
+  {
+    title: 'the server address is an IP address, which stands in no certificate',
+    ...HERE,
+    happen: scene => scene.openssl('-servername', '198.51.100.7'),
+    cause: 'name',
+    sentence: /asks for 198\.51\.100\.7, which is an address and no name/,
+    steps: /^Set the server address at the client to https:\/\/rmm\.example\.test: a name, not an address\.$/,
+    mend: nothing,
+    retry: scene => scene.openssl(),
+  },
+  {
+    title: 'IPv6 of a site that lists only IPv4: its network is recorded, not an address of one day',
+    place: { address: '2a02:c7c:1:2::51' },
+    policy: 'sites: { acme: { name: Acme, addresses: [81.2.69.200], countries: [GB] } }',
+    happen: scene => scene.ask(AGENT),
+    cause: 'country',
+    sentence: /no part of the server is open to the country of the address: GB \(/,
+    steps: /Does a site list only IPv4 addresses.*add 2a02:c7c:1:2::\/64.*often \/56 or \/48/,
+    mend: 'patch',
+    // Tomorrow the device has another address.
+    retry: async scene =>
+      isThrough(await scene.bench.ask('2a02:c7c:1:2:9f3c::7', AGENT)) && (await scene.passes(AGENT)),
+  },
+  {
+    title: 'a client behind carrier-grade NAT inside the network of the provider',
+    place: { address: '100.64.1.7' },
+    happen: scene => scene.ask(AGENT),
+    cause: 'country',
+    sentence: /private, CGNAT or loopback and the policy refuses those: cgnat/,
+    mend: 'patch',
+    retry: scene => scene.passes(AGENT),
   },
   {
     title: 'the certificate does not carry the name that the client expects',

@@ -7,9 +7,8 @@ import {
   HEADER_BYTES,
   JUDGE_MS,
   SILENT_MS,
-  type Flow,
-  type Received,
 } from '../../../src/edge/udp/flow-table.ts'
+import type { Flow, Received } from '../../../src/edge/udp/flow.ts'
 import { RefusalTally, TALLIED_SOURCES, TALLY_MS } from '../../../src/edge/udp/refusal-tally.ts'
 import { sourceKey } from '../../../src/ips/rate/source-key.ts'
 import { parseAddress, type Address } from '../../../src/net/address.ts'
@@ -25,6 +24,8 @@ const SETTINGS: HeartbeatListener = {
   datagramBytes: 1_000,
   flows: 8,
   flowsPerSource: 3,
+  newFlows: 1_000,
+  newFlowsPerSource: 1_000,
   replyRatio: 3,
   expectsReplies: true,
   at: at(70),
@@ -307,7 +308,8 @@ for (const seed of [1, 20_261, 0x5eed]) {
           must(alive.delete(result.ended.flow), 'an ended flow was alive')
           if (result.ended.end === 'displaced') {
             seen.displaced++
-            must(!result.ended.flow.confirmed, 'only clients that sent once give way')
+            const { confirmed, lastReplyMs } = result.ended.flow
+            must(!confirmed || lastReplyMs === null, 'who came again and was answered never gives way')
           }
         }
         if (result.kind === 'refuse') {

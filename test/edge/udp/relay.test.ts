@@ -39,6 +39,8 @@ function settings(upstreamPort: number, more: Partial<HeartbeatListener> = {}): 
     datagramBytes: 1_472,
     flows: 100,
     flowsPerSource: 50,
+    newFlows: 1_000,
+    newFlowsPerSource: 1_000,
     replyRatio: 3,
     expectsReplies: true,
     at: at(70),
@@ -245,4 +247,20 @@ test('an answer larger than its heartbeat pays for is kept back', async t => {
   t.is(client.got[0]?.text, 'ok')
   await relay.close()
   t.like(of('heartbeat.closed'), [{ withheld: 1, replies: 1, bytesOut: 2 }])
+})
+
+test('more new clients than a listener takes are one report, and nobody who has a flow is disturbed', async t => {
+  const server = await peer(t)
+  const clients = await Promise.all(Array.from({ length: 12 }, () => peer(t)))
+  const { port, of } = await world(t, [settings(server.port, { newFlows: 1, newFlowsPerSource: 100 })])
+  for (const { socket } of clients) socket.send('hello', port(), '127.0.0.1')
+  await until(() => server.got.length >= 5 && of('heartbeat.flood').length === 1)
+  const [flood] = of('heartbeat.flood')
+  t.like(flood, { listener: 'automate', newFlows: 1 })
+  t.true((flood?.datagrams ?? 0) >= 5, 'all but the burst and what a second brings')
+  t.like(of('heartbeat.refused')[0], { reason: 'flow-rate-total', count: 1 })
+  const opened = server.got.length
+  clients[0]?.socket.send('again', port(), '127.0.0.1')
+  await until(() => server.got.length > opened)
+  t.is(server.got.at(-1)?.text, 'again')
 })

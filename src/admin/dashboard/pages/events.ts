@@ -1,10 +1,11 @@
 // Events: newest first, filtered, followed as they come; and everything that is known under one reference.
 import { EVENT_NAMES, sentenceOfRow } from '../../../journal/catalogue.ts'
-import type { StoredEvent } from '../../../journal/store-events.ts'
+import type { EventSearch, StoredEvent } from '../../../journal/store-events.ts'
 import { CLASSES } from '../../../policy/classes.ts'
 import { REASON_NAMES } from '../../../policy/reasons.ts'
 import { choiceField, emptyState, exact, facts, panel, table, tableRow, textField } from '../components.ts'
 import { html, type Html } from '../html.ts'
+import { hasRole } from '../layout.ts'
 import { link, type PageRoute } from '../page.ts'
 import { cursorOf, readFilter, SPANS, type Filter } from './event-filter.ts'
 import { EVENT_COLUMNS, eventRow, severityState } from './event-rows.ts'
@@ -38,7 +39,10 @@ export function eventRoutes(sources: EventSources): readonly PageRoute[] {
         const { problem, values } = filter
         if (values.reference !== '') return { kind: 'redirect', to: link`/references/${values.reference}` }
         await sources.flush()
-        const found = problem === null ? await view.findEvents({ ...filter.query, limit: PER_PAGE }) : []
+        const found =
+          problem === null
+            ? await view.searchEvents({ ...filter.query, limit: PER_PAGE })
+            : { events: [], olderMs: null }
         const sites = sources.sites().filter(({ id }) => view.sees(id))
         return {
           kind: 'page',
@@ -132,7 +136,14 @@ export function eventRoutes(sources: EventSources): readonly PageRoute[] {
           body: html`${found.map(eventPanel)}
             <p class="dim">
               On the gate’s machine, <code>bin/diagnose ${reference}</code> says the cause and the exact fix.
-            </p>`,
+            </p>
+            ${
+              hasRole(view.operator, 'support') && found.some(({ address }) => address !== null)
+                ? html`<p>
+                    <a href="${link`/exceptions/${reference}`}">The narrowest exception for this</a>
+                  </p>`
+                : null
+            }`,
         }
       },
     },
@@ -167,7 +178,7 @@ function filterForm(
   </form>`
 }
 
-function resultList(filter: Filter, found: readonly StoredEvent[], nowMs: number): Html {
+function resultList(filter: Filter, { events: found, olderMs }: EventSearch, nowMs: number): Html {
   const newest = found[0]
   const oldest = found.at(-1)
   const params = new URLSearchParams(filter.search)
@@ -188,10 +199,12 @@ function resultList(filter: Filter, found: readonly StoredEvent[], nowMs: number
         ? null
         : html`<div id="no-events">
             ${emptyState(
-              'Nothing matches.',
-              filter.isNarrow
-                ? html`<a href="/events">Show everything</a>, or choose a longer span.`
-                : 'Events appear here as soon as something connects, is refused or changes.',
+              olderMs === null ? 'Nothing matches.' : 'Nothing matches among the newest events.',
+              olderMs !== null
+                ? 'Older ones were not looked at yet.'
+                : filter.isNarrow
+                  ? html`<a href="/events">Show everything</a>, or choose a longer span.`
+                  : 'Events appear here as soon as something connects, is refused or changes.',
             )}
           </div>`
     }
@@ -200,6 +213,14 @@ function resultList(filter: Filter, found: readonly StoredEvent[], nowMs: number
       found.length < PER_PAGE
         ? null
         : html`<p><a href="/events?${older.toString()}" rel="next">Older events</a></p>`
+    }
+    ${
+      olderMs === null
+        ? null
+        : html`<p>
+            Searched back to ${exact(olderMs)}.
+            <a href="/events?${olderSearch(filter, olderMs)}" rel="next">Search older events</a>
+          </p>`
     }`,
     isLive
       ? html`<span id="live" data-stream="/events/stream?${params.toString()}" hidden
@@ -208,6 +229,12 @@ function resultList(filter: Filter, found: readonly StoredEvent[], nowMs: number
         >`
       : html`<a href="/events?${newestSearch(filter)}">Newest</a>`,
   )
+}
+
+function olderSearch({ search }: Filter, untilMs: number): string {
+  const params = new URLSearchParams(search)
+  params.set('until', String(untilMs))
+  return params.toString()
 }
 
 function newestSearch({ search }: Filter): string {

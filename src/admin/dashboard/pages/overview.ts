@@ -13,7 +13,7 @@ import {
   state,
 } from '../components.ts'
 import { EVENT_COLUMNS, eventRow } from './event-rows.ts'
-import { findingsOf, type Finding, type GateFacts } from '../health.ts'
+import { healthOf, type Finding, type GateFacts, type Health } from '../../health.ts'
 import { html, type Html } from '../html.ts'
 import type { GetRoute } from '../page.ts'
 import { table } from '../components.ts'
@@ -38,7 +38,7 @@ export function overviewRoute(sources: OverviewSources): GetRoute {
     navigation: { group: 'Now', label: 'Overview' },
     run: async ({ view, nowMs }) => {
       const status = view.status()
-      const findings = findingsOf(view.isLimited ? limitedFacts(sources.facts(), status) : sources.facts())
+      const health = healthOf(view.isLimited ? limitedFacts(sources.facts(), status) : sources.facts())
       const [counts, loud] = await Promise.all([
         view.isLimited ? null : sources.countsByReason(nowMs - DAY_MS),
         view.findEvents({ minimumSeverity: 'warning', sinceMs: nowMs - 7 * DAY_MS, limit: 8 }),
@@ -47,7 +47,7 @@ export function overviewRoute(sources: OverviewSources): GetRoute {
         kind: 'page',
         title: 'Overview',
         refreshSeconds: 10,
-        body: html`${verdict(findings)} ${figures(status, counts, view)}
+        body: html`${verdict(health)} ${figures(status, counts, view)}
         ${
           view.isLimited
             ? null
@@ -83,19 +83,13 @@ function limitedFacts(facts: GateFacts, status: GateStatus): GateFacts {
   }
 }
 
-function verdict(findings: readonly Finding[]): Html {
+function verdict({ headline, sentence, findings }: Health): Html {
   const [first, ...rest] = findings
-  if (first === undefined) {
-    return html`<div class="verdict good">
-      <p class="headline">${state('good', 'Healthy')}</p>
-      <p>Everything listens, the RMM server answers, certificates and databases are current.</p>
-    </div>`
-  }
-  const word = first.tone === 'bad' ? 'Needs you now' : 'Works, with something to look at'
-  return html`<div class="verdict ${first.tone}">
-      <p class="headline">${state(first.tone, word)}</p>
-      <p>${first.sentence}</p>
-      ${nextStep(first)}
+  const tone = first?.tone ?? 'good'
+  return html`<div class="verdict ${tone}">
+      <p class="headline">${state(tone, headline)}</p>
+      <p>${sentence}</p>
+      ${first === undefined ? null : nextStep(first)}
     </div>
     ${
       rest.length === 0

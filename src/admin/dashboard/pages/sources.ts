@@ -3,6 +3,7 @@ import type { RuleInfo } from '../../../ips/rule-set.ts'
 import type { NewOverlayEntry, OverlayEntry, OverlayKind } from '../../../journal/store-overlay.ts'
 import type { StoreReading } from '../../../journal/store-reading.ts'
 import type { StoredEvent } from '../../../journal/store-events.ts'
+import type { TrafficClass } from '../../../policy/classes.ts'
 import type { Snapshot } from '../../../policy/snapshot.ts'
 
 /** What a diagnosis says of one address: the same words as `portcullis diagnose`. */
@@ -15,12 +16,33 @@ export type AddressDiagnosis = {
   readonly yaml: string | null
 }
 
-/** The narrowest exception for one refusal or detection. */
-export type ProposedException = {
-  readonly yaml: string
-  readonly steps: readonly string[]
-  /** Command that writes it into the policy. */
-  readonly command: string
+/** The narrowest exception for one refusal or detection, or why there is none. */
+export type ProposedException =
+  | { readonly ok: true; readonly yaml: string; readonly opens: string; readonly stays: string }
+  | { readonly ok: false; readonly code: string; readonly problem: string; readonly remedy: string }
+
+/** How an exception is asked for. */
+export type ExceptionWish = {
+  readonly reason: string
+  readonly owner: string
+  readonly spanMs: number
+  /** For a refusal before any request: what is to be let in; null: what agents use. */
+  readonly classes: readonly TrafficClass[] | null
+  readonly evenVirtualPatch: boolean
+}
+
+/** A deviation from the policy that ends, or should. */
+export type ListedException = {
+  readonly kind: 'allow' | 'tls' | 'rule'
+  readonly what: string
+  readonly reason: string
+  readonly owner: string
+  /** Null: without an end. */
+  readonly expiresMs: number | null
+  readonly ended: boolean
+  readonly line: string
+  /** Null: nothing on record needed it. */
+  readonly lastUsedMs: number | null
 }
 
 /** What became of a change of the policy. */
@@ -159,8 +181,10 @@ export type PageSources = {
   ) => Promise<readonly AddressDiagnosis[] | null>
   /** The rule as its file states it; null: the file cannot be read or has changed. */
   readonly ruleText: (rule: RuleInfo) => Promise<string | null>
-  /** Null: none can be named for this event. */
-  readonly exceptionFor: (event: StoredEvent, rule: string) => ProposedException | null
+  /** The answer of `portcullis allow --from`. */
+  readonly exceptionFor: (event: StoredEvent, wish: ExceptionWish) => ProposedException
+  /** Those that end soonest first. */
+  readonly exceptions: () => Promise<readonly ListedException[]>
   readonly plan: {
     /** False: one runs already. */
     readonly start: (candidate: PlanCandidate, who: string) => boolean

@@ -1,6 +1,6 @@
 // Whether the gate is healthy, and if not, what is wrong, worst first, each with the next step.
-import type { GateStatus } from '../status.ts'
-import { counted, durationText } from './components.ts'
+import { counted, durationText } from './dashboard/components.ts'
+import type { GateStatus } from './status.ts'
 
 /** What is known of a gate beside its status. */
 export type GateFacts = {
@@ -24,6 +24,38 @@ export type Finding = {
   readonly page: string | null
 }
 
+/** Health in one sentence, the same for the command line, the dashboard and whoever watches the gate from outside. */
+export type Health = {
+  /** `broken`: somebody is, or soon will be, cut off. `attention`: it works, and somebody should look. */
+  readonly state: 'healthy' | 'attention' | 'broken'
+  readonly headline: string
+  /** The worst that is wrong, or that nothing is. */
+  readonly sentence: string
+  /** Empty: nothing is to be done, or nothing is known that helps. */
+  readonly next: string
+  /** Everything that is wrong, worst first. */
+  readonly findings: readonly Finding[]
+}
+
+/** The health of a gate. */
+export function healthOf(facts: GateFacts): Health {
+  const findings = findingsOf(facts)
+  const [first] = findings
+  if (first === undefined) {
+    return {
+      state: 'healthy',
+      headline: 'Healthy',
+      sentence: 'Everything listens, the RMM server answers, certificates and databases are current.',
+      next: '',
+      findings,
+    }
+  }
+  const { tone, sentence, next } = first
+  return tone === 'bad'
+    ? { state: 'broken', headline: 'Needs you now', sentence, next, findings }
+    : { state: 'attention', headline: 'Works, with something to look at', sentence, next, findings }
+}
+
 const DAY_MS = 86_400_000
 /** Age from which a country database is out of date: makers publish monthly, plus two weeks of grace. */
 const DATABASE_DAYS = 45
@@ -33,6 +65,7 @@ export function findingsOf(facts: GateFacts): readonly Finding[] {
   const found = [
     ...listenerFindings(facts),
     ...upstreamFindings(facts.status),
+    ...streamFindings(facts.status),
     ...certificateFindings(facts),
     ...heartbeatFindings(facts.status),
     ...capacityFindings(facts.status),
@@ -85,6 +118,22 @@ function upstreamFindings({ upstreams, nowMs }: GateStatus): Finding[] {
         tone: 'warn',
         sentence: `${first.member} is down ${since}${why}; ${serving} serves in its place.`,
         next: 'Traffic returns by itself when it has been healthy for a while.',
+        page: '/upstreams',
+      },
+    ]
+  })
+}
+
+function streamFindings({ streams }: GateStatus): Finding[] {
+  return streams.flatMap(({ listener, members }): Finding[] => {
+    const first = members.find(({ state }) => state === 'down')
+    if (first === undefined || members.some(({ state }) => state !== 'down')) return []
+    const why = first.lastProblem === null ? '' : ` (${first.lastProblem})`
+    return [
+      {
+        tone: 'bad',
+        sentence: `No server behind stream listener ${listener} is alive: ${first.member} is down${why}.`,
+        next: 'Start the service there, or look whether this machine still reaches it.',
         page: '/upstreams',
       },
     ]

@@ -1,0 +1,111 @@
+// Stages on trial at a real gate: what passes, what is recorded of it, what never passes, and the end that comes by itself.
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { parse, stringify } from 'yaml'
+import { run } from '../edge/gate-harness.ts'
+import { HOST, startRunningBench, type Bench, type Json } from './support.ts'
+
+const HOME = '216.160.83.56'
+const TRAVELLER = '111.235.160.1'
+const OLD = '216.160.84.10'
+const BANNED = '111.235.160.200'
+const DAY_MS = 86_400_000
+
+const policy = (expires: string): string => `
+model: agent-only
+geo:
+  loopback: allow
+  overrides:
+    - { address: 216.160.0.0/16, country: US, reason: test }
+    - { address: 111.235.160.0/24, country: CN, reason: test }
+listeners: { plain: { address: '127.0.0.1:0' } }
+sites: { acme: { addresses: [${HOME}, ${OLD}] } }
+bans: [{ address: ${BANNED}, reason: scanner, owner: ops }]
+trial: { expires: ${expires} }
+`
+
+const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
+
+/** Rows of the events of a name, as the command line lists them. */
+async function events(bench: Bench, name: string): Promise<readonly Json[]> {
+  const { value } = await bench.json(['events', '--name', name, '--limit', '100'])
+  return value as unknown as readonly Json[]
+}
+
+test('countries, TLS versions and closed classes pass on trial and are recorded; bans and rules hold; the end enforces by itself', async t => {
+  const last = day(Date.now() + 20 * DAY_MS)
+  const bench = await startRunningBench(t, policy(last))
+
+  t.like(await bench.ask(HOME), { status: 200 })
+  t.like(await bench.ask(TRAVELLER), { status: 200 })
+  t.like(await bench.ask(TRAVELLER), { status: 200 })
+  t.like(await bench.ask(OLD, { tls: 'TLSv1' }), { status: 200 })
+  t.like(await bench.ask(HOME, { path: '/automate/' }), { status: 200 })
+  t.true('error' in (await bench.ask(BANNED)))
+  t.like(await bench.ask(TRAVELLER, { path: '/LabTech/Agent.aspx?file=../../windows/win.ini' }), {
+    status: 403,
+  })
+  t.like(await bench.ask(HOME, { host: 'else.example.test' }), { status: 421 })
+
+  const noted = await events(bench, 'trial.admitted')
+  t.deepEqual(
+    noted
+      .map(({ fields }) => fields as Json)
+      .map(f => [f['address'], f['reason'], f['class'], f['saw'], f['count']].join(' '))
+      .toSorted(),
+    [
+      `${TRAVELLER} country-refused agent CN 1`,
+      `${HOME} class-closed console console 1`,
+      `${OLD} tls-version-too-low agent TLSv1 on an open connection 1`,
+    ],
+    'the second check-in of the traveller is gathered',
+  )
+
+  const explained = await bench.cli(['explain', TRAVELLER])
+  t.regex(explained.out, /on trial +would be refused after the trial, from .*: no part of the server is open/)
+  const one = (await bench.json(['explain', OLD, '--tls', '1.0'])).value
+  t.like((one['tls'] as readonly Json[])[0], { allowed: true, wouldBe: { reason: 'tls-version-too-low' } })
+
+  // What plan says of a candidate without the trial is what enforcing will do.
+  cpSync(join(bench.root, 'policies'), join(bench.root, 'candidate'), { recursive: true })
+  const file = join(bench.root, 'candidate/portcullis.yaml')
+  const { trial: _trial, ...rest } = parse(readFileSync(file, 'utf8')) as Json
+  writeFileSync(file, stringify(rest))
+  const plan = (await bench.json(['plan', 'candidate'])).value['replay'] as {
+    readonly changes: readonly Json[]
+  }
+  const lost = plan.changes.map(
+    ({ kind, address, reason }) => `${String(kind)} ${String(address)} ${String(reason)}`,
+  )
+  t.deepEqual(lost.toSorted(), [
+    `lost ${TRAVELLER} country-refused`,
+    `lost ${HOME} class-closed`,
+    `lost ${OLD} tls-version-too-low`,
+  ])
+
+  // openssl itself, at a listener without a load balancer in front.
+  const port = bench.portcullis.gate.addresses().find(entry => entry.listener === 'plain')?.port ?? 0
+  const openssl = async (version: string): Promise<string> =>
+    (
+      await run('openssl', [
+        's_client',
+        '-connect',
+        `127.0.0.1:${port}`,
+        '-servername',
+        HOST,
+        '-cipher',
+        'DEFAULT:@SECLEVEL=0',
+        version,
+      ])
+    ).output
+  t.regex(await openssl('-tls1'), /Protocol *: TLSv1\b/)
+  t.regex(await openssl('-tls1_2'), /Protocol *: TLSv1\.2|TLSv1\.2, Cipher/)
+
+  bench.advance(Date.parse(last) + DAY_MS - bench.nowMs())
+  t.true('error' in (await bench.ask(TRAVELLER)))
+  t.true('error' in (await bench.ask(OLD, { tls: 'TLSv1' })))
+  t.like(await bench.ask(HOME, { path: '/automate/' }), { status: 403 })
+  t.like(await bench.ask(HOME), { status: 200 })
+  t.regex(await openssl('-tls1'), /alert protocol version/)
+})
