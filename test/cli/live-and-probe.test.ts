@@ -3,7 +3,14 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { AGENT, GB, US } from '../diagnose/support.ts'
-import { HOST, startBench, startRunningBench, type CliResult, type RunningBench } from './support.ts'
+import {
+  HOST,
+  startBench,
+  startGate,
+  startRunningBench,
+  type CliResult,
+  type RunningBench,
+} from './support.ts'
 
 /** Runs a live diagnosis; `said` resolves when the pattern was printed, `end` presses Ctrl-C. */
 function watch(bench: RunningBench, ...words: readonly string[]) {
@@ -175,4 +182,31 @@ test('probe needs no policy, but then a name', async t => {
   const { code, out } = await startBench(t).cli(['diagnose', '--probe', 'https://a.invalid'], { cwd: '/' })
   t.is(code, 1)
   t.regex(out, /✗ name: .*\n[^]*The first hop that fails: name/)
+})
+
+test('live: a minute of nothing, other addresses meanwhile, a restart of the gate, a crowd of the same, an address of the pool', async t => {
+  const bench = await startRunningBench(t, 'sites: { acme: { name: Acme, addresses: [216.160.84.0/24] } }')
+  // A site from which nothing has ever come can be watched: it is the usual case when agents are rolled out.
+  const live = watch(bench, 'acme')
+  await live.said(/Watching site acme \(Acme\) for 15 minutes/)
+  await bench.ask(US, AGENT)
+  bench.advance(61_000)
+  await live.said(
+    /· Nothing has come from site acme \(Acme\) for 1 minute\. If somebody did try there, it did not get here: the name rmm\.example\.test leads elsewhere there \(DNS\), .* New here meanwhile: 216\.160\.83\.56\. Is one of them the client\?/,
+  )
+  for (let index = 0; index < 5; index++) await bench.ask('216.160.84.7', { ...AGENT, tls: 'TLSv1' })
+  await live.said(/✗ Refused 216\.160\.84\.7 .*below the minimum/)
+  await bench.ask('216.160.84.8', AGENT)
+  await live.said(/✓ 216\.160\.84\.8 GET .* passed and was answered/)
+  bench.advance(61_000)
+  await live.said(/Nothing more from site acme \(Acme\) for 1 minute: the client does not try at the moment/)
+  await bench.portcullis.stop()
+  await live.said(/✗ The gate does not answer: it was stopped, or is being restarted\..* Still watching\./)
+  await startGate(t, bench)
+  await live.said(/✓ The gate answers again\./)
+  const { code, out } = await live.end()
+  t.is(code, 1)
+  t.true(out.split('Refused 216.160.84.7').length <= 5, 'a crowd of the same is not said one by one')
+  t.regex(out, /✗ Every client at 216\.160\.84\.7 offers only TLSv1/)
+  t.regex(out, /✓ 216\.160\.84\.8 gets through/)
 })
