@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { HOUR_MS } from '../src/journal/ledger-facts.ts'
+import { parseCidr } from '../src/net/cidr.ts'
 import { openStoreCore, openStoreReader } from '../src/journal/store-core.ts'
 import { questionsOf, type StoreQuestions } from '../src/journal/store-questions.ts'
 import { agentAddress, agentSite, fillLargeStore } from '../test/support/large-store.ts'
@@ -49,6 +50,8 @@ const ask = questionsOf(reader)
 const day = END - 24 * HOUR_MS
 const week = END - 7 * 24 * HOUR_MS
 const month = END - 30 * 24 * HOUR_MS
+const large = parseCidr('11.0.0.0/8')
+if (typeof large === 'string') throw new Error(large)
 const few = ['site-3', 'site-42', 'site-77']
 const ranges = Array.from({ length: AGENTS }, (_, agent) => agent)
   .filter(agent => agentSite(agent, SITES) !== null)
@@ -80,6 +83,12 @@ const questions: readonly (readonly [string, (of: StoreQuestions) => unknown])[]
   ],
   ['events of a country in three sites', of => of.findEvents({ sites: few, country: 'US', limit: 100 })],
   ['events of a rule', of => of.findEvents({ rule: 'jndi-lookup', limit: 100 })],
+  [
+    'events: two filters that never meet',
+    of => of.searchEvents({ name: 'connection.refused', class: 'console', limit: 100 }),
+  ],
+  ['events: class and reason', of => of.searchEvents({ class: 'agent', reason: 'banned', limit: 100 })],
+  ['events: nothing in a large range', of => of.searchEvents({ range: large, class: 'console', limit: 100 })],
   ['countries, 24 h', of => of.trafficByCountry(day, null)],
   ['countries, 30 d', of => of.trafficByCountry(month, null)],
   ['countries, 30 d, three sites', of => of.trafficByCountry(month, few)],

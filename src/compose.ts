@@ -1,6 +1,7 @@
 // The composition root: makes every part, hands each what it needs, and keeps them in step with the policy.
 import { hash, randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
+import { invitationRoutes } from './admin/invitation-routes.ts'
 import { accessRoutes } from './admin/access-routes.ts'
 import { createAdminAddress, type AdminAddress } from './admin-parts.ts'
 import { ensureAdminToken } from './admin/token.ts'
@@ -40,6 +41,7 @@ import { createRulePromotion } from './rule-promotion.ts'
 import { startExpiryWarnings } from './expiry-warnings.ts'
 import { connectionGauges, gateFacts, gateStatus } from './status.ts'
 import { createUpstreamPace } from './upstream-pace.ts'
+import { createInvitationParts } from './invitation-parts.ts'
 import { createStreamParts } from './stream-parts.ts'
 import type { StreamRelay } from './edge/tcp/relay.ts'
 
@@ -204,9 +206,11 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   const shared = { current, lookup: countries.lookup, reporter, certificates, newReference, clock }
   const ticketSecret = randomBytes(32)
   const gate = createGate({ ...shared, isUpstreamUp: upstreams.isUp, handler, ticketSecret })
-  const streams = createStreamParts({ ...shared, gate, ticketSecret, openThrough: through })
+  const streamOptions = { ...shared, gate, ticketSecret, openThrough: through }
+  const streams = createStreamParts(streamOptions)
+  const invitations = createInvitationParts({ ...streamOptions, stateDir })
 
-  const parts = { gate, heartbeats, streams, upstreams, certificates, countries, store, ledger }
+  const parts = { gate, heartbeats, streams, invitations, upstreams, certificates, countries, store, ledger }
   metrics.addGauges(connectionGauges(parts, current))
 
   let reloading: Promise<unknown> = Promise.resolve()
@@ -237,7 +241,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       tunnel.policyChanged()
       reporter.reconfigure(snapshot.journal)
       await gate.apply(snapshot)
-      await Promise.all([heartbeats.apply(snapshot), streams.apply(snapshot)])
+      await Promise.all([heartbeats, streams, invitations].map(part => part.apply(snapshot)))
       forwarder.retain([...snapshot.upstreams.values()].flatMap(group => group.members))
       await admin.move(snapshot)
       await dashboard.apply(snapshot)
@@ -252,7 +256,10 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     await lookAtRules()
     if (trigger !== 'file')
       await Promise.all([certificates.reload(), countries.reload(), access.reload(), refreshOverlay()])
-    const closed = options.closeRefused === true ? gate.cutRefused() + streams.cutRefused() : 0
+    const closed =
+      options.closeRefused === true
+        ? [gate, streams, invitations].reduce((sum, part) => sum + part.cutRefused(), 0)
+        : 0
     return { ok: true, id: snapshot.id, version: version?.number ?? null, changes, warnings, guarded, closed }
   }
   guard = createPolicyGuard(reporter, clock, async (to, why) => {
@@ -283,7 +290,12 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     ...overlayActions(store, reporter, refreshOverlay),
     flush: () => store.flush(),
   }
-  const routes = { ...adminRoutes(actions), ...accessRoutes(access), ...tunnel.routes }
+  const routes = {
+    ...adminRoutes(actions),
+    ...accessRoutes(access),
+    ...tunnel.routes,
+    ...invitationRoutes(invitations),
+  }
   const dashboard = createDashboard({
     access,
     actions,
@@ -313,7 +325,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     watcher?.close()
     await Promise.all([admin.close(), dashboard.close()])
     await tunnel.close()
-    await Promise.all([gate.close(), streams.close()])
+    await Promise.all([gate.close(), streams.close(), invitations.close()])
     await heartbeats.close()
     upstreams.close()
     await forwarder.close()
@@ -347,7 +359,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
       remedy: 'The lines above say which port is taken, and by whom.',
     })
   }
-  await heartbeats.apply(first.snapshot)
+  await Promise.all([heartbeats.apply(first.snapshot), invitations.apply(first.snapshot)])
   await dashboard.apply(first.snapshot)
   certificates.watch()
   if (options.watch) {
@@ -370,6 +382,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     dashboardEndpoint: dashboard.endpoint,
     reporter,
     reload,
-    stop: () => (stopping ??= drainAll([gate, streams], inForce.snapshot.limits.drainMs).then(close)),
+    stop: () =>
+      (stopping ??= drainAll([gate, streams, invitations], inForce.snapshot.limits.drainMs).then(close)),
   }
 }

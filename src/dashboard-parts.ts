@@ -24,7 +24,8 @@ import { messageOf } from './own-events.ts'
 import { parseCidr } from './net/cidr.ts'
 import { sitesWithin } from './policy/sites-within.ts'
 import { formatSourceLine } from './policy/source-line.ts'
-import type { DashboardPolicy, Endpoint, Snapshot } from './policy/snapshot.ts'
+import type { DashboardPolicy } from './policy/dashboard-policy.ts'
+import type { Endpoint, Snapshot } from './policy/snapshot.ts'
 import { createPages } from './pages-parts.ts'
 
 /** What the dashboard is put together from. */
@@ -67,6 +68,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     sources: {
       status: options.actions.status,
       findEvents: query => reading.ask('findEvents', query),
+      searchEvents: query => reading.ask('searchEvents', query),
       eventsByReference: reference => reading.ask('eventsByReference', reference),
     },
     routes: [...dashboardRoutes(options, reading), ...pages.routes],

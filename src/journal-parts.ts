@@ -8,6 +8,7 @@ import { createReporter, type JournalReporter } from './journal/reporter.ts'
 import { openStore, type Store } from './journal/store.ts'
 import { storeFile } from './journal/store-file.ts'
 import { createTrafficTally } from './journal/traffic-tally.ts'
+import { isForwardId } from './policy/invitations.ts'
 import type { JournalPolicy } from './policy/snapshot.ts'
 
 /** What the journal needs from outside. */
@@ -30,6 +31,21 @@ export type JournalParts = {
   readonly reporter: JournalReporter
   /** Reports a bug together with the place where it was met. */
   readonly internalError: (where: string, cause: unknown) => void
+}
+
+const OF_STREAMS: ReadonlySet<EventName> = new Set([
+  'stream.opened',
+  'stream.counted',
+  'stream.closed',
+  'heartbeat.counted',
+])
+
+/**
+ * What came through a forward for an invitation is no agent: in the ledger it would look like one that every later policy
+ * loses, and the guard would take the change back. Refusals are kept, so that a diagnosis can explain them.
+ */
+function isOfForward(name: EventName, fields: object): boolean {
+  return OF_STREAMS.has(name) && 'listener' in fields && isForwardId(String(fields.listener))
 }
 
 /** Opens the store and puts the journal together. */
@@ -62,6 +78,7 @@ export async function createJournalParts(options: JournalPartsOptions): Promise<
     ledger: {
       ...ledger,
       record: (name, fields, nowMs) => {
+        if (isOfForward(name, fields)) return
         ledger.record(name, fields, nowMs)
         tally.record(name, fields, nowMs)
         latency.record(name, fields, nowMs)

@@ -14,6 +14,7 @@ import type { GaugeSources } from './journal/metrics.ts'
 import type { Store } from './journal/store.ts'
 import { openingRange } from './journal/store-openings.ts'
 import type { Overlay, Snapshot, UpstreamMember } from './policy/snapshot.ts'
+import type { InvitationParts } from './invitation-parts.ts'
 import { isLive } from './policy/who.ts'
 
 /** The parts that are asked. */
@@ -21,6 +22,7 @@ export type StatusParts = {
   readonly gate: Gate
   readonly heartbeats: HeartbeatRelay
   readonly streams: StreamRelay
+  readonly invitations: Pick<InvitationParts, 'list' | 'addresses' | 'connections'>
   readonly upstreams: Upstreams
   readonly certificates: Certificates
   readonly countries: CountryLookup
@@ -50,7 +52,8 @@ const MAX_LISTED = 2_000
 export function gateStatus(facts: StatusFacts): GateStatus {
   const { gate, current } = facts
   const { snapshot } = current()
-  const connections = [...gate.connections(), ...facts.streams.connections()]
+  const { streams, invitations } = facts
+  const connections = [...gate.connections(), ...streams.connections(), ...invitations.connections()]
   return {
     version: facts.version,
     pid: facts.pid,
@@ -67,7 +70,12 @@ export function gateStatus(facts: StatusFacts): GateStatus {
       warnings: facts.warnings,
       rejected: facts.rejected,
     },
-    listeners: [...gate.addresses(), ...facts.streams.addresses(), ...facts.heartbeats.addresses()],
+    listeners: [
+      ...gate.addresses(),
+      ...streams.addresses(),
+      ...facts.heartbeats.addresses(),
+      ...invitations.addresses(),
+    ],
     open: {
       connections: gate.counts().open,
       webSockets: connections.filter(isWebSocket).length,
@@ -101,8 +109,9 @@ export function gateStatus(facts: StatusFacts): GateStatus {
         openRequests,
         slow: facts.slowness(member),
       })),
-    streams: facts.streams.states(),
+    streams: streams.states(),
     heartbeats: facts.heartbeats.states(),
+    invitations: invitations.list(),
     clients: facts.clients,
     sessions: facts.sessions,
     openings: openingStates(current().overlay, facts.clock()),

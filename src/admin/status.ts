@@ -153,6 +153,24 @@ export type OpeningStatus = {
   readonly expiresMs: number
 }
 
+/** One public port that leads to a PC for a while. Bytes are those of TCP. */
+export type InvitationStatus = {
+  readonly port: number
+  readonly target: { readonly host: string; readonly port: number }
+  /** Who may connect, besides what the policy asks; null: everybody whom it lets in. */
+  readonly from: { readonly sites: readonly string[]; readonly ranges: readonly string[] } | null
+  readonly owner: string
+  readonly openedMs: number
+  readonly expiresMs: number
+  /** Whether the port is open; false: something else holds it, and it is tried again. */
+  readonly tcp: boolean
+  readonly udp: boolean
+  readonly connections: number
+  readonly flows: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
 /** Everything that `portcullis status` shows. */
 export type GateStatus = {
   readonly version: string
@@ -178,6 +196,7 @@ export type GateStatus = {
   readonly upstreams: readonly MemberState[]
   readonly streams: readonly StreamStatus[]
   readonly heartbeats: readonly HeartbeatStatus[]
+  readonly invitations: readonly InvitationStatus[]
   readonly clients: readonly ClientState[]
   readonly sessions: readonly SessionState[]
   /** Classes opened for a while; `range` is `site:<id>` or a range. */

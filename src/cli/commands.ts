@@ -17,6 +17,7 @@ import { allowCommand, banCommand, denyCommand, unbanCommand } from './commands/
 import { firewallPlanCommand } from './commands/firewall-plan.ts'
 import { geoCommand } from './commands/geo.ts'
 import { diffCommand, historyCommand, rollbackCommand } from './commands/history.ts'
+import { invitationsCommand } from './commands/invitations.ts'
 import { keysCommand } from './commands/keys.ts'
 import { operatorsCommand } from './commands/operators.ts'
 import { planCommand } from './commands/plan.ts'
@@ -72,6 +73,7 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
       keysCommand,
       operatorsCommand,
       rewriteInvitationCommand,
+      invitationsCommand,
     ],
   },
   {

@@ -10,12 +10,15 @@ export type TicketAddress = {
 }
 
 /** An invitation that was rewritten. */
-export type Rewritten = {
-  readonly bytes: Buffer
+export type Rewritten = { readonly bytes: Buffer; readonly after: readonly string[] }
+
+/** An invitation that can be rewritten. */
+export type Invitation = {
   readonly before: readonly TicketAddress[]
-  readonly after: readonly string[]
-  /** What the public address must lead to. */
-  readonly target: { readonly host: string; readonly port: number }
+  /** Private addresses of the PC, the likeliest first: the public address must lead to one of them. */
+  readonly targets: readonly [TicketAddress, ...TicketAddress[]]
+  /** Puts a public address (`host:port`) in the place of the private ones; every other byte stays. */
+  readonly rewrite: (publicAddress: string) => Rewritten
 }
 
 /** Larger than any invitation: real ones have about 2 kB. */
@@ -23,11 +26,11 @@ export const MAX_INVITATION_BYTES = 64 * 1024
 const MAX_ADDRESSES = 32
 
 /**
- * Puts a public address in the place of the private ones of a ticket; every other byte stays. The ticket is the RCTICKET
- * attribute: `65538,1,address:port;address:port,...` ([MS-RAI] 2.2.1), in files of Windows XP and of Vista and later.
- * @returns a sentence that says why it cannot be done
+ * Reads an invitation. Its ticket is the RCTICKET attribute: `65538,1,address:port;address:port,...` ([MS-RAI] 2.2.1), in files
+ * of Windows XP and of Vista and later.
+ * @returns a sentence that says why it cannot be rewritten
  */
-export function rewriteInvitation(bytes: Buffer, publicAddress: string): Rewritten | string {
+export function readInvitation(bytes: Buffer): Invitation | string {
   if (bytes.length > MAX_INVITATION_BYTES) return 'it is too large to be an invitation'
   const isWide = bytes[0] === 0xff && bytes[1] === 0xfe
   // Both ways of reading give every byte back as it was.
@@ -54,21 +57,24 @@ export function rewriteInvitation(bytes: Buffer, publicAddress: string): Rewritt
     if (address === undefined) return `"${entry.slice(0, 60)}" in its ticket is no address with a port`
     before.push(address)
   }
-  const isOwn = ({ isPrivate }: TicketAddress): boolean => isPrivate
-  const target = before.find(entry => isOwn(entry) && !entry.host.includes(':')) ?? before.find(isOwn)
-  if (target === undefined) return 'it names no private address: there is nothing to rewrite'
-  const first = before.findIndex(isOwn)
-  // One public port leads to one address: further private ones would only make whoever helps wait.
-  const after = before.flatMap((entry, index) =>
-    entry.isPrivate ? (index === first ? [publicAddress] : []) : [entry.text],
+  const own = before.filter(({ isPrivate }) => isPrivate)
+  const [first, ...others] = own.toSorted(
+    (a, b) => Number(a.host.includes(':')) - Number(b.host.includes(':')),
   )
+  const [firstOwn] = own
+  if (first === undefined) return 'it names no private address: there is nothing to rewrite'
   const start = found.index + found[0].length - 1 - ticket.length
-  const rewritten = `${text.slice(0, start)}${head}${after.join(';')}${rest}${text.slice(start + ticket.length)}`
   return {
-    bytes: Buffer.from(rewritten, encoding),
     before,
-    after,
-    target: { host: target.host, port: target.port },
+    targets: [first, ...others],
+    rewrite: publicAddress => {
+      // One public port leads to one address: further private ones would only make whoever helps wait.
+      const after = before.flatMap(entry =>
+        entry.isPrivate ? (entry === firstOwn ? [publicAddress] : []) : [entry.text],
+      )
+      const rewritten = `${text.slice(0, start)}${head}${after.join(';')}${rest}${text.slice(start + ticket.length)}`
+      return { bytes: Buffer.from(rewritten, encoding), after }
+    },
   }
 }
 

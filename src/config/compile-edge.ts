@@ -1,8 +1,8 @@
 // Compiles listeners, names and the dashboard, and finds what cannot be listened on together.
 import { AGENT_CLASSES, type TrafficClass } from '../policy/classes.ts'
+import type { DashboardPolicy } from '../policy/dashboard-policy.ts'
 import type {
   ClassPolicy,
-  DashboardPolicy,
   Endpoint,
   Listener,
   Name,

@@ -9,6 +9,7 @@ import { compileClasses, widerLimits } from './compile-classes.ts'
 import { checkEndpoints, compileDashboard, compileListeners, compileNames } from './compile-edge.ts'
 import { compileGateway } from './compile-gateway.ts'
 import { compileHeartbeats } from './compile-heartbeats.ts'
+import { compileInvitations } from './compile-invitations.ts'
 import { compileProfile, type CompiledProfile } from './compile-profile.ts'
 import {
   compileAllows,
@@ -139,6 +140,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     report,
   )
   checkEndpoints(written, upstreams, streams, report)
+  const heartbeats = compileHeartbeats(written, gateway, classes, report)
   const places = {
     siteIds: keysOf(source, 'sites'),
     listenerIds: [...keysOf(source, 'listeners'), ...keysOf(source, 'streams')],
@@ -165,8 +167,9 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     model,
     home,
     listeners: compileListeners(written.listeners, keysOf(source, 'names'), report),
-    heartbeats: compileHeartbeats(written, gateway, classes, report),
+    heartbeats,
     streams,
+    invitations: compileInvitations(written, { streams, heartbeats }, classes, report),
     names,
     upstreams,
     gateway,

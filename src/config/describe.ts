@@ -1,11 +1,12 @@
 // Words for compiled policy values, shared by the effective policy and by the sentences about changes.
 import { connectorUrlText } from '../policy/connector-url.ts'
+import type { InvitationPolicy, PortRange } from '../policy/invitations.ts'
+import type { DashboardPolicy } from '../policy/dashboard-policy.ts'
 import type {
   AllowEntry,
   ClassLimits,
   ClassPolicy,
   Countries,
-  DashboardPolicy,
   Endpoint,
   HeartbeatListener,
   UpstreamMember,
@@ -65,6 +66,25 @@ export function heartbeatText(entry: HeartbeatListener): Readonly<Record<string,
     newFlowsPerSource: String(entry.newFlowsPerSource),
     replyRatio: String(entry.replyRatio),
     replies: entry.expectsReplies ? 'expected' : 'none',
+  }
+}
+
+/** `51000-51099`, or `3389`. */
+function portsText({ first, last }: PortRange): string {
+  return first === last ? String(first) : `${first}-${last}`
+}
+
+/** Forwards for invitations by the keys that policies use; empty: there are none. */
+export function invitationsText(policy: InvitationPolicy | null): Readonly<Record<string, string>> {
+  if (policy === null) return {}
+  const { publicHost, host, ports, targets, targetPorts, longestMs, connections } = policy
+  return {
+    ...(publicHost === null ? {} : { public: publicHost }),
+    address: `${host.includes(':') ? `[${host}]` : host}:${portsText(ports)}`,
+    targets: targets.map(range => range.text).join(', '),
+    targetPorts: targetPorts.map(portsText).join(', '),
+    longest: formatDuration(longestMs),
+    connections: String(connections),
   }
 }
 

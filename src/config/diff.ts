@@ -10,6 +10,7 @@ import {
   endpointsText,
   heartbeatText,
   heartbeatUpstreamText,
+  invitationsText,
   limitsText,
   originText,
   serviceText,
@@ -31,6 +32,7 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): readonly strin
     ...listChanges('listener', listeners(before), listeners(after)),
     ...listChanges('heartbeats', heartbeats(before), heartbeats(after)),
     ...listChanges('stream', streams(before), streams(after)),
+    ...listChanges('forwards for', invitations(before), invitations(after)),
     ...listChanges('name', names(before), names(after)),
     ...listChanges('upstream', upstreams(before), upstreams(after)),
     ...listChanges('connector', connectors(before), connectors(after)),
@@ -102,6 +104,10 @@ function lines(name: Name): readonly string[] {
     const webSocket = rule.webSocket === null ? '' : rule.webSocket ? ' WebSocket' : ' no WebSocket'
     return `${rule.pattern} is ${rule.class}${methods}${webSocket}`
   })
+}
+
+function invitations({ invitations: policy }: Snapshot): Facts {
+  return policy === null ? new Map() : new Map([['invitations', invitationsText(policy)]])
 }
 
 function connectors({ gateway }: Snapshot): Facts {

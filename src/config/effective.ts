@@ -11,6 +11,7 @@ import {
   endpointsText,
   heartbeatText,
   heartbeatUpstreamText,
+  invitationsText,
   limitsText,
   originText,
   serviceText,
@@ -67,6 +68,16 @@ export function effectiveText(snapshot: Snapshot): string {
         formatSourceLine(service.at),
       ]),
     ),
+  )
+  const { invitations } = snapshot
+  section(
+    'Invitations (forwards to PCs)',
+    invitations === null
+      ? []
+      : [
+          ...Object.entries(invitationsText(invitations)).map(entry => [...entry]),
+          ['line', formatSourceLine(invitations.at)],
+        ],
   )
   section(
     'Names',
@@ -228,6 +239,7 @@ export function effectiveJson(snapshot: Snapshot): Readonly<Record<string, unkno
       ...streamText(entry),
       line: formatSourceLine(entry.at),
     })),
+    invitations: snapshot.invitations === null ? null : invitationsText(snapshot.invitations),
     names: snapshot.names.map(entry => ({
       host: entry.host,
       upstream: entry.upstream,

@@ -4,6 +4,7 @@ import { DEFAULT_THRESHOLD } from '../ips/compile.ts'
 import { classLine } from './schema-profile.ts'
 import { classMap } from './schema-classes.ts'
 import { deployment } from './schema-deployment.ts'
+import { invitations } from './schema-invitations.ts'
 import { heartbeatListener } from './schema-heartbeats.ts'
 import { stream } from './schema-streams.ts'
 import { gateway } from './schema-gateway.ts'
@@ -222,6 +223,7 @@ export const policyFile = strict({
     .describe(
       'Listeners for raw TCP by id: relays, databases, remote control, everything that is not HTTPS.',
     ),
+  invitations: invitations.optional(),
   names: z
     .record(servedHost.pipe(z.string()), name)
     .describe('Host names that clients use. All others are refused.'),

@@ -15,6 +15,7 @@ const STREAM_REASONS = [
   'service-unknown',
   'netsupport-elsewhere',
   'port-internal',
+  'source-not-invited',
   'stream-limit-source',
   'stream-limit-site',
   'stream-limit-total',
@@ -77,6 +78,13 @@ export function streamOutcome(
         seen,
       )
     }
+    case 'source-not-invited':
+      return problem(
+        'port',
+        `${address} was refused on ${on} ${times} because ${REASONS[kind].because}.`,
+        remedyOf(kind),
+        seen,
+      )
     case 'netsupport-elsewhere':
       return problem(
         'protocol',

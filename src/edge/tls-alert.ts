@@ -1,5 +1,5 @@
 // PURE: hand-made TLS alerts, sent in place of a ServerHello so that the client's own log says why.
-import { TLS_ALERTS, type TlsAlert } from '../policy/reasons.ts'
+import { TLS_ALERTS, type TlsAlert } from '../policy/reason-definition.ts'
 
 /**
  * The record of one fatal alert (RFC 8446 section 6), in the version that the client put into its hello.

@@ -5,6 +5,7 @@ import { CLIENT_EVENTS } from './catalogue/clients.ts'
 import { DASHBOARD_EVENTS } from './catalogue/dashboard.ts'
 import { GATE_EVENTS } from './catalogue/gate.ts'
 import { HEARTBEAT_EVENTS } from './catalogue/heartbeats.ts'
+import { INVITATION_EVENTS } from './catalogue/invitations.ts'
 import { STREAM_EVENTS } from './catalogue/streams.ts'
 import { HEARTBEAT_TUNNEL_EVENTS } from './catalogue/heartbeat-tunnels.ts'
 import { DEPLOYMENT_EVENTS } from './catalogue/deployment.ts'
@@ -23,6 +24,7 @@ export const CATALOGUE: Definitions<EventName> = {
   ...TRAFFIC_EVENTS,
   ...HEARTBEAT_EVENTS,
   ...STREAM_EVENTS,
+  ...INVITATION_EVENTS,
   ...HEARTBEAT_TUNNEL_EVENTS,
   ...SURROUNDING_EVENTS,
   ...DASHBOARD_EVENTS,

@@ -1,16 +1,27 @@
 // Fields of the events about heartbeats over UDP; catalogue/heartbeats.ts and catalogue/heartbeat-tunnels.ts say the rest of them.
+import type { TrafficClass } from '../policy/classes.ts'
 import type { ClientFields, RefusalFields } from './events.ts'
+
+/** Fields of every event about a source of datagrams. */
+export type DatagramFields = ClientFields & {
+  /** Class of the datagrams, where they are no heartbeats; absent: heartbeat. */
+  readonly class?: TrafficClass
+}
+
+/** Why a flow ended. `over`: its listener was there for a while only. */
+export type FlowEnding =
+  'idle' | 'displaced' | 'refused' | 'failed' | 'connector-away' | 'reload' | 'over' | 'shutdown'
 
 /** Events of heartbeats over UDP. */
 export type HeartbeatEventFields = {
-  'heartbeat.refused': ClientFields &
+  'heartbeat.refused': DatagramFields &
     Omit<RefusalFields, 'reference'> & {
       /** Datagrams; the first of a source is reported at once, the others of a minute together. */
       readonly count: number
     }
-  'heartbeat.opened': ClientFields
+  'heartbeat.opened': DatagramFields
   /** What a flow did since its last report, about every 20 s and at its end. */
-  'heartbeat.counted': ClientFields & {
+  'heartbeat.counted': DatagramFields & {
     readonly heartbeats: number
     readonly replies: number
     readonly bytesIn: number
@@ -21,7 +32,7 @@ export type HeartbeatEventFields = {
     readonly kept: number
     readonly missed: number
   }
-  'heartbeat.closed': ClientFields & {
+  'heartbeat.closed': DatagramFields & {
     readonly heartbeats: number
     readonly replies: number
     readonly bytesIn: number
@@ -31,7 +42,7 @@ export type HeartbeatEventFields = {
     readonly durationMs: number
     readonly lastHeartbeatMs: number
     readonly lastReplyMs: number | null
-    readonly ending: 'idle' | 'displaced' | 'refused' | 'failed' | 'connector-away' | 'reload' | 'shutdown'
+    readonly ending: FlowEnding
   }
   'heartbeat.unanswered': {
     readonly listener: string

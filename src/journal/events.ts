@@ -7,6 +7,7 @@ import type { Stage } from '../policy/verdict.ts'
 import type { ClientIdentityEventFields } from './events-client-identity.ts'
 import type { DashboardEventFields } from './events-dashboard.ts'
 import type { HeartbeatEventFields } from './events-heartbeat.ts'
+import type { InvitationEventFields } from './events-invitations.ts'
 import type { StreamEventFields } from './events-streams.ts'
 import type { TrialEventFields } from './events-trial.ts'
 
@@ -43,6 +44,8 @@ export type Ending =
   | 'refused'
   | 'limit'
   | 'drain'
+  /** Its listener was there for a while only, and the time is over. */
+  | 'over'
   | 'internal-error'
 
 /** A refusal as it is reported. */
@@ -63,6 +66,7 @@ export type EventFields = ClientIdentityEventFields &
   DashboardEventFields &
   HeartbeatEventFields &
   StreamEventFields &
+  InvitationEventFields &
   TrialEventFields & {
     // The gate itself (N-E1 to N-E9).
     'gate.started': {

@@ -117,7 +117,7 @@ export function createLedger(limits: LedgerLimits = LEDGER_LIMITS): Ledger {
     },
     'heartbeat.refused': (f, nowMs) => {
       seeConnection('datagram', f.listener, {}, null, f.reason)
-      sight.class = 'heartbeat'
+      sight.class = f.class ?? 'heartbeat'
       add(f.address, nowMs, f.count, 0, 0)
     },
     'heartbeat.counted': (f, nowMs) => {

@@ -148,8 +148,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const measureHeartbeats = (f: EventFields['heartbeat.counted']): void => {
     datagrams.at([f.listener, 'in']).value += f.heartbeats
     datagrams.at([f.listener, 'out']).value += f.replies
-    bytes.at(['heartbeat', 'in']).value += f.bytesIn
-    bytes.at(['heartbeat', 'out']).value += f.bytesOut
+    bytes.at([f.class ?? 'heartbeat', 'in']).value += f.bytesIn
+    bytes.at([f.class ?? 'heartbeat', 'out']).value += f.bytesOut
   }
 
   const measureStream = (trafficClass: string | null, bytesIn: number, bytesOut: number): void => {

@@ -48,7 +48,7 @@ export type StoreSize = {
 
 /** Everything that can be asked of a store without changing it. */
 export type StoreReader = {
-  readonly events: Pick<EventTable, 'byReference' | 'find' | 'countsByReason'>
+  readonly events: Pick<EventTable, 'byReference' | 'find' | 'search' | 'countsByReason'>
   readonly latency: Pick<LatencyTable, 'since'>
   readonly detections: DetectionTable
   readonly ledger: Pick<LedgerTable, 'ofSource' | 'ofRange' | 'all' | 'sums'>

@@ -51,6 +51,14 @@ export type EventQuery = {
   readonly limit: number
 }
 
+/** What a search has found. */
+export type EventSearch = {
+  /** Newest first. */
+  readonly events: readonly StoredEvent[]
+  /** Events before this time were not looked at; null: all were that the question is about, or there are enough. */
+  readonly olderMs: number | null
+}
+
 /** How often something was refused or reported. */
 export type ReasonCount = { readonly name: string; readonly reason: string | null; readonly count: number }
 
@@ -59,6 +67,11 @@ export type EventTable = {
   readonly insert: (rows: readonly EventRow[]) => void
   readonly byReference: (reference: string) => StoredEvent[]
   readonly find: (query: EventQuery) => StoredEvent[]
+  /**
+   * The same for people who wait: when no index leads to what is asked, so many of the newest events are looked through, and
+   * the rest is for the next question.
+   */
+  readonly search: (query: EventQuery, atMost?: number) => EventSearch
   /** Counts since the start of the hour that holds `sinceMs`, most frequent first. */
   readonly countsByReason: (sinceMs: number) => ReasonCount[]
 }
@@ -113,6 +126,13 @@ export function createEventTable(database: DatabaseSync): EventTable {
         .all(reference)
         .map(storedEvent),
     find: query => findInScope(prepare, query),
+    search: (query, atMost = MAX_SEARCHED) => {
+      const bound = searchBound(prepare, query, atMost)
+      if (bound === null || bound <= (query.sinceMs ?? -Infinity))
+        return { events: findInScope(prepare, query), olderMs: null }
+      const events = findInScope(prepare, { ...query, sinceMs: bound })
+      return { events, olderMs: events.length < limitOf(query) ? bound : null }
+    },
     countsByReason: sinceMs =>
       prepare(
         'SELECT name, reason, sum(count) AS count FROM event_count WHERE hour >= ? GROUP BY name, reason ORDER BY 3 DESC, 1, 2 LIMIT 500',
@@ -124,6 +144,44 @@ export function createEventTable(database: DatabaseSync): EventTable {
           count: Number(row['count']),
         })),
   }
+}
+
+/** Events that a search looks through at most when it cannot go straight to what it looks for. */
+const MAX_SEARCHED = 200_000
+
+/** The time back to which a search looks; null: an index leads to what it looks for, or there is nothing older. */
+function searchBound(
+  prepare: (sql: string) => StatementSync,
+  query: EventQuery,
+  atMost: number,
+): number | null {
+  const { range, untilMs, minimumSeverity } = query
+  if (query.site !== undefined || (query.sites ?? null) !== null || minimumSeverity === 'error') return null
+  if (range !== undefined && (isSingle(range) || isFew(prepare, range))) return null
+  const parts = [query.name, query.reason, query.class, query.country, query.rule].filter(
+    part => part !== undefined,
+  ).length
+  // Each of them alone has an index in the order of time.
+  if (range === undefined && parts < 2) return null
+  const until = untilMs === undefined ? '' : 'WHERE time < ?'
+  const values = untilMs === undefined ? [] : [Math.ceil(untilMs)]
+  const row = prepare(`SELECT time FROM event ${until} ORDER BY time DESC LIMIT 1 OFFSET ?`).get(
+    ...values,
+    atMost,
+  )
+  return row === undefined ? null : Number(row['time'])
+}
+
+function isSingle({ prefix, address }: Cidr): boolean {
+  return prefix === (address.family === 4 ? 32 : 128)
+}
+
+/** Whether so few events are from a range that its index finds them soonest. */
+function isFew(prepare: (sql: string) => StatementSync, range: Cidr): boolean {
+  const few = prepare(
+    `SELECT count(*) AS n FROM (SELECT 1 FROM event WHERE address BETWEEN ? AND ? LIMIT ${SORTED_MATCHES})`,
+  ).get(...rangeKeys(range))
+  return Number(few?.['n']) < SORTED_MATCHES
 }
 
 /** Asks site by site when the answer is limited to some: each answer comes from one index, newest first. */
@@ -167,11 +225,8 @@ function select(
   let index = ''
   if (query.range !== undefined) {
     const keys = rangeKeys(query.range)
-    const few = prepare(
-      `SELECT count(*) AS n FROM (SELECT 1 FROM event WHERE address BETWEEN ? AND ? LIMIT ${SORTED_MATCHES})`,
-    ).get(...keys)
-    const single = query.range.prefix === (query.range.address.family === 4 ? 32 : 128)
-    const selective = single || Number(few?.['n']) < SORTED_MATCHES
+    const single = isSingle(query.range)
+    const selective = single || isFew(prepare, query.range)
     index = selective ? ' INDEXED BY event_address' : ' INDEXED BY event_time'
     if (single) add('address = ?', keys[0])
     else add('address BETWEEN ? AND ?', ...keys)

@@ -5,6 +5,7 @@ import type { StoreReader } from './store-core.ts'
 export type StoreQuestions = {
   readonly eventsByReference: StoreReader['events']['byReference']
   readonly findEvents: StoreReader['events']['find']
+  readonly searchEvents: StoreReader['events']['search']
   readonly countsByReason: StoreReader['events']['countsByReason']
   readonly ledgerOfSource: StoreReader['ledger']['ofSource']
   readonly trafficByCountry: StoreReader['traffic']['byCountry']
@@ -45,6 +46,7 @@ export function questionsOf({
   return {
     eventsByReference: events.byReference,
     findEvents: events.find,
+    searchEvents: events.search,
     countsByReason: events.countsByReason,
     ledgerOfSource: ledger.ofSource,
     trafficByCountry: traffic.byCountry,

@@ -6,6 +6,7 @@ import { classPolicy, decideAccess, type AccessVerdict } from './decide-access.t
 import { chooseTlsProfile, weakestProfile } from './decide-hello.ts'
 import type { HeaderView, HelloFacts, SourceFacts } from './facts.ts'
 import type { Reason } from './reasons.ts'
+import { sourceRefusal } from './only-from.ts'
 import { refusalOfHits } from './rule-hits.ts'
 import { helloScope } from './rule-scope.ts'
 import type { ClassPolicy, Overlay, Snapshot, TlsProfileName } from './snapshot.ts'
@@ -67,7 +68,10 @@ export function decideStreamAccept(
     trace,
   )
   if (!accept.allow) return accept
-  const refusal = limitRefusal(standing, facts, trace) ?? portRefusal(standing, facts, trace)
+  const refusal =
+    limitRefusal(standing, facts, trace) ??
+    portRefusal(standing, facts, trace) ??
+    sourceRefusal(standing, listener.onlyFrom, trace)
   return refusal === null ? accept : { allow: false, standing, refusal }
 }
 

@@ -1,33 +1,6 @@
 // The closed set of refusal reasons: metric label, event field, documentation heading and what the client is told.
 
-/** Moments at which facts grow and a verdict is asked for. */
-export type Phase = 'accept' | 'hello' | 'request' | 'body' | 'message' | 'close'
-
-/** TLS alert codes that a refusal before the handshake can carry (RFC 8446, section 6). */
-export const TLS_ALERTS = {
-  handshake_failure: 40,
-  access_denied: 49,
-  decode_error: 50,
-  protocol_version: 70,
-  internal_error: 80,
-  unrecognized_name: 112,
-} as const
-
-/** Name of a TLS alert that Portcullis sends by hand. */
-export type TlsAlert = keyof typeof TLS_ALERTS
-
-/** What one reason means and how it shows on the wire. */
-export type ReasonDefinition = {
-  readonly phase: Phase
-  /** One clause that completes "refused because ...". */
-  readonly because: string
-  /** What an admin or supporter does about it; one sentence. */
-  readonly remedy: string
-  /** HTTP status, for refusals that can still answer over HTTP. */
-  readonly status?: number
-  /** TLS alert, for refusals before or in place of a handshake. */
-  readonly alert?: TlsAlert
-}
+import type { ReasonDefinition } from './reason-definition.ts'
 
 const define = <K extends string>(table: Record<K, ReasonDefinition>): Record<K, ReasonDefinition> => table
 
@@ -334,6 +307,13 @@ export const REASONS = define({
     phase: 'accept',
     because: 'this port is for trusted addresses only and must not be reachable from the internet',
     remedy: 'Use it over a VPN, or add the address to trusted if it is your own.',
+    alert: 'access_denied',
+  },
+  'source-not-invited': {
+    phase: 'accept',
+    because: 'this port is open to other addresses only, for a while and for one invitation',
+    remedy:
+      'Make the invitation again with --from naming this address too, or without --from; `portcullis invitations list` says who it is for.',
     alert: 'access_denied',
   },
   'tls-on-plain': {

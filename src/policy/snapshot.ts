@@ -2,9 +2,12 @@
 import type { Address } from '../net/address.ts'
 import type { Cidr, CidrTrie } from '../net/cidr.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
+import type { DashboardPolicy } from './dashboard-policy.ts'
 import type { ConnectorVia, GatewayPolicy } from './gateway-policy.ts'
+import type { InvitationPolicy } from './invitations.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
 import type { TrafficClass } from './classes.ts'
+import type { OnlyFrom } from './only-from.ts'
 import type { Openings } from './openings.ts'
 import type { SourceLine } from './source-line.ts'
 import type { StreamListener } from './streams.ts'
@@ -162,6 +165,10 @@ export type HeartbeatListener = {
   readonly endpoints: readonly Endpoint[]
   /** An address of the RMM server, or a UDP service of a connector that dials in. */
   readonly upstream: Endpoint | ConnectorVia
+  /** Class that says who may send; absent: heartbeat. */
+  readonly class?: TrafficClass
+  /** Who it is for; absent: everybody whom the policy lets in. */
+  readonly onlyFrom?: OnlyFrom
   /** Silence of a client after which its flow ends. */
   readonly idleMs: number
   /** Largest payload in either direction. */
@@ -333,16 +340,6 @@ export type JournalPolicy = {
   readonly maxStoreBytes: number
 }
 
-/** The dashboard's own address. */
-export type DashboardPolicy = {
-  readonly endpoint: Endpoint
-  /** Host names that it answers to, beside addresses and `localhost`; lower case. */
-  readonly names: readonly string[]
-  /** Files of certificate chain and key (PEM), absolute; null: found by name in certs/, or made for development. */
-  readonly certificate: { readonly certFile: string; readonly keyFile: string } | null
-  readonly at: SourceLine
-}
-
 /** The way around the gate, and the gate as the RMM server sees it. */
 export type Deployment = {
   /** Old, direct address of the RMM server; null: not stated. */
@@ -362,6 +359,8 @@ export type Snapshot = {
   readonly listeners: readonly Listener[]
   readonly heartbeats: readonly HeartbeatListener[]
   readonly streams: readonly StreamListener[]
+  /** Null: no public port is ever forwarded to a PC. */
+  readonly invitations: InvitationPolicy | null
   readonly names: readonly Name[]
   readonly upstreams: ReadonlyMap<string, UpstreamGroup>
   readonly gateway: GatewayPolicy

@@ -2,6 +2,7 @@
 import type { Cidr } from '../net/cidr.ts'
 import type { TrafficClass } from './classes.ts'
 import type { ConnectorVia } from './gateway-policy.ts'
+import type { OnlyFrom } from './only-from.ts'
 import type { Endpoint, Snapshot, TlsProfileName, UpstreamTls } from './snapshot.ts'
 import type { SourceLine } from './source-line.ts'
 
@@ -88,6 +89,10 @@ export type StreamListener = {
   readonly internalPorts: ReadonlyMap<number, string>
   /** Peers that must send a PROXY protocol header. */
   readonly loadBalancers: readonly Cidr[]
+  /** Who it is for; absent: everybody whom the policy lets in. */
+  readonly onlyFrom?: OnlyFrom
+  /** False: its servers are never probed and never held to be down, each stream tries anew; absent: true. */
+  readonly probes?: boolean
   /** Streams at once: in all, of one source, of one site. Null: as many as in all. */
   readonly connections: number
   readonly connectionsPerSource: number

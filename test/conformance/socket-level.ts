@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { importFolder, MANIFEST, OWN_FILES } from '../../src/config/imported-rules.ts'
 import { isRuleSetFile, sha256 } from '../../src/config/import-source.ts'
-import { AGENT_NAME, openTls, startWholeGate, type WholeGate } from '../support/whole-gate.ts'
+import { AGENT_NAME, openTls, SHIPPED_RULES, startWholeGate, type WholeGate } from '../support/whole-gate.ts'
 import { readCrsFiles, TEST_SETTINGS } from './crs-rules.ts'
 import { judge, type Outcome } from './engine-level.ts'
 import { expectsServerRefusal, type OfficialTest, type Stage } from './official-tests.ts'
@@ -21,7 +21,10 @@ export async function runSocketLevel(
   tests: readonly OfficialTest[],
 ): Promise<readonly Outcome[]> {
   let offsetMs = 0
-  await using gate = await startWholeGate({ clock: () => Date.now() + offsetMs })
+  await using gate = await startWholeGate({
+    clock: () => Date.now() + offsetMs,
+    policy: { rules: SHIPPED_RULES },
+  })
   importInto(join(gate.directory, 'policies'), folder)
   gate.write({
     ...gate.policy,

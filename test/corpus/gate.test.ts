@@ -5,7 +5,14 @@ import type { AddressInfo } from 'node:net'
 import test from 'ava'
 import { acceptOf } from '../../src/edge/http/web-socket-handshake.ts'
 import { frame } from '../edge/http/client-frames.ts'
-import { AGENT_NAME, client, openTls, startWholeGate, type WholeGate } from '../support/whole-gate.ts'
+import {
+  AGENT_NAME,
+  client,
+  openTls,
+  SHIPPED_RULES,
+  startWholeGate,
+  type WholeGate,
+} from '../support/whole-gate.ts'
 import { benignRequests, nameOf, type BenignRequest } from './benign.ts'
 import { PROFILES } from './engine.ts'
 
@@ -65,7 +72,7 @@ for (const profile of PROFILES) {
     const upstream = await openUpstream()
     t.teardown(() => upstream.close())
     await using gate = await startWholeGate({
-      policy: { profile },
+      policy: { profile, rules: SHIPPED_RULES },
       upstream: {
         primary: `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`,
         health: { path: '/', statuses: [200], body: 'taken' },

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
 import test from 'ava'
 import { startAnswering } from '../support/rule-traffic.ts'
-import { ask, startWholeGate } from '../support/whole-gate.ts'
+import { ask, SHIPPED_RULES, startWholeGate } from '../support/whole-gate.ts'
 
 const PADDING = ' '.repeat(140_000)
 const base64 = (text: string): string => Buffer.from(text).toString('base64')
@@ -35,7 +35,7 @@ test('attack: padding hides no document type where agents may send long bodies, 
   await using upstream = await startAnswering()
   await using gate = await startWholeGate({
     upstream: { primary: upstream.url },
-    policy: { profile: 'n-central' },
+    policy: { profile: 'n-central', rules: SHIPPED_RULES },
   })
   const send = async (body: string | Buffer): Promise<number> => {
     const coding: Record<string, string> = typeof body === 'string' ? {} : { 'content-encoding': 'gzip' }
@@ -52,7 +52,11 @@ test('attack: a form under another type is read as a form where a rule names the
   await using upstream = await startAnswering()
   await using gate = await startWholeGate({
     upstream: { primary: upstream.url },
-    policy: { profile: 'n-central', classes: { console: { access: 'open', countries: ['US'] } } },
+    policy: {
+      profile: 'n-central',
+      classes: { console: { access: 'open', countries: ['US'] } },
+      rules: SHIPPED_RULES,
+    },
   })
   for (const type of ['text/plain', 'application/octet-stream', 'image/png', 'application/x-own']) {
     const question = { method: 'POST', path: '/dms/services/ServerUI', headers: { 'content-type': type } }
@@ -65,7 +69,11 @@ test('attack: what a compressed body holds beyond the part that is unpacked pass
   await using upstream = await startAnswering()
   await using gate = await startWholeGate({
     upstream: { primary: upstream.url },
-    policy: { profile: 'screenconnect', classes: { console: { access: 'open', countries: ['US'] } } },
+    policy: {
+      profile: 'screenconnect',
+      classes: { console: { access: 'open', countries: ['US'] } },
+      rules: SHIPPED_RULES,
+    },
   })
   // Text that compresses to a tenth: too little to count as a bomb.
   const lines = Array.from({ length: 30_000 }, (_, at) =>

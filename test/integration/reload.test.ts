@@ -11,6 +11,7 @@ import {
   GB,
   openTls,
   SE,
+  SHIPPED_RULES,
   startWholeGate,
   until,
   US,
@@ -48,7 +49,7 @@ async function echo(webSocket: WebSocket, text: string): Promise<string> {
 }
 
 test('twenty changes under live traffic disturb no WebSocket, download, long poll, kept connection or agent', async t => {
-  await using gate = await startWholeGate({ watch: true })
+  await using gate = await startWholeGate({ watch: true, policy: { rules: SHIPPED_RULES } })
   const webSocket = await openWebSocket(gate)
   let closed = false
   webSocket.on('close', () => (closed = true))

@@ -11,6 +11,7 @@ import { openStoreCore, openStoreReader, type StoreCore } from '../../src/journa
 import { openStoreReading } from '../../src/journal/store-reading.ts'
 import { openStore } from '../../src/journal/store.ts'
 import { createTrafficTally } from '../../src/journal/traffic-tally.ts'
+import { cidr } from '../support/snapshot.ts'
 import { EVENT_SAMPLES } from '../support/event-samples.ts'
 import {
   agentAddress,
@@ -245,6 +246,41 @@ test('events by country, rule and sites are those that a walk over all of them f
       event => event.site !== null && sites.includes(event.site) && rulesOf(event).includes('path-traversal'),
     ),
   )
+})
+
+test('a search that looks at a few events at a time finds, question by question, what one without a limit finds', t => {
+  const { events } = filled.core
+  const all = events.find({ limit: 1_000 })
+  const [{ name = '', class: trafficClass } = {}] = all.filter(event => event.class !== null)
+  const wide = cidr('0.0.0.0/0')
+  for (const query of [
+    { name, ...(trafficClass === undefined || trafficClass === null ? {} : { class: trafficClass }) },
+    { name, reason: 'nothing-has-this' },
+    { range: wide, name },
+    { range: wide, minimumSeverity: 'warning' },
+  ] as const) {
+    const wanted = events.find({ ...query, limit: 1_000 })
+    const found = []
+    let untilMs: number | undefined
+    let questions = 0
+    for (;;) {
+      const more = untilMs === undefined ? {} : { untilMs }
+      const { events: some, olderMs } = events.search({ ...query, ...more, limit: 1_000 }, 100)
+      found.push(...some)
+      questions++
+      if (olderMs === null) break
+      t.true(untilMs === undefined || olderMs < untilMs, 'it gets on')
+      untilMs = olderMs
+    }
+    t.deepEqual(
+      found.map(({ id }) => id),
+      wanted.map(({ id }) => id),
+    )
+    // A range with few events has a way of its own.
+    t.is(questions > 1, !('range' in query), `${questions} questions`)
+  }
+  t.is(events.search({ name, limit: 10 }, 100).olderMs, null, 'an index leads there')
+  t.is(events.search({ name, class: 'agent', site: 'site-3', limit: 10 }, 100).olderMs, null)
 })
 
 test('devices of a site and addresses without one', t => {

@@ -41,6 +41,14 @@ const hit = {
 
 const stream = { localPort: 16_888, class: 'relay', start: null, serverName: null } as const
 
+const forward = {
+  port: 51_000,
+  target: '10.0.0.5:3389',
+  from: 'site acme',
+  owner: 'jo',
+  expiresMs: 1_795_258_800_000,
+} as const
+
 /** Fields by event. */
 export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
   'trial.admitted': {
@@ -167,6 +175,20 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     forged: 0,
   },
   'heartbeat.context-refused': { listener: 'automate', upstream: 'connector://rmm/heartbeat', count: 4 },
+  'invitation.opened': forward,
+  'invitation.restored': forward,
+  'invitation.closed': { ...forward, why: 'operator', who: 'jo', problem: '', cut: 2 },
+  'invitation.expired': { ...forward, cut: 0 },
+  'invitation.refused': {
+    owner: 'jo',
+    code: 'invitation-target',
+    problem: '10.0.0.1 is this gate itself',
+  },
+  'invitation.file-failed': {
+    file: '/var/lib/portcullis/invitations.json',
+    what: 'write',
+    problem: 'ENOSPC: no space left on device',
+  },
   'heartbeat.flood': { listener: 'automate', datagrams: 48_211, newFlows: 1_000, flows: 9_800 },
   'heartbeat.answered': { listener: 'automate', upstream: '10.0.0.5:75' },
   'gate.started': { version: '0.1.0', platform: 'Debian 12, linux x64', maxConnections: 20_000, pid: 4711 },

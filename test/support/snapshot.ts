@@ -201,6 +201,7 @@ export function snapshot(overrides: Partial<Snapshot> = {}): Snapshot {
     model: stated('all-traffic'),
     home: stated(new Set(['US']), 2),
     heartbeats: [],
+    invitations: null,
     streams: [],
     listeners: [listener()],
     names: [name()],

@@ -1,6 +1,6 @@
 // The whole gate in this process: a policy directory written as YAML, a practice RMM behind it, and its log lines to wait for.
 import { once } from 'node:events'
-import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { connect as connectTcp, isIPv6, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -138,6 +138,19 @@ export type WholeGate = AsyncDisposable & {
   readonly idle: () => Promise<void>
 }
 
+// Reading the shipped packs, making them ready and running their own tests takes longer than most scenarios.
+const ONE_RULE = `pack: one
+rules:
+  - id: windows-file
+    title: File of the Windows system asked for
+    severity: high
+    refs: [CWE-22]
+    when: { in: args, has: win.ini }
+    tests: { fires: ['GET /x?file=../../windows/win.ini'], quiet: ['GET /x?file=report.pdf'] }
+`
+/** For `rules` of a policy: the shipped packs, as the profile names them, instead of one rule. */
+export const SHIPPED_RULES: PolicyParts = {}
+
 /** The usual policy; `directory` holds policies/, certs/, geoip/ and state/. */
 export function usualPolicy(upstream: PolicyParts): PolicyParts {
   return {
@@ -155,6 +168,7 @@ export function usualPolicy(upstream: PolicyParts): PolicyParts {
     },
     upstreams: { rmm: upstream },
     geo: { loopback: 'allow' },
+    rules: { packs: ['one'] },
     limits: { drain: '1s' },
     journal: { requests: 'all' },
     admin: { address: '127.0.0.1:0' },
@@ -162,18 +176,26 @@ export function usualPolicy(upstream: PolicyParts): PolicyParts {
   }
 }
 
-/** Makes a directory with a policy as `usualPolicy` says, certificates for both names, and the shipped profiles and rules. */
+/** Makes a directory with a policy as `usualPolicy` says, certificates for both names, the shipped profiles, and the rules that the policy is about. */
 export async function policyDirectory(policy: PolicyParts, rsa = false): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), 'portcullis-whole-'))
   for (const name of ['policies', 'certs', 'geoip', 'state']) mkdirSync(join(directory, name))
-  for (const name of ['profiles', 'rules'])
+  const copied = namesShippedRules(policy) ? ['profiles', 'rules'] : ['profiles']
+  for (const name of copied)
     cpSync(join(ROOT, 'policies', name), join(directory, 'policies', name), { recursive: true })
+  mkdirSync(join(directory, 'policies/rules'), { recursive: true })
+  writeFileSync(join(directory, 'policies/rules/one.yaml'), ONE_RULE)
   for (const host of [AGENT_NAME, CONSOLE_NAME]) {
     await writeCertificate(directory, host, 'ecdsa')
     if (rsa) await writeCertificate(directory, host, 'rsa')
   }
   writePolicy(directory, policy)
   return directory
+}
+
+function namesShippedRules({ rules = SHIPPED_RULES }: PolicyParts): boolean {
+  const { packs } = rules as { readonly packs?: readonly string[] }
+  return packs?.some(pack => existsSync(join(ROOT, 'policies/rules', `${pack}.yaml`))) ?? true
 }
 
 /** Puts a new certificate for a host into certs/. Returns its PEM. */

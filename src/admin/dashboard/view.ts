@@ -1,12 +1,14 @@
 // What one operator may see. Every page asks through here, so that limits to sites and keys are enforced in one place.
 import type { Operator } from '../../access/access.ts'
-import type { EventQuery, StoredEvent } from '../../journal/store-events.ts'
+import type { EventQuery, EventSearch, StoredEvent } from '../../journal/store-events.ts'
 import type { GateStatus } from '../status.ts'
 
 /** Where the data of pages comes from, whole and unlimited. */
 export type ViewSources = {
   readonly status: () => GateStatus
   readonly findEvents: (query: EventQuery) => Promise<readonly StoredEvent[]>
+  /** The same, within a time that a person waits. */
+  readonly searchEvents: (query: EventQuery) => Promise<EventSearch>
   readonly eventsByReference: (reference: string) => Promise<readonly StoredEvent[]>
 }
 
@@ -22,6 +24,8 @@ export type View = {
   readonly status: () => GateStatus
   /** Newest first. */
   readonly findEvents: (query: EventQuery) => Promise<readonly StoredEvent[]>
+  /** The same, within a time that a person waits. */
+  readonly searchEvents: (query: EventQuery) => Promise<EventSearch>
   readonly eventsByReference: (reference: string) => Promise<readonly StoredEvent[]>
 }
 
@@ -31,6 +35,8 @@ export function viewOf(operator: Operator, sources: ViewSources): View {
   const keys = operator.keys === null ? null : new Set(operator.keys)
   const sees: View['sees'] = site => sites === null || (site !== null && sites.has(site))
   const reaches: View['reaches'] = key => keys === null || keys.has(key)
+  const scoped = (query: EventQuery): EventQuery =>
+    operator.sites === null ? query : { ...query, sites: operator.sites }
   const isLimited = sites !== null || keys !== null
   return {
     operator,
@@ -41,8 +47,8 @@ export function viewOf(operator: Operator, sources: ViewSources): View {
       const status = sources.status()
       return isLimited ? limitedStatus(status, sees, reaches) : status
     },
-    findEvents: query =>
-      sources.findEvents(operator.sites === null ? query : { ...query, sites: operator.sites }),
+    findEvents: query => sources.findEvents(scoped(query)),
+    searchEvents: query => sources.searchEvents(scoped(query)),
     eventsByReference: async reference =>
       (await sources.eventsByReference(reference)).filter(event => sees(event.site)),
   }

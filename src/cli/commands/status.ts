@@ -4,6 +4,7 @@ import type { GateStatus, MemberState } from '../../admin/status.ts'
 import { daysLeft } from '../certificate-report.ts'
 import { readCutover } from '../cutover-record.ts'
 import type { Command, CommandContext } from '../command.ts'
+import { invitationRows } from '../invitation-list.ts'
 import { databaseAge, databaseName } from '../databases.ts'
 import { counted, formatAgo, formatBytes, formatDuration, formatTime } from '../format.ts'
 import { lastGoodPolicy, requireGate } from '../gate-access.ts'
@@ -93,6 +94,7 @@ function show(
     ),
     ...streamLines(status, terminal),
     ...heartbeatLines(status, terminal),
+    ...invitationLines(status, terminal),
     ...openingLines(status, terminal),
     ...cutoverLines(status, stateDir, terminal),
     '',
@@ -203,6 +205,11 @@ function lossLines(heartbeats: GateStatus['heartbeats']): readonly string[] {
           ],
     ),
   )
+}
+
+function invitationLines({ invitations, nowMs }: GateStatus, terminal: Terminal): readonly string[] {
+  if (invitations.length === 0) return []
+  return ['', 'Invitations', terminal.table(invitationRows(invitations, nowMs, terminal), '  ')]
 }
 
 function openingLines({ openings, nowMs }: GateStatus, terminal: Terminal): readonly string[] {

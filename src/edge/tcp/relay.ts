@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { OpenThrough } from '../../forward/upstream-socket.ts'
-import type { Reporter } from '../../journal/events.ts'
+import type { Ending, Reporter } from '../../journal/events.ts'
 import { parseAddress, type Address } from '../../net/address.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
 import type { Endpoint, Snapshot } from '../../policy/snapshot.ts'
@@ -63,6 +63,10 @@ export type StreamRelay = {
   readonly states: () => readonly StreamState[]
   /** Ends open streams that the policy in force would not let in any more. Only ever on request. */
   readonly cutRefused: () => number
+  /** Resets every stream of a listener, open or beginning, and returns how many that were. */
+  readonly cutListener: (id: string, ending: Ending) => number
+  /** Streams that a source has open on a listener: each has proven its address by a TCP handshake. */
+  readonly openFrom: (listener: string, address: Address) => number
   /** Takes no new streams, lets open ones go on for up to `ms`, resets the rest and returns how many that were. */
   readonly drain: (ms: number) => Promise<number>
   readonly close: () => Promise<void>
@@ -214,7 +218,14 @@ export function createStreamRelay(options: StreamRelayOptions): StreamRelay {
         const key = groupKey(listener.id, service)
         const probePort = listener.endpoints[0]?.port ?? 0
         const members = action.members.map(({ at: _at, ...member }) => member)
-        const settings = JSON.stringify([members, action.proxyProtocol, action.returnAfterMs, probePort])
+        const { probes = true } = listener
+        const settings = JSON.stringify([
+          members,
+          action.proxyProtocol,
+          action.returnAfterMs,
+          probePort,
+          probes,
+        ])
         keys.add(key)
         const known = groups.get(key)
         // The same servers keep their health, and clients keep to theirs.
@@ -226,6 +237,7 @@ export function createStreamRelay(options: StreamRelayOptions): StreamRelay {
           proxyProtocol: action.proxyProtocol,
           returnAfterMs: action.returnAfterMs,
           probePort,
+          probes,
           reporter,
           nowMs: clock.nowMs,
           openThrough: options.openThrough,
@@ -294,6 +306,17 @@ export function createStreamRelay(options: StreamRelayOptions): StreamRelay {
       }
       return cut
     },
+    cutListener: (id, ending) => {
+      let cut = 0
+      for (const stream of context.connections) {
+        if (stream.listener.id !== id) continue
+        // Those that were refused are on their way out already.
+        if (stream.state !== 'ending') cut++
+        stream.cut(ending)
+      }
+      return cut
+    },
+    openFrom: (listener, address) => counters.of(listener, address).fromSource,
     drain: async ms => {
       stop()
       return await drainConnections(context.connections, ms)

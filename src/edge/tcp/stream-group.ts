@@ -16,6 +16,8 @@ export type StreamGroupOptions = {
   readonly returnAfterMs: number
   /** Port that probes use for targets without one. */
   readonly probePort: number
+  /** False: servers are never probed and never held to be down, each stream tries anew. */
+  readonly probes: boolean
   readonly reporter: Reporter
   readonly nowMs: () => number
   readonly openThrough: OpenThrough
@@ -119,6 +121,7 @@ export class StreamGroup {
 
   /** Looks at members that are down or have to prove themselves. To be called about once a second. */
   tick(nowMs: number): void {
+    if (!this.#options.probes) return
     for (const [index, record] of this.#health.records.entries()) {
       const isDown = record.state === 'down' || record.strikes > 0
       const isStandby = record.state === 'returning' || this.#health.serving !== index
@@ -149,6 +152,10 @@ export class StreamGroup {
   #choose(kept: Kept | undefined, tried: ReadonlySet<number>): number | null {
     if (kept !== undefined && !tried.has(kept.member) && this.#health.records[kept.member]?.state !== 'down')
       return kept.member
+    if (!this.#options.probes) {
+      const next = this.#options.members.findIndex((_, member) => !tried.has(member))
+      return next < 0 ? null : next
+    }
     return this.#health.pick(member => tried.has(member))
   }
 
@@ -210,6 +217,7 @@ export class StreamGroup {
   }
 
   #take(member: number, fact: HealthFact): void {
+    if (!this.#options.probes) return
     for (const change of this.#health.take(member, fact, this.#options.nowMs())) this.#report(change)
   }
 

@@ -34,6 +34,8 @@ export type FlowTableOptions = {
   readonly judge: (address: Address, nowMs: number) => HeartbeatVerdict
   /** The policy in force, by identity. */
   readonly policy: () => object
+  /** Whether a source is known not to be forged, so that the reply ratio need not hold for it; absent: never. */
+  readonly isProven?: (address: Address) => boolean
 }
 
 /** The flows of one listener. */
@@ -121,6 +123,7 @@ export class FlowTable<Upstream> {
       lastReplyMs: null,
       withheld: 0,
       confirmed: false,
+      proven: false,
       known,
       rhythm: newRhythm(),
     }
@@ -137,7 +140,9 @@ export class FlowTable<Upstream> {
     if (this.#flows.get(flow.key) !== flow) return false
     const { total, fresh } = flow
     const paid = this.#settings.replyRatio * (total.bytesIn + HEADER_BYTES * total.heartbeats)
-    if (total.bytesOut + HEADER_BYTES * total.replies + bytes + HEADER_BYTES > paid) {
+    const isMore = total.bytesOut + HEADER_BYTES * total.replies + bytes + HEADER_BYTES > paid
+    if (isMore && !flow.proven) flow.proven = this.#options.isProven?.(flow.address) === true
+    if (isMore && !flow.proven) {
       flow.withheld++
       return false
     }

@@ -1,4 +1,5 @@
 // What a flow of heartbeats is, and what the flow table says of it. Types only.
+import type { FlowEnding } from '../../journal/events-heartbeat.ts'
 import type { Address } from '../../net/address.ts'
 import type { Standing } from '../../policy/standing.ts'
 import type { WouldBe } from '../../policy/trial.ts'
@@ -38,11 +39,13 @@ export type Flow<Upstream> = {
   confirmed: boolean
   /** Its source has a place of its own when forged addresses come in great numbers. */
   known: boolean
+  /** The source has shown that it is where its datagrams say. */
+  proven: boolean
   readonly rhythm: Rhythm
 }
 
 /** Why a flow ended. */
-export type FlowEnd = 'idle' | 'displaced' | 'refused' | 'failed' | 'connector-away' | 'reload' | 'shutdown'
+export type FlowEnd = FlowEnding
 
 /** A flow that is no more: its upstream socket is to be closed. */
 export type EndedFlow<Upstream> = { readonly flow: Flow<Upstream>; readonly end: FlowEnd }

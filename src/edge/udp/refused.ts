@@ -1,5 +1,6 @@
 // What a heartbeat listener says of datagrams that it refused: each source at once, then together, and floods as a whole.
-import type { ClientFields, EventFields, Reporter } from '../../journal/events.ts'
+import type { EventFields, Reporter } from '../../journal/events.ts'
+import type { DatagramFields } from '../../journal/events-heartbeat.ts'
 import { formatSourceLine } from '../../policy/source-line.ts'
 import type { Refusal } from '../../policy/verdict.ts'
 import { RefusalTally } from './refusal-tally.ts'
@@ -20,7 +21,7 @@ export class RefusedHeartbeats {
   }
 
   /** Notes one datagram. */
-  note(client: ClientFields, { reason, stage, saw, line }: Refusal): void {
+  note(client: DatagramFields, { reason, stage, saw, line }: Refusal): void {
     if (reason === 'flow-rate-total') {
       this.#tooManyNew++
       // Forged addresses hardly come twice: a report for each would be a flood of its own.

@@ -4,6 +4,7 @@ import type { Address } from '../../net/address.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
 import type { HeartbeatListener, Snapshot } from '../../policy/snapshot.ts'
 import type { CurrentPolicy } from '../connection.ts'
+import type { FlowEnd } from './flow.ts'
 import type { HeartbeatTunnels } from './way.ts'
 import { HeartbeatService, type HeartbeatState, type ServiceContext } from './service.ts'
 
@@ -14,14 +15,19 @@ export type HeartbeatRelayOptions = {
   readonly reporter: Reporter
   /** Milliseconds since the epoch. */
   readonly clock: () => number
+  /** Whether a source of a listener is known not to be forged; absent: never. */
+  readonly isProven?: (listener: string, address: Address) => boolean
   /** The tunnels of connectors; null: there are none. */
   readonly tunnels?: HeartbeatTunnels | null
 }
 
 /** The running relay. */
 export type HeartbeatRelay = {
-  /** Opens, changes and closes listeners; flows that the policy still admits stay, unless their server is another one. */
-  readonly apply: (snapshot: Snapshot) => Promise<void>
+  /**
+   * Opens, changes and closes listeners; flows that the policy still admits stay, unless their server is another one.
+   * @param end why flows of listeners end that are no more; default: reload
+   */
+  readonly apply: (snapshot: Snapshot, end?: FlowEnd) => Promise<void>
   /** Addresses that listen now. */
   readonly addresses: () => readonly {
     readonly listener: string
@@ -79,13 +85,13 @@ export function createHeartbeatRelay(options: HeartbeatRelayOptions): HeartbeatR
   }
 
   return {
-    apply: snapshot =>
+    apply: (snapshot, end = 'reload') =>
       inTurn(async () => {
         wanted = snapshot.heartbeats
         for (const [id, service] of services) {
           const settings = wanted.find(entry => entry.id === id)
           if (settings === undefined) {
-            service.close('reload')
+            service.close(end)
             services.delete(id)
           } else service.reconfigure(settings)
         }

@@ -1,6 +1,7 @@
 // One heartbeat listener with its sockets and flows: datagrams go in and out, and events are reported.
 import type { RemoteInfo, Socket } from 'node:dgram'
-import type { ClientFields, Reporter } from '../../journal/events.ts'
+import type { Reporter } from '../../journal/events.ts'
+import type { DatagramFields } from '../../journal/events-heartbeat.ts'
 import { parseAddress, type Address } from '../../net/address.ts'
 import { decideHeartbeat } from '../../policy/decide-heartbeat.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
@@ -24,6 +25,8 @@ export type ServiceContext = {
   readonly lookup: (address: Address) => GeoFacts
   readonly reporter: Reporter
   readonly nowMs: () => number
+  /** Whether a source of a listener is known not to be forged; absent: never. */
+  readonly isProven?: (listener: string, address: Address) => boolean
   /** Null: this gate has none, so connectors are always away. */
   readonly tunnels: HeartbeatTunnels | null
 }
@@ -90,10 +93,11 @@ export class HeartbeatService {
     this.#table = new FlowTable({
       settings,
       policy: context.current,
+      isProven: address => context.isProven?.(settings.id, address) === true,
       judge: (address, nowMs) => {
         const { snapshot, overlay } = context.current()
         const source = { address, geo: context.lookup(address) }
-        return decideHeartbeat(snapshot, overlay, source, settings.id, nowMs)
+        return decideHeartbeat(snapshot, overlay, source, settings.id, nowMs, this.#settings)
       },
     })
   }
@@ -343,12 +347,14 @@ export class HeartbeatService {
     })
   }
 
-  #client(flow: Flow<Upstream>): ClientFields {
+  #client(flow: Flow<Upstream>): DatagramFields {
     return this.#clientOf(flow.address, flow.port, flow.standing)
   }
 
-  #clientOf(address: Address, port: number, { site, country }: Standing): ClientFields {
+  #clientOf(address: Address, port: number, { site, country }: Standing): DatagramFields {
+    const { class: trafficClass } = this.#settings
     return {
+      ...(trafficClass === undefined ? {} : { class: trafficClass }),
       address: address.text,
       port,
       listener: this.#settings.id,

@@ -2,6 +2,7 @@
 import { REASONS } from '../../policy/reasons.ts'
 import { formatDuration, formatTime, plural, type Definitions } from '../definition.ts'
 import type { ClientFields } from '../events.ts'
+import type { DatagramFields } from '../events-heartbeat.ts'
 
 type Names =
   | 'heartbeat.refused'
@@ -11,6 +12,10 @@ type Names =
   | 'heartbeat.unanswered'
   | 'heartbeat.answered'
   | 'heartbeat.flood'
+
+// Datagrams of another class than heartbeats go the same way.
+const what = (f: DatagramFields): string => (f.class === undefined ? 'heartbeat' : 'datagram')
+const subject = (f: DatagramFields): string => (f.class === undefined ? 'Heartbeats' : 'Datagrams')
 
 const who = (f: ClientFields): string =>
   `${f.address}:${f.port} (${f.country}${f.site === null ? '' : `, site ${f.site}`})`
@@ -22,7 +27,7 @@ export const HEARTBEAT_EVENTS: Definitions<Names> = {
     severity: 'info',
     when: 'Heartbeat datagrams were refused. The first of a source is reported at once, the others of a minute together; the ledger and the count in the fields have all of them.',
     sentence: f =>
-      `Refused ${plural(f.count, 'heartbeat')} of ${who(f)} on ${f.listener}: ${REASONS[f.reason].because}${f.saw === '' ? '' : ` (${f.saw})`}; decided by ${f.line}. ${REASONS[f.reason].remedy}`,
+      `Refused ${plural(f.count, what(f))} of ${who(f)} on ${f.listener}: ${REASONS[f.reason].because}${f.saw === '' ? '' : ` (${f.saw})`}; decided by ${f.line}. ${REASONS[f.reason].remedy}`,
     counter: {
       name: 'portcullis_heartbeat_refusals_total',
       help: 'Reports of refused heartbeats; each may stand for many datagrams',
@@ -36,7 +41,7 @@ export const HEARTBEAT_EVENTS: Definitions<Names> = {
     code: 'H02',
     severity: 'debug',
     when: 'The first heartbeat of an address and port was let in.',
-    sentence: f => `Heartbeats of ${who(f)} began on ${f.listener}.`,
+    sentence: f => `${subject(f)} of ${who(f)} began on ${f.listener}.`,
     counter: {
       name: 'portcullis_heartbeat_flows_opened_total',
       help: 'Heartbeat flows opened',
@@ -51,7 +56,7 @@ export const HEARTBEAT_EVENTS: Definitions<Names> = {
     severity: 'debug',
     when: 'What a heartbeat flow did since its last report, about every 20 s: the ledger is fed from it.',
     sentence: f =>
-      `${who(f)} sent ${plural(f.heartbeats, 'heartbeat')} and got ${plural(f.replies, 'reply', 'replies')}.`,
+      `${who(f)} sent ${plural(f.heartbeats, what(f))} and got ${plural(f.replies, 'reply', 'replies')}.`,
     counter: null,
     stored: false,
     fromClients: true,
@@ -61,7 +66,7 @@ export const HEARTBEAT_EVENTS: Definitions<Names> = {
     severity: 'debug',
     when: 'A heartbeat flow has ended: the client was silent, or had to give way, or is refused now.',
     sentence: f =>
-      `Heartbeats of ${who(f)} ended (${f.ending}) after ${formatDuration(f.durationMs)}: ${plural(f.heartbeats, 'heartbeat')}, the last at ${formatTime(f.lastHeartbeatMs)}; ${plural(f.replies, 'reply', 'replies')}${f.lastReplyMs === null ? '' : `, the last at ${formatTime(f.lastReplyMs)}`}; ${f.withheld} kept back.`,
+      `${subject(f)} of ${who(f)} ended (${f.ending}) after ${formatDuration(f.durationMs)}: ${plural(f.heartbeats, what(f))}, the last at ${formatTime(f.lastHeartbeatMs)}; ${plural(f.replies, 'reply', 'replies')}${f.lastReplyMs === null ? '' : `, the last at ${formatTime(f.lastReplyMs)}`}; ${f.withheld} kept back.`,
     counter: {
       name: 'portcullis_heartbeat_flows_closed_total',
       help: 'Heartbeat flows that have ended',

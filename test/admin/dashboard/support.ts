@@ -112,6 +112,7 @@ export const NO_SOURCES: ViewSources = {
     throw new Error('this test has no status')
   },
   findEvents: () => Promise.resolve([]),
+  searchEvents: () => Promise.resolve({ events: [], olderMs: null }),
   eventsByReference: () => Promise.resolve([]),
 }
 
@@ -288,6 +289,7 @@ export function testStatus(nowMs: number, more: Partial<GateStatus> = {}): GateS
     connections: [],
     upstreams: [],
     streams: [],
+    invitations: [],
     clients: [],
     sessions: [],
     heartbeats: [],

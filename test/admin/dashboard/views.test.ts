@@ -123,10 +123,18 @@ test('questions for events carry the sites of whoever asks, whatever was asked',
       asked.push(query)
       return Promise.resolve([])
     },
+    searchEvents: query => {
+      asked.push(query)
+      return Promise.resolve({ events: [], olderMs: null })
+    },
     eventsByReference: () => Promise.resolve(found),
   })
   await view.findEvents({ site: 'other', sites: null, limit: 10 })
-  t.deepEqual(asked[0]?.sites, ['acme'])
+  await view.searchEvents({ site: 'other', sites: ['other'], limit: 10 })
+  t.deepEqual(
+    asked.map(({ sites }) => sites),
+    [['acme'], ['acme']],
+  )
   t.deepEqual(
     (await view.eventsByReference('X')).map(({ site }) => site),
     ['acme'],
@@ -528,6 +536,7 @@ test('texts of clients, servers and files stay text on every page that shows a s
   const sources = {
     status: () => hostile,
     findEvents: () => Promise.resolve([event]),
+    searchEvents: () => Promise.resolve({ events: [event], olderMs: NOW - DAY_MS }),
     eventsByReference: () => Promise.resolve([event]),
   }
   const dashboard = await startDashboard(t, { routes, sources })

@@ -1,6 +1,6 @@
 // Events: newest first, filtered, followed as they come; and everything that is known under one reference.
 import { EVENT_NAMES, sentenceOfRow } from '../../../journal/catalogue.ts'
-import type { StoredEvent } from '../../../journal/store-events.ts'
+import type { EventSearch, StoredEvent } from '../../../journal/store-events.ts'
 import { CLASSES } from '../../../policy/classes.ts'
 import { REASON_NAMES } from '../../../policy/reasons.ts'
 import { choiceField, emptyState, exact, facts, panel, table, tableRow, textField } from '../components.ts'
@@ -39,7 +39,10 @@ export function eventRoutes(sources: EventSources): readonly PageRoute[] {
         const { problem, values } = filter
         if (values.reference !== '') return { kind: 'redirect', to: link`/references/${values.reference}` }
         await sources.flush()
-        const found = problem === null ? await view.findEvents({ ...filter.query, limit: PER_PAGE }) : []
+        const found =
+          problem === null
+            ? await view.searchEvents({ ...filter.query, limit: PER_PAGE })
+            : { events: [], olderMs: null }
         const sites = sources.sites().filter(({ id }) => view.sees(id))
         return {
           kind: 'page',
@@ -175,7 +178,7 @@ function filterForm(
   </form>`
 }
 
-function resultList(filter: Filter, found: readonly StoredEvent[], nowMs: number): Html {
+function resultList(filter: Filter, { events: found, olderMs }: EventSearch, nowMs: number): Html {
   const newest = found[0]
   const oldest = found.at(-1)
   const params = new URLSearchParams(filter.search)
@@ -196,10 +199,12 @@ function resultList(filter: Filter, found: readonly StoredEvent[], nowMs: number
         ? null
         : html`<div id="no-events">
             ${emptyState(
-              'Nothing matches.',
-              filter.isNarrow
-                ? html`<a href="/events">Show everything</a>, or choose a longer span.`
-                : 'Events appear here as soon as something connects, is refused or changes.',
+              olderMs === null ? 'Nothing matches.' : 'Nothing matches among the newest events.',
+              olderMs !== null
+                ? 'Older ones were not looked at yet.'
+                : filter.isNarrow
+                  ? html`<a href="/events">Show everything</a>, or choose a longer span.`
+                  : 'Events appear here as soon as something connects, is refused or changes.',
             )}
           </div>`
     }
@@ -208,6 +213,14 @@ function resultList(filter: Filter, found: readonly StoredEvent[], nowMs: number
       found.length < PER_PAGE
         ? null
         : html`<p><a href="/events?${older.toString()}" rel="next">Older events</a></p>`
+    }
+    ${
+      olderMs === null
+        ? null
+        : html`<p>
+            Searched back to ${exact(olderMs)}.
+            <a href="/events?${olderSearch(filter, olderMs)}" rel="next">Search older events</a>
+          </p>`
     }`,
     isLive
       ? html`<span id="live" data-stream="/events/stream?${params.toString()}" hidden
@@ -216,6 +229,12 @@ function resultList(filter: Filter, found: readonly StoredEvent[], nowMs: number
         >`
       : html`<a href="/events?${newestSearch(filter)}">Newest</a>`,
   )
+}
+
+function olderSearch({ search }: Filter, untilMs: number): string {
+  const params = new URLSearchParams(search)
+  params.set('until', String(untilMs))
+  return params.toString()
 }
 
 function newestSearch({ search }: Filter): string {

@@ -1,0 +1,165 @@
+// Forwards for invitations with real sockets: two PCs with the same port, who may connect, replies over UDP, and the end.
+import { randomInt } from 'node:crypto'
+import { createSocket, type Socket as UdpSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
+import test, { type ExecutionContext } from 'ava'
+import { NO_CONNECTORS } from '../../src/forward/upstream-socket.ts'
+import { createInvitationRelays } from '../../src/invitation-relays.ts'
+import { addressScope } from '../../src/net/address.ts'
+import type { InvitationForward, InvitationPolicy } from '../../src/policy/invitations.ts'
+import { startStreams } from '../edge/tcp/harness.ts'
+import { at, cidr } from '../support/snapshot.ts'
+
+/** A loopback address that nobody else uses. */
+const ownHost = (): string => `127.${randomInt(1, 255)}.${randomInt(1, 255)}.${randomInt(2, 255)}`
+
+/** A PC: over TCP it answers with its name, over UDP with its name and as many bytes as it is asked for. */
+async function startPc(t: ExecutionContext, host: string, port: number, name: string): Promise<void> {
+  const tcp = createServer(socket => {
+    socket.on('error', () => undefined)
+    socket.on('data', data => socket.write(`${name} ${data.toString()}`))
+  }).listen(port, host)
+  const udp = createSocket('udp4').bind(port, host)
+  udp.on('message', (data, from) =>
+    udp.send(`${name} ${'x'.repeat(Number(data.toString()))}`, from.port, from.address),
+  )
+  await Promise.all([once(tcp, 'listening'), once(udp, 'listening')])
+  t.teardown(() => {
+    tcp.close()
+    udp.close()
+  })
+}
+
+async function dialled(t: ExecutionContext, host: string, port: number): Promise<Socket> {
+  const socket = connect({ host, port })
+  socket.on('error', () => undefined)
+  t.teardown(() => socket.destroy())
+  await once(socket, 'connect')
+  return socket
+}
+
+async function isReset(t: ExecutionContext, host: string, port: number): Promise<boolean> {
+  const socket = connect({ host, port })
+  socket.on('error', () => undefined)
+  t.teardown(() => socket.destroy())
+  return await closed(socket)
+}
+
+/** Whether it ended by an error. */
+function closed(socket: Socket): Promise<boolean> {
+  return new Promise(resolve => socket.once('close', resolve))
+}
+
+async function says(socket: Socket, text: string): Promise<string> {
+  socket.write(text)
+  const [data] = (await once(socket, 'data')) as [Buffer]
+  return data.toString()
+}
+
+function udpTo(t: ExecutionContext, host: string, port: number) {
+  const socket: UdpSocket = createSocket('udp4')
+  t.teardown(() => socket.close())
+  return {
+    send: (text: string): void => socket.send(text, port, host),
+    next: async (): Promise<string> => ((await once(socket, 'message')) as [Buffer])[0].toString(),
+  }
+}
+
+test('two PCs with the same port at once, over TCP and UDP; only who is meant gets in; the end cuts one and not the other', async t => {
+  const host = ownHost()
+  const [pcOne, pcTwo] = [ownHost(), ownHost()]
+  const pcPort = 51_930
+  await startPc(t, pcOne, pcPort, 'one')
+  await startPc(t, pcTwo, pcPort, 'two')
+  const invitations: InvitationPolicy = {
+    publicHost: null,
+    host,
+    ports: { first: 51_000, last: 51_009 },
+    longestMs: 3_600_000,
+    targets: [cidr('10.0.0.0/8')],
+    targetPorts: [{ first: pcPort, last: pcPort }],
+    connections: 2,
+    at: at(90),
+  }
+  const { gate, events, policy } = await startStreams(t, [], { invitations })
+  const relays = createInvitationRelays({
+    current: () => policy,
+    lookup: address => ({ scope: addressScope(address), country: null, second: null, available: true }),
+    reporter: events.reporter,
+    certificates: { forHost: () => undefined },
+    gate,
+    openThrough: NO_CONNECTORS,
+    ticketSecret: Buffer.alloc(32, 7),
+    newReference: () => 'I-1',
+    clock: () => Date.now(),
+  })
+  t.teardown(() => relays.close())
+  const forward = (port: number, target: string, from: InvitationForward['from'] = null) => ({
+    port,
+    target: { host: target, port: pcPort },
+    from,
+    owner: 'jo',
+    openedMs: 0,
+    expiresMs: 1,
+  })
+  const elsewhere = { sites: ['acme'], ranges: ['192.0.2.0/24'] }
+  const all = [
+    forward(51_000, pcOne),
+    forward(51_001, pcTwo),
+    forward(51_002, pcTwo, elsewhere),
+    forward(51_003, pcTwo, { sites: [], ranges: ['127.0.0.0/8'] }),
+  ]
+  await relays.apply(all)
+
+  // UDP before TCP: nobody knows yet that the sender is where it says, so little goes back.
+  const udpOne = udpTo(t, host, 51_000)
+  const udpTwo = udpTo(t, host, 51_001)
+  udpTwo.send('9')
+  t.is(await udpTwo.next(), `two ${'x'.repeat(9)}`)
+  udpOne.send('1000')
+  udpOne.send('5')
+  t.is(await udpOne.next(), 'one xxxxx', 'the 1,000 were kept back')
+  const tcpOne = await dialled(t, host, 51_000)
+  const tcpTwo = await dialled(t, host, 51_001)
+  t.is(await says(tcpOne, 'hello'), 'one hello')
+  t.is(await says(tcpTwo, 'hello'), 'two hello')
+  udpOne.send('999')
+  t.is(await udpOne.next(), `one ${'x'.repeat(999)}`)
+
+  // Who is not meant gets in by neither, and a forward narrowed to the source lets it in.
+  t.true(await isReset(t, host, 51_002))
+  const udpElsewhere = udpTo(t, host, 51_002)
+  udpElsewhere.send('1')
+  await events.next('heartbeat.refused')
+  t.like(events.of('stream.refused')[0], { reason: 'source-not-invited', saw: '127.0.0.1' })
+  t.like(events.of('heartbeat.refused')[0], {
+    reason: 'source-not-invited',
+    listener: 'invitation:51002/udp',
+    class: 'relay',
+  })
+  t.is(await says(await dialled(t, host, 51_003), 'hi'), 'two hi')
+
+  // A third connection is more than this policy allows to one PC.
+  const second = await dialled(t, host, 51_000)
+  t.is(await says(second, 'again'), 'one again')
+  t.true(await isReset(t, host, 51_000))
+  t.like(events.of('stream.refused')[1], { reason: 'stream-limit-source', saw: '2 of 2 open' })
+  t.like(relays.state(51_000), { tcp: true, udp: true, connections: 2, flows: 1, bytesOut: 18 })
+
+  const ended = [closed(tcpOne), closed(second)]
+  const cut = await relays.apply(all.slice(1))
+  t.deepEqual([...cut], [[51_000, 3]])
+  await Promise.all([...ended, events.next('stream.closed', 2)])
+  t.is(events.of('heartbeat.closed')[0]?.ending, 'over')
+  t.deepEqual(
+    events.of('stream.closed').map(({ ending }) => ending),
+    ['over', 'over'],
+  )
+  t.is(await says(tcpTwo, 'still here'), 'two still here')
+  udpTwo.send('3')
+  t.is(await udpTwo.next(), 'two xxx')
+  const late = connect({ host, port: 51_000 })
+  const [error] = (await once(late, 'error')) as [NodeJS.ErrnoException]
+  t.is(error.code, 'ECONNREFUSED')
+})
