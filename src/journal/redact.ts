@@ -37,7 +37,7 @@ const ISSUED =
 const PRIVATE_KEY = /(-----begin[ \w]{0,30}private key-----)[^]*?(?=-----end|$)/gi
 // Passwords that stand in a command line without a name: `net user bob ...`, `mysql -p...`, `sshpass -p ...`, `curl -u bob:...`.
 const COMMAND =
-  /(\bnet1?(?:\.exe)?\s+user\s+[^\s\/]{1,64}\s+(?!\/)|\b(?:mysql(?:dump|admin)?|mariadb|psexec(?:64)?(?:\.exe)?)\b[^|&;\n]{0,80}?\s-p\s?|\bsshpass\s+-p\s*|\bcurl(?:\.exe)?\b[^|&;\n]{0,80}?\s-u\s*[^\s:]{1,64}:|\s\/p:)(?!\[redacted\])[^\s"';|&]+/gi
+  /(\bnet1?(?:\.exe)?\s+user\s+[^\s/]{1,64}\s+(?!\/)|\b(?:mysql(?:dump|admin)?|mariadb|psexec(?:64)?(?:\.exe)?)\b[^|&;\n]{0,80}?\s-p\s?|\bsshpass\s+-p\s*|\bcurl(?:\.exe)?\b[^|&;\n]{0,80}?\s-u\s*[^\s:]{1,64}:|\s\/p:)(?!\[redacted\])[^\s"';|&]+/gi
 // Control, format (bidi, zero width, tags), line and paragraph separators, lone surrogates.
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu
 const PLAIN = /^[ -~]*$/
