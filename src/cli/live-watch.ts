@@ -8,6 +8,8 @@ import { parseAddress } from '../net/address.ts'
 import type { Target } from './subjects.ts'
 
 const HOUR_MS = 3_600_000
+/** What the ledger counts in. */
+const SECOND_MS = 1_000
 const MAX_LINES_PER_POLL = 40
 const MAX_EVENTS = 200
 /** Addresses of a network that are looked at. */
@@ -95,7 +97,8 @@ export function createWatch(store: StoreReader | undefined, watched: Watched, st
       const found = new Set<string>()
       for (const { source, lastMs } of store?.ledger.all(startMs) ?? []) {
         const address = source === null ? undefined : parseAddress(source)
-        if (source === null || address === undefined || before.has(source) || lastMs < startMs) continue
+        if (source === null || address === undefined || before.has(source) || lastMs + SECOND_MS < startMs)
+          continue
         if (!places.some(({ range }) => cidrContains(range, address))) found.add(source)
       }
       return [...found]

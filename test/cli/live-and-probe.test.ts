@@ -1,7 +1,15 @@
 // diagnose --live says what comes while a client tries; diagnose --probe names the first hop that fails.
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import {
+  compareProbes,
+  type Hop,
+  type ProbeResult,
+  type ProbeStep,
+} from '../../src/diagnose/probe-comparison.ts'
 import { AGENT, GB, US } from '../diagnose/support.ts'
 import {
   HOST,
@@ -161,6 +169,119 @@ test('probe: a heartbeat that is answered, and one that may just not be understo
   const silent = await probe(bench, ...words, '--heartbeat', String(bench.practice.udpPort))
   t.is(silent.steps.at(-1)?.ok, null)
   t.is(silent.code, 0)
+})
+
+const step = (hop: Hop, ok: boolean | null, more: Partial<ProbeStep> = {}): ProbeStep => ({
+  hop,
+  what: hop,
+  ok,
+  saw: hop,
+  ...more,
+})
+const NAME = step('name', true, { addresses: ['203.0.113.9'] })
+const WELL = [NAME, step('port', true, { ms: 20 }), step('tls', true), step('certificate', true)]
+
+test('probes side by side: the first hop that fails in one place only says on which side it is', t => {
+  const lan = { isLan: true, steps: WELL }
+  const cases: readonly (readonly [ProbeResult, ProbeResult, string | null, string | null, RegExp])[] = [
+    [lan, { isLan: false, steps: WELL }, null, null, /Every hop works from both places\.$/],
+    [lan, { isLan: false, steps: [step('name', false)] }, 'name', 'here', /^Here only: .*split DNS/],
+    [
+      lan,
+      { isLan: false, steps: [step('name', true, { addresses: ['10.0.0.5'] }), step('port', false)] },
+      'port',
+      'here',
+      /leads to 10\.0\.0\.5, which nobody outside that network can reach/,
+    ],
+    [
+      lan,
+      {
+        isLan: false,
+        steps: [NAME, step('port', false), step('port', true, { what: 'other port 8443' })],
+      },
+      'port',
+      'here',
+      /the port is closed on the way, port 8443 is open\. A firewall or the provider/,
+    ],
+    [
+      { isLan: false, steps: WELL },
+      { isLan: true, steps: [NAME, step('port', false)] },
+      'port',
+      'here',
+      /^In the LAN only: from outside it works\. .*NAT loopback.*instead of 203\.0\.113\.9/,
+    ],
+    [
+      { isLan: true, steps: [NAME, step('port', false)] },
+      { isLan: false, steps: [NAME, step('port', false)] },
+      'port',
+      'both',
+      /the gate does not listen/,
+    ],
+    [
+      lan,
+      {
+        isLan: false,
+        steps: [NAME, step('port', true), step('tls', false, { saw: 'refused: access denied' })],
+      },
+      'tls',
+      'here',
+      /the gate refuses this network \(country, ban or limit\)/,
+    ],
+    [
+      { isLan: false, steps: [...WELL, step('answer', false)] },
+      lan,
+      'answer',
+      'there',
+      /^There only: .*the policy treats this network otherwise/,
+    ],
+    [
+      {
+        isLan: true,
+        steps: [...WELL.slice(0, 3), step('certificate', true, { sha256: 'A', saw: 'by One' })],
+      },
+      {
+        isLan: false,
+        steps: [...WELL.slice(0, 3), step('certificate', true, { sha256: 'B', saw: 'by Two' })],
+      },
+      'certificate',
+      null,
+      /different certificates \(by One; here: by Two\)/,
+    ],
+    [
+      lan,
+      { isLan: false, steps: [NAME, step('port', true, { ms: 900 }), ...WELL.slice(2)] },
+      null,
+      null,
+      /The way here is slow: 900 ms to connect instead of 20 ms/,
+    ],
+  ]
+  for (const [there, here, hop, where, meaning] of cases) {
+    const found = compareProbes(there, here)
+    t.deepEqual([found.hop, found.where], [hop, where], found.meaning)
+    t.regex(found.meaning, meaning)
+  }
+})
+
+test('probe: the saved result of another place may be anything, and must be about the same address', async t => {
+  const bench = startBench(t)
+  const compare = async (text: string): Promise<CliResult> => {
+    writeFileSync(join(bench.root, 'there.json'), text)
+    return bench.cli(['diagnose', '--probe', 'https://a.invalid', '--compare', 'there.json'])
+  }
+  const saved = { target: { host: 'a.invalid', port: 443 }, lan: true, atMs: bench.nowMs(), steps: [] }
+  for (const text of ['', '{', '[]', '{"steps":[1]}', JSON.stringify({ ...saved, steps: [{ hop: 'x' }] })])
+    t.regex((await compare(text)).err, /is not the result of a probe.*--json > there\.json/s, text)
+  t.regex((await compare('x'.repeat(70_000))).err, /it is too long/)
+  t.regex(
+    (await compare(JSON.stringify({ ...saved, target: { host: 'b.invalid', port: 443 } }))).err,
+    /is about https:\/\/b\.invalid:443, not https:\/\/a\.invalid:443/,
+  )
+  const steps = [{ hop: 'name', what: 'name', ok: true, saw: '\u001b[2J\u202eevil', ms: -1, sha256: 'x' }]
+  const { code, out } = await compare(JSON.stringify({ ...saved, steps }))
+  t.is(code, 1)
+  t.regex(out, /✓ \\u\{1b\}\[2J\\u\{202e\}evil/)
+  t.false(out.includes('\u001b') || out.includes('\u202e'))
+  t.regex(out, /The first hop that fails: name/)
 })
 
 async function wrong(t: ExecutionContext, words: readonly string[], complaint: RegExp): Promise<void> {
