@@ -55,7 +55,11 @@ export type HeartbeatStatus = {
     readonly lastReplyMs: number | null
     /** Lost between clients and gate, estimated from senders with a rhythm; null: too few to say. */
     readonly lossPercent: number | null
+    /** Senders in their expected interval, late (twice it) and gone (three times); null: nobody is expected. */
+    readonly senders: { readonly present: number; readonly late: number; readonly gone: number } | null
   }[]
+  /** (Nearly) all senders, of several places, are gone: the cause is on the side of the gate. */
+  readonly allGone: boolean
   /** The connector that it goes through; null: none. */
   readonly connector: {
     /** `away`: not attached; `not-offered`: attached without this service. */
@@ -153,6 +157,16 @@ export type OpeningStatus = {
   readonly expiresMs: number
 }
 
+/** A trial that is not over. Sites and listeners null: everywhere. */
+export type TrialStatus = {
+  readonly stages: readonly string[]
+  readonly sites: readonly string[] | null
+  readonly listeners: readonly string[] | null
+  readonly expiresMs: number
+  /** `file:line:column`. */
+  readonly line: string
+}
+
 /** One public port that leads to a PC for a while. Bytes are those of TCP. */
 export type InvitationStatus = {
   readonly port: number
@@ -186,6 +200,8 @@ export type GateStatus = {
     readonly rules: number
     readonly sites: number
     readonly warnings: readonly string[]
+    /** Stages on trial; absent: none. */
+    readonly trials?: readonly TrialStatus[]
     /** The newest attempt that failed after the policy in force was loaded; null: none. */
     readonly rejected: RejectedPolicy | null
   }
