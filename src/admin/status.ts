@@ -73,6 +73,16 @@ export type OpeningStatus = {
   readonly expiresMs: number
 }
 
+/** A trial that is not over. Sites and listeners null: everywhere. */
+export type TrialStatus = {
+  readonly stages: readonly string[]
+  readonly sites: readonly string[] | null
+  readonly listeners: readonly string[] | null
+  readonly expiresMs: number
+  /** `file:line:column`. */
+  readonly line: string
+}
+
 /** One public port that leads to a PC for a while. Bytes are those of TCP. */
 export type InvitationStatus = {
   readonly port: number
@@ -106,6 +116,8 @@ export type GateStatus = {
     readonly rules: number
     readonly sites: number
     readonly warnings: readonly string[]
+    /** Stages on trial; absent: none. */
+    readonly trials?: readonly TrialStatus[]
     /** The newest attempt that failed after the policy in force was loaded; null: none. */
     readonly rejected: RejectedPolicy | null
   }

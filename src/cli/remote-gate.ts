@@ -133,7 +133,9 @@ function gatesOf(args: CommandArguments, context: CommandContext): readonly Gate
     )
   const gates = texts.map((text, index) => gateOf(text, addresses[index], args, context))
   const twin = gates.find((gate, index) =>
-    gates.slice(0, index).some(({ host, port }) => host === gate.host && port === gate.port),
+    gates
+      .slice(0, index)
+      .some(other => other.host === gate.host && other.port === gate.port && other.address === gate.address),
   )
   if (twin !== undefined)
     throw usageError(`${twin.host} is named twice`, 'Name the primary first, then the standby.')

@@ -218,6 +218,7 @@ export function forwardDatagrams(
     flowsPerSource: connections,
     newFlows: NEW_FLOWS,
     newFlowsPerSource: NEW_FLOWS,
+    expectedEveryMs: null,
     replyRatio: REPLY_RATIO,
     expectsReplies: false,
     at,

@@ -24,6 +24,9 @@ export type TunnelState = {
 /** What is wrong with a connector; `away`: not attached; `not-offered`: attached without this service; null: nothing. */
 export type ConnectorTrouble = 'away' | 'not-offered' | null
 
+/** Senders in their expected interval, late (twice it) and gone (three times). */
+export type PresenceCount = { readonly present: number; readonly late: number; readonly gone: number }
+
 /** Heartbeats and replies of one site; null: clients of no recorded site. */
 export type SiteHeartbeatState = {
   readonly site: string | null
@@ -33,6 +36,8 @@ export type SiteHeartbeatState = {
   readonly lastReplyMs: number | null
   /** Lost between clients and gate, estimated from senders with a rhythm; null: too few to say. */
   readonly lossPercent: number | null
+  /** Senders that come in the expected interval, or do not; null: nobody is expected. */
+  readonly senders: PresenceCount | null
 }
 
 /** One UDP listener for heartbeats. Numbers count from its start; times are null before the first one. */
@@ -48,6 +53,8 @@ export type HeartbeatState = {
   /** The server has answered nobody for 30 s, although heartbeats came. */
   readonly silent: boolean
   readonly sites: readonly SiteHeartbeatState[]
+  /** (Nearly) all senders, of several places, are gone: the cause is on the side of the gate. */
+  readonly allGone: boolean
   /** The connector that it goes through; null: none. */
   readonly connector:
     | (TunnelState & {

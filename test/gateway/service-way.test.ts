@@ -192,7 +192,7 @@ test('while the client changes gates, connections wait for it, but not for ever,
   await breaking(standby, 'gone')
   const before = clock.nowMs
   waits = 100
-  await t.throwsAsync(way.open(), { message: 'network-unreachable And: client-unknown' })
+  await t.throwsAsync(way.open(), { message: 'client-unknown' })
   t.is(clock.nowMs - before, 15_000)
   way.close()
 })
@@ -209,7 +209,7 @@ test('one gate: a broken way is made anew, its loss is told, and there is nobody
   way.close()
 })
 
-test('whatever gates do, the order names each once, good ones first in their order, and one that is away is looked at for ever', t => {
+test('whatever gates do, the order names each that is there once, good ones first, and one that is away is looked at for ever', t => {
   const step = fc.record({
     gate: fc.nat(2),
     is: fc.constantFrom<GateOutcome>('good', 'away', 'absent'),
@@ -223,9 +223,10 @@ test('whatever gates do, the order names each once, good ones first in their ord
         nowMs += afterMs
         order = noteOutcome(order, gate, is, nowMs)
         const asked = askOrder(order, nowMs)
+        const there = [...order.keys()].filter(entry => order[entry]?.is !== 'away')
         t.deepEqual(
-          [...asked].toSorted((one, other) => one - other),
-          [0, 1, 2],
+          asked.toSorted((one, other) => one - other),
+          there.length === 0 ? [0, 1, 2] : there,
         )
         const good = asked.filter(entry => order[entry]?.is === 'good')
         t.deepEqual(

@@ -13,6 +13,8 @@ import type { CurrentPolicy } from '../connection.ts'
 import { TrialNotes } from '../trial-notes.ts'
 import type { EndedFlow, Flow, FlowCount, FlowEnd } from './flow.ts'
 import { FlowTable } from './flow-table.ts'
+import { Presence } from './presence.ts'
+import { reportPresence } from './presence-report.ts'
 import { RefusedHeartbeats } from './refused.ts'
 import { SiteCounts } from './site-counts.ts'
 import { openListening, sendBack, type UpstreamSocket } from './sockets.ts'
@@ -63,6 +65,7 @@ export class HeartbeatService {
   #problemMs = -Infinity
   #lastNumber = 0
   readonly #sites = new SiteCounts()
+  readonly #presence = new Presence()
   #watch: ConnectorWatch
   #refusedContexts = 0
   #refusedContextsMs = -Infinity
@@ -147,7 +150,8 @@ export class HeartbeatService {
       lastReplyMs: this.#lastReplyMs,
       silent: this.#table.silent,
       connector: this.#connectorState(),
-      sites: this.#sites.list(),
+      sites: this.#siteStates(),
+      allGone: this.#presence.areAllGone,
     }
   }
 
@@ -165,6 +169,7 @@ export class HeartbeatService {
         connector: this.#connectorState()?.trouble ?? null,
       })
     }
+    this.#lookAtPresence(nowMs)
     this.#refused.report(nowMs, this.#settings, this.#table.size)
     return this.#lookAtConnector(nowMs)
   }
@@ -234,6 +239,22 @@ export class HeartbeatService {
     if (ended !== null) this.#ended(ended)
   }
 
+  #siteStates(): HeartbeatState['sites'] {
+    const isWatched = this.#settings.expectedEveryMs !== null
+    const bySite = this.#presence.bySite()
+    const none = { present: 0, late: 0, gone: 0 }
+    return this.#sites
+      .list()
+      .map(entry => ({ ...entry, senders: isWatched ? (bySite.get(entry.site) ?? none) : null }))
+  }
+
+  #lookAtPresence(nowMs: number): void {
+    const { id: listener, expectedEveryMs: everyMs } = this.#settings
+    if (everyMs === null) return
+    for (const report of this.#presence.tick(this.#table.flows(), everyMs, nowMs))
+      reportPresence(this.#context.reporter, listener, everyMs, report)
+  }
+
   #connectorState(): HeartbeatState['connector'] {
     const { upstream } = this.#settings
     if (!('connector' in upstream)) return null
@@ -279,6 +300,8 @@ export class HeartbeatService {
 
   #ended({ flow, end }: EndedFlow<Upstream>): void {
     flow.upstream?.socket.close()
+    // Silence is what the watch is about; every other end is our own doing.
+    if (end !== 'idle') this.#presence.forget(flow.key)
     const nowMs = this.#context.nowMs()
     const { fresh, total, withheld, lastHeartbeatMs, lastReplyMs } = flow
     if (fresh.heartbeats > 0 || fresh.replies > 0) this.#reportCount(this.#table.take(flow, nowMs))
@@ -302,12 +325,15 @@ export class HeartbeatService {
 
   #noteTrial({ wouldBe, standing, port }: Flow<Upstream>): void {
     if (wouldBe === null) return
-    const tried = { standing, port, listener: this.#settings.id, class: 'heartbeat', host: '' } as const
+    const { id: listener, class: trafficClass = 'heartbeat' } = this.#settings
+    const tried = { standing, port, listener, class: trafficClass, host: '' }
     this.#trials.note(wouldBe, tried, this.#context.nowMs())
   }
 
   #shut(key: string, bound: Bound, end: FlowEnd): void {
     this.#endAll(end, flow => flow.upstream?.bound === bound)
+    // Nobody can reach a closed port: who was gone, and who is, starts anew.
+    this.#presence.clear()
     this.#bound.delete(key)
     const { host } = bound.endpoint
     const { port } = bound.socket.address()

@@ -51,9 +51,13 @@ export function watchLiveness(
     if (now - pingedMs < PING_MS) return
     pingedMs = now
     controlFrames = 0
-    session.ping(error => {
+    const answered = (error: Error | null): void => {
       if (error === null) hear()
-    })
+    }
+    // After a graceful end Node sends no PING (and says so to nobody but the callback), while a silent stream may go on for hours.
+    // SETTINGS that change nothing are answered like one.
+    if (session.closed) session.settings({}, answered)
+    else session.ping(answered)
   }
   const timer = setInterval(look, LOOK_MS)
   timer.unref()

@@ -40,12 +40,17 @@ export function noteOutcome(order: GateOrder, gate: number, is: GateOutcome, now
   })
 }
 
-/** Gates in the order in which a new connection asks them: those that may carry it first, the others as a last resort. */
+/**
+ * Gates in the order in which a new connection asks them: those that may carry it first, then those without the client, which say
+ * so at once. Gates that are away are asked only when all of them are: a black hole would cost whoever waits seconds, and looks go on.
+ */
 export function askOrder(order: GateOrder, nowMs: number): readonly number[] {
   const gates = [...order.keys()]
+  const there = gates.filter(gate => order[gate]?.is !== 'away')
+  if (there.length === 0) return gates
   return [
-    ...gates.filter(gate => mayCarry(order, gate, nowMs)),
-    ...gates.filter(gate => !mayCarry(order, gate, nowMs)),
+    ...there.filter(gate => mayCarry(order, gate, nowMs)),
+    ...there.filter(gate => !mayCarry(order, gate, nowMs)),
   ]
 }
 

@@ -234,6 +234,7 @@ test('a healthy gate has nothing to say; each fault is said, worst first', t => 
     replies: 0,
     lastHeartbeatMs: null,
     lastReplyMs: null,
+    allGone: false,
     silent: false,
     sites: [],
     connector: {
@@ -428,6 +429,7 @@ test('text is escaped in templates, wherever it stands', t => {
 
 test('texts of clients, servers and files stay text on every page that shows a status', async t => {
   const evil = `<img src=x onerror=alert(1)>"'`
+  const trial = { stages: ['country', evil], sites: [evil], listeners: [evil], line: evil }
   const hostile = testStatus(NOW, {
     connections: [{ ...connection(evil, evil), address: evil, name: evil, country: evil, state: evil }],
     clients: [
@@ -483,11 +485,18 @@ test('texts of clients, servers and files stay text on every page that shows a s
             lastHeartbeatMs: NOW,
             lastReplyMs: null,
             lossPercent: 100,
+            senders: { present: 0, late: 1, gone: 1 },
           },
         ],
+        allGone: false,
       },
     ],
-    policy: { ...status.policy, warnings: [evil], rejected: { atMs: NOW, problems: [evil] } },
+    policy: {
+      trials: [{ ...trial, expiresMs: Date.UTC(2026, 11, 12) }],
+      ...status.policy,
+      warnings: [evil],
+      rejected: { atMs: NOW, problems: [evil] },
+    },
   })
   const event = {
     id: 1,
@@ -519,7 +528,11 @@ test('texts of clients, servers and files stay text on every page that shows a s
     listeners: [{ listener: evil, host: evil, port: 1 }],
   }
   const routes = [
-    overviewRoute({ facts: () => facts, countsByReason: () => Promise.resolve([]) }),
+    overviewRoute({
+      facts: () => facts,
+      countsByReason: () => Promise.resolve([]),
+      tried: () => Promise.resolve({ addresses: 7, agents: 3, sites: 2 }),
+    }),
     ...eventRoutes({ sites: () => [{ id: evil, name: evil }], flush, clock: () => NOW }),
     connectionRoute(),
     ...clientRoutes({ keys: () => [{ name: evil, maxClients: 1, createdMs: NOW }] }),
@@ -542,6 +555,9 @@ test('texts of clients, servers and files stay text on every page that shows a s
   }
   const dashboard = await startDashboard(t, { routes, sources })
   const jane = await dashboard.loggedIn('jane')
+  const front = (await jane.get('/')).body
+  t.regex(front, /3 addresses with agents at\s+2 recorded sites would be refused, of\s+7 addresses/)
+  t.regex(front, /until\s+<time datetime="2026-12-12T00:00:00/)
   const paths = [
     '/',
     '/events',

@@ -106,6 +106,7 @@ export async function world(
     flowsPerSource: 1_000,
     newFlows: 1_000,
     newFlowsPerSource: 1_000,
+    expectedEveryMs: null,
     replyRatio: 3,
     expectsReplies: true,
     at: at(70),

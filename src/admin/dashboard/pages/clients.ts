@@ -217,7 +217,8 @@ function keyTable(
 }
 
 function versionTable(clients: readonly Client[]): Html {
-  if (clients.length === 0) return emptyState('No client is attached.')
+  if (clients.length === 0)
+    return emptyState('No client is attached.', 'The version of each connector is shown here once it is.')
   const counts = new Map<string, number>()
   for (const { version } of clients) counts.set(version, (counts.get(version) ?? 0) + 1)
   return table(
