@@ -1,10 +1,10 @@
 // One site: how it is and why, what came from it hour by hour, its devices, TLS versions, heartbeats and newest refusals.
+import type { HeartbeatState } from '../../../policy/running-state.ts'
 import { hasRole } from '../layout.ts'
 import type { OverlayEntry } from '../../../journal/store-overlay.ts'
 import type { SiteDevices } from '../../../journal/store-devices.ts'
 import type { StoredEvent } from '../../../journal/store-events.ts'
 import type { TrafficStep } from '../../../journal/store-traffic.ts'
-import type { HeartbeatStatus } from '../../status.ts'
 import type { Site } from '../../../policy/snapshot.ts'
 import { liveTrials, type Trial } from '../../../policy/trial.ts'
 import { counted, emptyState, exact, facts, figure, numberText, panel, state } from '../components.ts'
@@ -109,6 +109,9 @@ export type SiteHeartbeats = {
   readonly replies: number
   readonly lastHeartbeatMs: number
   readonly lastReplyMs: number | null
+  readonly senders: HeartbeatState['sites'][number]['senders']
+  /** Agents of other sites are gone as well. */
+  readonly allGone: boolean
 }
 
 /** The page. */
@@ -198,16 +201,18 @@ function suspects(devices: SiteDevices, site: Site): readonly string[] {
   return [...found].slice(0, DIAGNOSED)
 }
 
-function heartbeatsOf(status: readonly HeartbeatStatus[], id: string): readonly SiteHeartbeats[] {
-  return status.flatMap(({ listener, sites }) =>
+function heartbeatsOf(status: readonly HeartbeatState[], id: string): readonly SiteHeartbeats[] {
+  return status.flatMap(({ listener, sites, allGone }) =>
     sites
       .filter(({ site }) => site === id)
-      .map(({ heartbeats, replies, lastHeartbeatMs, lastReplyMs }) => ({
+      .map(({ heartbeats, replies, lastHeartbeatMs, lastReplyMs, senders }) => ({
         listener,
         heartbeats,
         replies,
         lastHeartbeatMs,
         lastReplyMs,
+        senders,
+        allGone,
       })),
   )
 }
