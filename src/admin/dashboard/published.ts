@@ -1,6 +1,6 @@
 // The dashboard behind the gate's own listeners: no socket of its own, only streams that the gate itself has opened.
 import { createServer } from 'node:http'
-import { Duplex, duplexPair } from 'node:stream'
+import { duplexPair, type Duplex } from 'node:stream'
 import { parseAddress } from '../../net/address.ts'
 import type { DashboardHandler } from './handler.ts'
 import { sendText } from './reply.ts'
