@@ -256,6 +256,7 @@ test('a healthy gate has nothing to say; each fault is said, worst first', t => 
     sites: [],
     connector: {
       trouble: 'away',
+      isOffered: null,
       portClosed: true,
       connections: 0,
       sinceMs: NOW,
