@@ -246,11 +246,38 @@ export const MANY = 50
 function slow(evidence: Evidence): Diagnosis | null {
   const late = evidence.upstreams.filter(member => member.pace !== null)
   const [{ member, origin, sinceMs, pace } = { pace: null }] = late
-  if (pace === null || member === undefined || sinceMs === undefined) return null
+  if (pace === null || member === undefined || sinceMs === undefined) return slowGate(evidence)
   return problem(
     'slow',
     `${subjectOf(evidence)} gets through, but the RMM server is slow: ${member} (${origin ?? ''}) takes ${pace.recentMs} ms for what usually takes ${pace.usualMs} ms.`,
     clients.slowUpstream(fixContext(evidence)),
-    [{ atMs: sinceMs, text: `${member} began to answer late` }],
+    [
+      { atMs: sinceMs, text: `${member} began to answer late` },
+      evidence.ownMs === undefined
+        ? null
+        : {
+            atMs: null,
+            text: `the gate itself adds ${msWords(evidence.ownMs)} to a request (median of the last hour)`,
+          },
+    ],
   )
+}
+
+/** A gate that keeps requests so long is felt by people. */
+const SLOW_GATE_MS = 250
+
+/** It is not the server but the gate. */
+function slowGate(evidence: Evidence): Diagnosis | null {
+  const { ownMs } = evidence
+  if (ownMs === undefined || ownMs < SLOW_GATE_MS) return null
+  return problem(
+    'slow',
+    `${subjectOf(evidence)} gets through, but the gate itself is slow: it keeps a request for ${msWords(ownMs)} before the RMM server gets it (median of the last hour).`,
+    clients.slowGate(fixContext(evidence)),
+  )
+}
+
+/** `0.4 ms`, `310 ms`. */
+function msWords(ms: number): string {
+  return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
 }

@@ -164,6 +164,18 @@ export function slowUpstream({ commandOptions }: FixContext): Fix {
   ])
 }
 
+/** The gate keeps requests longer than it should. */
+export function slowGate({ commandOptions }: FixContext): Fix {
+  return makeFix([
+    onGate(
+      `bin/portcullis status${commandOptions}`,
+      'How many connections are open, and how much memory is in use: ',
+    ),
+    'Does another program use up the processor or the disk of the machine? Give the gate more, or move the other one.',
+    onGate(`bin/portcullis rules stats${commandOptions}`, 'Which rules work most: '),
+  ])
+}
+
 /** The RMM server does not answer heartbeats over UDP. */
 export function heartbeats(
   { commandOptions }: FixContext,

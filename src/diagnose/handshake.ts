@@ -74,8 +74,26 @@ export function readHandshake(problem: string | null): {
   return { fault: known.fault, words: `${known.words} (${problem})` }
 }
 
+/** Whether a chain that is not complete explains it. */
+export function isAboutChain(fault: HandshakeFault): boolean {
+  return fault === 'authority' || fault === 'certificate' || fault === 'hang-up'
+}
+
+/** The file holds one certificate where two belong. */
+function completeChain({ file, issuer }: { readonly file: string; readonly issuer: string }): Fix {
+  return makeFix([
+    `Put the certificate of ${issuer} behind the one in ${file}: the file that certbot calls fullchain.pem and others call bundle or chain has both. It is taken up by itself.`,
+    'Then let the client try again; nothing has to be changed at the device.',
+  ])
+}
+
 /** What to do about it. */
-export function handshakeFix(fault: HandshakeFault, publicHost: string | null): Fix {
+export function handshakeFix(
+  fault: HandshakeFault,
+  publicHost: string | null,
+  gap: { readonly file: string; readonly issuer: string } | null = null,
+): Fix {
+  if (gap !== null && isAboutChain(fault)) return completeChain(gap)
   const host = publicHost ?? 'gate.example.com'
   const look = {
     where: 'site',
