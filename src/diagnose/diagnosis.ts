@@ -51,6 +51,15 @@ function about(evidence: Evidence, found: Diagnosis): Diagnosis {
   return { ...found, evidence: [...found.evidence, ...surroundings(evidence, found)].slice(0, MAX_PROOFS) }
 }
 
+/** Networks that no country database knows, in words. */
+const INNER: Readonly<Record<string, string>> = {
+  private: 'a private address',
+  cgnat: 'an address of carrier-grade NAT (100.64.0.0/10)',
+  loopback: 'an address of the gate itself',
+  'link-local': 'a link-local address',
+  reserved: 'a reserved address',
+}
+
 const MAX_PROOFS = 6
 const RELEVANT_MS = 3_600_000
 
@@ -101,6 +110,14 @@ function refusedNow(evidence: Evidence): Diagnosis | null {
     )
   }
   const country = countryWord(standing.country)
+  if (refusal.reason === 'network-refused') {
+    return problem(
+      'country',
+      `${address} is refused because it is ${INNER[country] ?? 'an address of no country'}, and the policy refuses those ${placeWords(refusal.line)}.${endedException(evidence, 'allow')}`,
+      fixes.admitInner(context, standing.snapshot.listeners[0]?.id ?? 'https'),
+      [seen],
+    )
+  }
   const { first, second } = explanation.country
   const asked = first !== null || second !== null
   return problem(
@@ -235,7 +252,7 @@ function goneQuiet(evidence: Evidence, lastMs: number): Diagnosis | null {
   return problem(
     'gone-quiet',
     `${address} came through until ${timeWords(lastMs)} and is silent since. ${rest}${cutOff}`,
-    clients.goneQuiet(fixContext(evidence), evidence.publicHost),
+    clients.goneQuiet(fixContext(evidence), evidence.publicHost, others),
     [{ atMs: lastMs, text: 'the last that passed' }],
   )
 }

@@ -182,7 +182,7 @@ export function witnessed({ newest }: Evidence, reason: string): Proof | null {
   if (witness === undefined) return null
   const { atMs, reference, saw, line, request } = witness
   const what = request === '' ? '' : `${request}: `
-  const by = line === '' ? '' : `, decided by ${line}`
+  const by = line === '' ? '' : `, decided by ${line.replace(/^\((.*)\)$/, '$1')}`
   const under = reference === null ? '' : `, reference ${reference}`
   return { atMs, text: `${what}${saw === '' ? reason : saw}${by}${under}` }
 }

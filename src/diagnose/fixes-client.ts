@@ -111,6 +111,10 @@ export function neverArrived(context: FixContext, publicHost: string | null, gat
       `Resolve-DnsName ${publicHost ?? 'gate.example.com'}`,
     ),
     'If it succeeds: diagnose again; the test shows up here as "connected and sent nothing".',
+    onGate(
+      `bin/portcullis diagnose ${context.address} --live${context.commandOptions}`,
+      'Watch here while somebody there tries: ',
+    ),
   ])
 }
 
@@ -123,8 +127,22 @@ export function neverTried(publicHost: string | null, product: string): Fix {
 }
 
 /** Agents that used to come do not any more. */
-export function goneQuiet(context: FixContext, publicHost: string | null): Fix {
+export function goneQuiet(context: FixContext, publicHost: string | null, others: number): Fix {
+  const gateFirst: readonly Part[] = [
+    onGate(
+      `bin/portcullis status${context.commandOptions}`,
+      'Does the gate listen, and does its server answer? ',
+    ),
+    {
+      where: 'site',
+      shell: 'sh',
+      before: 'Is it reached from outside? From any other network: ',
+      command: `bin/diagnose --probe https://${publicHost ?? 'gate.example.com'}`,
+    },
+    'If both are well, it is this site after all:',
+  ]
   return makeFix([
+    ...(others === 0 ? gateFirst : []),
     'Is the site on-line? Are its machines switched on?',
     reachabilityTest(publicHost),
     'Look at the RMM server: if it still hears from these agents, they use its direct address, which is their secondary one.',
