@@ -100,6 +100,8 @@ function limitedStatus(status: GateStatus, sees: View['sees'], reaches: View['re
         sites,
       }
     }),
+    // Whose PC is helped, and on which port, is for whoever runs the gate.
+    invitations: [],
     clients,
     sessions: status.sessions.filter(({ client, key }) => shown.has(`${key} ${client}`)),
     certificates: [],

@@ -1,4 +1,5 @@
 // Who sends heartbeats in the expected rhythm, who is late, and who is gone: by sender, by place, and in all. Pure.
+import type { PresenceCount } from '../../policy/running-state.ts'
 
 /** Late after so many times the expected interval, gone after so many. */
 const LATE_AFTER = 2
@@ -31,9 +32,6 @@ export type Sender = {
   readonly lastHeartbeatMs: number
   readonly total: { readonly heartbeats: number }
 }
-
-/** Senders by state. */
-export type PresenceCount = { present: number; late: number; gone: number }
 
 /** A site, or an address of none. */
 export type Place = { readonly site: string | null; readonly address: string }
@@ -93,7 +91,7 @@ export class Presence {
 
   /** Senders by site; null: of no site. */
   bySite(): ReadonlyMap<string | null, PresenceCount> {
-    const out = new Map<string | null, PresenceCount>()
+    const out = new Map<string | null, { -readonly [state in keyof PresenceCount]: number }>()
     for (const { place, state } of this.#entries.values()) {
       const count = out.get(place.site) ?? { present: 0, late: 0, gone: 0 }
       count[state]++

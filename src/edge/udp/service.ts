@@ -5,6 +5,7 @@ import type { DatagramFields } from '../../journal/events-heartbeat.ts'
 import { parseAddress, type Address } from '../../net/address.ts'
 import { decideHeartbeat } from '../../policy/decide-heartbeat.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
+import type { HeartbeatState, TunnelState } from '../../policy/running-state.ts'
 import type { Endpoint, HeartbeatListener } from '../../policy/snapshot.ts'
 import type { Standing } from '../../policy/standing.ts'
 import { countryWord } from '../../policy/who.ts'
@@ -12,13 +13,13 @@ import type { CurrentPolicy } from '../connection.ts'
 import { TrialNotes } from '../trial-notes.ts'
 import type { EndedFlow, Flow, FlowCount, FlowEnd } from './flow.ts'
 import { FlowTable } from './flow-table.ts'
-import { Presence, type PresenceCount } from './presence.ts'
+import { Presence } from './presence.ts'
 import { reportPresence } from './presence-report.ts'
 import { RefusedHeartbeats } from './refused.ts'
-import { SiteCounts, type SiteHeartbeats } from './site-counts.ts'
+import { SiteCounts } from './site-counts.ts'
 import { openListening, sendBack, type UpstreamSocket } from './sockets.ts'
-import { ConnectorWatch, troubleOf, type ConnectorTrouble } from './connector-watch.ts'
-import { isSameUpstream, openWay, upstreamText, type HeartbeatTunnels, type TunnelState } from './way.ts'
+import { ConnectorWatch, troubleOf } from './connector-watch.ts'
+import { isSameUpstream, openWay, upstreamText, type HeartbeatTunnels } from './way.ts'
 import { explainUdpBind } from './bind-failure.ts'
 
 /** What listeners share. */
@@ -31,30 +32,6 @@ export type ServiceContext = {
   readonly isProven?: (listener: string, address: Address) => boolean
   /** Null: this gate has none, so connectors are always away. */
   readonly tunnels: HeartbeatTunnels | null
-}
-
-/** What a listener does now, for status. Numbers count from its start. */
-export type HeartbeatState = {
-  readonly listener: string
-  readonly upstream: string
-  readonly flows: number
-  readonly sources: number
-  readonly heartbeats: number
-  readonly replies: number
-  readonly lastHeartbeatMs: number | null
-  readonly lastReplyMs: number | null
-  /** The server has not answered anybody for a while. */
-  readonly silent: boolean
-  /** The connector that it goes through; null: none. */
-  readonly connector:
-    (TunnelState & { readonly trouble: ConnectorTrouble; readonly portClosed: boolean }) | null
-  readonly sites: readonly (SiteHeartbeats & {
-    readonly lossPercent: number | null
-    /** Senders that come in the expected interval, or do not; null: nobody is expected. */
-    readonly senders: PresenceCount | null
-  })[]
-  /** (Nearly) all senders, of several places, are gone. */
-  readonly allGone: boolean
 }
 
 type Bound = { readonly endpoint: Endpoint; readonly socket: Socket; readonly number: number }

@@ -67,7 +67,23 @@ const session = (name: string, key: string) => ({
   bytesOut: 0,
 })
 
+const invitation = (owner: string) => ({
+  port: 51_000,
+  target: { host: '10.0.0.5', port: 3_389 },
+  from: { sites: [owner], ranges: [] },
+  owner,
+  openedMs: NOW,
+  expiresMs: NOW + 3_600_000,
+  tcp: true,
+  udp: false,
+  connections: 1,
+  flows: 0,
+  bytesIn: 0,
+  bytesOut: 0,
+})
+
 const status = testStatus(NOW, {
+  invitations: [invitation('jo')],
   connections: [connection('a', 'acme'), connection('b', 'other'), connection('c', null)],
   open: { connections: 3, webSockets: 0, max: 20_000 },
   clients: [client('pc', 'k1', 'acme'), client('pc', 'k2', 'other'), client('stray', 'k1', null)],
@@ -86,6 +102,7 @@ test('an operator of a site sees its connections, clients and sessions, and neit
     ['a'],
   )
   t.is(own.open.connections, 1)
+  t.deepEqual(own.invitations, [], 'whose PC is helped is not for an operator of a site')
   t.deepEqual(
     own.clients.map(({ key }) => key),
     ['k1'],
@@ -239,6 +256,7 @@ test('a healthy gate has nothing to say; each fault is said, worst first', t => 
     sites: [],
     connector: {
       trouble: 'away',
+      isOffered: null,
       portClosed: true,
       connections: 0,
       sinceMs: NOW,
@@ -430,6 +448,7 @@ test('texts of clients, servers and files stay text on every page that shows a s
   const evil = `<img src=x onerror=alert(1)>"'`
   const trial = { stages: ['country', evil], sites: [evil], listeners: [evil], line: evil }
   const hostile = testStatus(NOW, {
+    invitations: [invitation(evil)],
     connections: [{ ...connection(evil, evil), address: evil, name: evil, country: evil, state: evil }],
     clients: [
       {

@@ -1,5 +1,6 @@
 // The RMM servers behind the gate, and the heartbeats that pass it.
-import type { HeartbeatStatus, MemberState } from '../../status.ts'
+import type { HeartbeatState } from '../../../policy/running-state.ts'
+import type { MemberState } from '../../status.ts'
 import { ago, counted, emptyState, numberText, panel, senderWords, state, table } from '../components.ts'
 import { html, type Html } from '../html.ts'
 import { link, type GetRoute } from '../page.ts'
@@ -53,7 +54,7 @@ function memberTable(members: readonly MemberState[], nowMs: number, isLimited: 
   )
 }
 
-function heartbeatTables(listeners: readonly HeartbeatStatus[], nowMs: number, isLimited: boolean): Html {
+function heartbeatTables(listeners: readonly HeartbeatState[], nowMs: number, isLimited: boolean): Html {
   if (listeners.length === 0) {
     return emptyState(
       'No heartbeats pass this gate.',
