@@ -157,7 +157,7 @@ function about(common: Common, address: Address, device: string | null): Gathere
       upstreams: upstreamTroubles(status),
       upstreamsDown: status === undefined ? null : down,
       ...gapOf(certificates),
-      ...(common.ownMs() ?? {}),
+      ...common.ownMs(),
       certificateProblem: certificateProblem(certificates, snapshot, nowMs),
       ...heartbeatFacts(status, explanation.standing.site?.id ?? null),
       publicHost: snapshot.names[0]?.host ?? null,
