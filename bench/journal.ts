@@ -9,6 +9,7 @@ import { storeFile } from '../src/journal/store-file.ts'
 import { wrk } from './load/wrk.ts'
 import { portcullis } from './peers/portcullis.ts'
 import { note, print } from './report/print.ts'
+import { SHORT_SLACK } from './report/short.ts'
 import { median } from './report/statistics.ts'
 import { align } from './report/table.ts'
 import { writeSharedFiles } from './stage/files.ts'
@@ -17,7 +18,7 @@ import { startPeer } from './stage/start-peer.ts'
 import { startHttpUpstream } from './stage/upstream.ts'
 import { threadUse } from './stage/usage.ts'
 
-const USAGE = 'usage: npm run bench:journal -- [--rate 5000] [--rounds 6] [--seconds 5]'
+const USAGE = 'usage: npm run bench:journal -- [--rate 5000] [--rounds 6] [--seconds 5] [--short]'
 const UPSTREAM_PORT = 9_000
 const PORT = 9_100
 const GOAL = 0.05
@@ -27,9 +28,12 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '5000' },
     rounds: { type: 'string', default: '6' },
     seconds: { type: 'string', default: '5' },
+    // For CI: less of it, and the goal has room for a busy machine.
+    short: { type: 'boolean', default: false },
   },
 })
-const [rate, rounds, seconds] = [Number(values.rate), Number(values.rounds), Number(values.seconds)]
+const rate = Number(values.rate)
+const [rounds, seconds] = values.short ? [3, 1] : [Number(values.rounds), Number(values.seconds)]
 if (!(rate > 0 && rounds > 0 && seconds > 0)) {
   note(USAGE)
   process.exit(2)
@@ -75,7 +79,7 @@ for (let round = 0; round <= rounds; round++) {
     note(
       `${kind}: ${measured.perSecond.toFixed(0)} requests/s, main thread ${measured.mainUs.toFixed(1)} us each`,
     )
-    await delay(1_500)
+    await delay(values.short ? 700 : 1_500)
   }
 }
 const log = readFileSync(join(stageDir, 'log'), 'utf8')
@@ -87,8 +91,9 @@ const reported = (loudMs / 1_000) * rate
 const ratio = pairs((before, after) => after.mainUs / before.mainUs)
 const throughput = pairs((before, after) => after.perSecond / before.perSecond)
 const lost = log.includes('journal.dropped')
-const all = stored >= reported * 0.98 && !lost
-const met = ratio - 1 <= GOAL
+// On a busy machine fewer are made; what was made is stored or counted as dropped.
+const all = stored >= reported * (values.short ? 1 / SHORT_SLACK : 0.98) && !lost
+const met = ratio - 1 <= GOAL * (values.short ? SHORT_SLACK : 1)
 print(
   align([
     ['quantity', 'without', `${rate} events/s`, 'ratio'],

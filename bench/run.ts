@@ -9,8 +9,10 @@ import { parseOptions, USAGE, type Options } from './options.ts'
 import { PEERS } from './peers/all.ts'
 import type { Peer } from './peers/peer.ts'
 import { otherCheckout } from './peers/portcullis.ts'
+import { judge } from './report/goals.ts'
 import { note, print } from './report/print.ts'
 import type { Cell, PeerInfo, Result } from './report/result.ts'
+import { SHORT_SLACK } from './report/short.ts'
 import { betweenMarkers, markdownReport, textReport } from './report/table.ts'
 import { ROWS, type Row, type Sample } from './rows.ts'
 import { writeSharedFiles, type SharedFiles } from './stage/files.ts'
@@ -25,6 +27,7 @@ const WEBSOCKET_UPSTREAM_PORT = 9_001
 const FIRST_PEER_PORT = 9_100
 const WARM_CPU_NS = 5e9
 const WARM_UP_TURNS = 8
+const SHORT_WARM_UP_TURNS = 3
 const RESULTS = fileURLToPath(new URL('results/', import.meta.url))
 const DOCUMENT = fileURLToPath(new URL('../docs/performance.md', import.meta.url))
 
@@ -67,7 +70,10 @@ print(options.json ? JSON.stringify(result) : textReport(result))
 if (options.updateDocs) {
   writeFileSync(DOCUMENT, betweenMarkers(readFileSync(DOCUMENT, 'utf8'), markdownReport(result)))
 }
-process.exit(0)
+if (!options.isShort) process.exit(0)
+const missed = judge(result, SHORT_SLACK).filter(({ met }) => met === false)
+for (const { text, reached } of missed) note(`beyond ${SHORT_SLACK} times its goal: ${text}: ${reached}`)
+process.exit(missed.length === 0 ? 0 : 1)
 
 /** Measures every chosen row for every chosen peer that is there. */
 async function compare(chosen: Options, base: string): Promise<Result> {
@@ -160,8 +166,9 @@ async function alternatingRounds(
     dir: setting.base,
     round,
   })
+  const turns = setting.chosen.isShort ? SHORT_WARM_UP_TURNS : WARM_UP_TURNS
   for (const one of running) {
-    for (let turn = 0; turn < WARM_UP_TURNS && !isWarm(one.process.pid); turn++) {
+    for (let turn = 0; turn < turns && !isWarm(one.process.pid); turn++) {
       const sample = await (row.warmUp ?? row.measure)(contextOf(one, 0))
       note(`  warm-up ${one.entrant.peer.id} ${describe(sample)}`)
     }

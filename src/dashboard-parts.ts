@@ -140,6 +140,7 @@ function dashboardRoutes(options: DashboardOptions, reading: StoreReading): read
     overviewRoute({
       facts: actions.facts,
       countsByReason: sinceMs => reading.ask('countsByReason', sinceMs),
+      tried: sinceMs => reading.ask('tried', sinceMs),
     }),
     ...eventRoutes({ sites: () => policy().sites, flush: actions.flush, clock }),
     connectionRoute(),

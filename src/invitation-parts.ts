@@ -17,6 +17,7 @@ import {
   SHORTEST_FORWARD_MS,
   sourcesText,
   targetProblem,
+  targetText,
   type InvitationForward,
   type NoTargets,
 } from './policy/invitations.ts'
@@ -250,7 +251,8 @@ export function createInvitationParts(options: InvitationPartsOptions): Invitati
       const problem = forwardProblem(forward, snapshot, never)
       if (problem !== null) closed.push({ forward, problem })
       else if (snapshot.invitations !== null) {
-        const latestMs = forward.openedMs + snapshot.invitations.longestMs
+        // Never from a time that is still to come: the file may be damaged, and clocks are set back.
+        const latestMs = Math.min(forward.openedMs, clock()) + snapshot.invitations.longestMs
         if (forward.expiresMs > latestMs) table.put({ ...forward, expiresMs: latestMs })
       }
     }
@@ -328,8 +330,7 @@ class UnknownServer extends Error {
 }
 
 function fieldsOf({ port, target, from, owner, expiresMs }: InvitationForward): ForwardFields {
-  const host = target.host.includes(':') ? `[${target.host}]` : target.host
-  return { port, target: `${host}:${target.port}`, from: sourcesText(from), owner, expiresMs }
+  return { port, target: targetText(target), from: sourcesText(from), owner, expiresMs }
 }
 
 function addressesOfMachine(): readonly string[] {

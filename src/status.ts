@@ -14,6 +14,8 @@ import type { GaugeSources } from './journal/metrics.ts'
 import type { Store } from './journal/store.ts'
 import { openingRange } from './journal/store-openings.ts'
 import type { Overlay, Snapshot, UpstreamMember } from './policy/snapshot.ts'
+import { liveTrials } from './policy/trial.ts'
+import { formatSourceLine } from './policy/source-line.ts'
 import type { InvitationParts } from './invitation-parts.ts'
 import { isLive } from './policy/who.ts'
 
@@ -68,6 +70,7 @@ export function gateStatus(facts: StatusFacts): GateStatus {
       rules: snapshot.rules.size,
       sites: snapshot.sites.length,
       warnings: facts.warnings,
+      ...trialStates(snapshot, facts.clock()),
       rejected: facts.rejected,
     },
     listeners: [
@@ -168,6 +171,20 @@ export function connectionGauges(parts: StatusParts, current: CurrentPolicy): Ga
     overlay: () => ({ bans: current().overlay.ban.size, allows: current().overlay.allow.size }),
     store: () => store.state(),
     ledger: () => ledger.state(),
+  }
+}
+
+function trialStates(snapshot: Snapshot, nowMs: number): Pick<GateStatus['policy'], 'trials'> {
+  const live = liveTrials(snapshot, nowMs)
+  if (live.length === 0) return {}
+  return {
+    trials: live.map(({ stages, sites, listeners, expiresMs, at }) => ({
+      stages: [...stages],
+      sites: sites === null ? null : [...sites],
+      listeners: listeners === null ? null : [...listeners],
+      expiresMs,
+      line: formatSourceLine(at),
+    })),
   }
 }
 

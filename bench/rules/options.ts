@@ -1,5 +1,6 @@
 // The command line of the benchmark of rules.
 import { parseArgs } from 'node:util'
+import { SHORT_SLACK } from '../report/short.ts'
 
 /** Parts of the benchmark. */
 export const PARTS = ['speed', 'growth', 'stalls', 'crs'] as const
@@ -23,9 +24,6 @@ export type RuleBenchOptions = {
   /** Every goal is multiplied by this. */
   readonly slack: number
 }
-
-/** What the short form forgives: a shared machine may be this much slower for a moment, a gross regression is more. */
-const SHORT_SLACK = 4
 
 export const USAGE = `usage: npm run bench:rules -- [options]
   --only speed,growth,...  parts: ${PARTS.join(', ')} (default: all; crs needs --crs)

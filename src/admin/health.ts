@@ -59,6 +59,8 @@ export function healthOf(facts: GateFacts): Health {
 const DAY_MS = 86_400_000
 /** Age from which a country database is out of date: makers publish monthly, plus two weeks of grace. */
 const DATABASE_DAYS = 45
+/** How long before its end a trial is a matter of health. */
+const TRIAL_WARNING_DAYS = 14
 
 /** What is wrong, worst first; empty: the gate is healthy. */
 export function findingsOf(facts: GateFacts): readonly Finding[] {
@@ -282,6 +284,15 @@ function policyFindings({ status, guard }: GateFacts): Finding[] {
       sentence: `The guard watches version ${guard.version} for another ${durationText(guard.untilMs - nowMs)}.`,
       next: `When agents stop coming, version ${guard.previous} comes back by itself.`,
       page: null,
+    })
+  }
+  for (const { stages, expiresMs } of policy.trials ?? []) {
+    if (expiresMs - nowMs > TRIAL_WARNING_DAYS * DAY_MS) continue
+    found.push({
+      tone: 'warn',
+      sentence: `The trial of ${stages.join(', ')} ends in ${durationText(expiresMs - nowMs)}: what it lets pass is refused from then on.`,
+      next: 'bin/portcullis trial report says whom that loses, and what helps.',
+      page: '/events?name=trial.admitted',
     })
   }
   for (const warning of policy.warnings) {

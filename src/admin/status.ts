@@ -1,6 +1,13 @@
 // What a running gate says of itself: the shape of `GET /v1/status`, shared by the API and the command line.
 import type { AddressScope } from '../net/address.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
+import type {
+  Client,
+  HeartbeatState,
+  OperatorSession,
+  ServerHealth,
+  StreamState,
+} from '../policy/running-state.ts'
 
 /** One open connection. */
 export type ConnectionState = {
@@ -25,70 +32,13 @@ export type MemberState = {
   readonly group: string
   readonly member: string
   readonly origin: string
-  readonly state: 'unknown' | 'up' | 'down' | 'returning'
+  readonly state: ServerHealth
   readonly sinceMs: number
   readonly lastProblem: string | null
   readonly serving: boolean
   readonly openRequests: number
   /** Medians of answer times, when they are far above what is usual; null: they are not, or too few are known. */
   readonly slow?: { readonly recentMs: number; readonly usualMs: number; readonly sinceMs: number } | null
-}
-
-/** One UDP listener for heartbeats. Numbers count from its start; times are null before the first one. */
-export type HeartbeatStatus = {
-  readonly listener: string
-  readonly upstream: string
-  readonly flows: number
-  readonly sources: number
-  readonly heartbeats: number
-  readonly replies: number
-  readonly lastHeartbeatMs: number | null
-  readonly lastReplyMs: number | null
-  /** The server has answered nobody for 30 s, although heartbeats came. */
-  readonly silent: boolean
-  /** Heartbeats and replies by site; null: clients of no recorded site. */
-  readonly sites: readonly {
-    readonly site: string | null
-    readonly heartbeats: number
-    readonly replies: number
-    readonly lastHeartbeatMs: number
-    readonly lastReplyMs: number | null
-    /** Lost between clients and gate, estimated from senders with a rhythm; null: too few to say. */
-    readonly lossPercent: number | null
-  }[]
-  /** The connector that it goes through; null: none. */
-  readonly connector: {
-    /** `away`: not attached; `not-offered`: attached without this service. */
-    readonly trouble: 'away' | 'not-offered' | null
-    /** The public port is closed until the connector is back. */
-    readonly portClosed: boolean
-    readonly connections: number
-    readonly sinceMs: number
-    readonly contexts: number
-    readonly queuedBytes: number
-    readonly roundTripMs: number | null
-    readonly dropped: { readonly aged: number; readonly overflow: number; readonly away: number }
-    readonly forged: number
-  } | null
-}
-
-/** One listener for raw TCP. Totals count from the start of the gate. */
-export type StreamStatus = {
-  readonly listener: string
-  readonly kind: 'tcp' | 'tls' | 'mixed'
-  readonly product: string | null
-  readonly open: number
-  readonly opened: number
-  readonly refused: number
-  readonly bytesIn: number
-  readonly bytesOut: number
-  readonly members: readonly {
-    readonly member: string
-    readonly state: MemberState['state']
-    readonly serving: boolean
-    readonly sinceMs: number
-    readonly lastProblem: string | null
-  }[]
 }
 
 /** One certificate in use. */
@@ -114,36 +64,6 @@ export type DatabaseStatus = {
 /** A policy file that was not taken. */
 export type RejectedPolicy = { readonly atMs: number; readonly problems: readonly string[] }
 
-/** One attached client (N24). */
-export type ClientState = {
-  readonly id: string
-  readonly name: string
-  /** Name of its gateway key. */
-  readonly key: string
-  readonly publicAddress: string
-  readonly realAddress: string
-  readonly site: string | null
-  readonly country: string
-  readonly version: string
-  /** What it has proven to be (`ed25519/...`); null: it has shown no identity. */
-  readonly identity: string | null
-  readonly sinceMs: number
-  readonly services: readonly { readonly name: string; readonly kind: 'tcp' | 'udp' }[]
-}
-
-/** One operator who is connected to a service of a client (N24). */
-export type SessionState = {
-  readonly id: string
-  readonly operator: string
-  readonly client: string
-  readonly key: string
-  readonly service: string
-  readonly address: string
-  readonly startedMs: number
-  readonly bytesIn: number
-  readonly bytesOut: number
-}
-
 /** A class that is open to a site or range for a while. */
 export type OpeningStatus = {
   readonly range: string
@@ -151,6 +71,16 @@ export type OpeningStatus = {
   readonly reason: string
   readonly owner: string
   readonly expiresMs: number
+}
+
+/** A trial that is not over. Sites and listeners null: everywhere. */
+export type TrialStatus = {
+  readonly stages: readonly string[]
+  readonly sites: readonly string[] | null
+  readonly listeners: readonly string[] | null
+  readonly expiresMs: number
+  /** `file:line:column`. */
+  readonly line: string
 }
 
 /** One public port that leads to a PC for a while. Bytes are those of TCP. */
@@ -186,6 +116,8 @@ export type GateStatus = {
     readonly rules: number
     readonly sites: number
     readonly warnings: readonly string[]
+    /** Stages on trial; absent: none. */
+    readonly trials?: readonly TrialStatus[]
     /** The newest attempt that failed after the policy in force was loaded; null: none. */
     readonly rejected: RejectedPolicy | null
   }
@@ -194,11 +126,11 @@ export type GateStatus = {
   readonly open: { readonly connections: number; readonly webSockets: number; readonly max: number }
   readonly connections: readonly ConnectionState[]
   readonly upstreams: readonly MemberState[]
-  readonly streams: readonly StreamStatus[]
-  readonly heartbeats: readonly HeartbeatStatus[]
+  readonly streams: readonly StreamState[]
+  readonly heartbeats: readonly HeartbeatState[]
   readonly invitations: readonly InvitationStatus[]
-  readonly clients: readonly ClientState[]
-  readonly sessions: readonly SessionState[]
+  readonly clients: readonly Client[]
+  readonly sessions: readonly OperatorSession[]
   /** Classes opened for a while; `range` is `site:<id>` or a range. */
   readonly openings: readonly OpeningStatus[]
   readonly certificates: readonly CertificateState[]

@@ -3,6 +3,7 @@ import { diagnose } from '../diagnose/diagnosis.ts'
 import type { Device } from '../diagnose/devices.ts'
 import type { Diagnosis } from '../diagnose/finding.ts'
 import type { Fix } from '../diagnose/fix.ts'
+import { goneWords } from '../diagnose/heartbeats.ts'
 import type { StoredEvent } from '../journal/store-events.ts'
 import { REASONS } from '../policy/reasons.ts'
 import type { CommandContext } from './command.ts'
@@ -51,7 +52,12 @@ export function showDiagnosis(gathered: Gathered, context: CommandContext): numb
 /** The sentence, its evidence and its fix. */
 export function printFinding(diagnosis: Diagnosis, nowMs: number, terminal: Terminal): void {
   const { healthy, sentence, evidence, fix } = diagnosis
-  terminal.print(terminal.wrap(terminal.tone(healthy ? 'good' : 'bad', `${healthy ? '✓' : '✗'} ${sentence}`)))
+  const [tone, mark] = !healthy
+    ? (['bad', '✗'] as const)
+    : fix === null
+      ? (['good', '✓'] as const)
+      : (['warn', '!'] as const)
+  terminal.print(terminal.wrap(terminal.tone(tone, `${mark} ${sentence}`)))
   for (const { atMs, text } of evidence) {
     const when = atMs === null ? 'now' : `${formatTime(atMs)}, ${formatAgo(atMs, nowMs)}`
     terminal.print(terminal.wrap(`${terminal.tone('dim', `${when}:`)} ${text}`, '  ', '  '))
@@ -133,11 +139,17 @@ function heartbeatLines(
   { activity, heartbeatListeners = [] }: Gathered['evidence'],
   terminal: Terminal,
 ): readonly string[] {
-  return heartbeatListeners.flatMap(({ listener, site }) => {
-    if (site?.lossPercent === undefined || site.lossPercent === null) return []
+  return heartbeatListeners.flatMap(({ listener, site, allGone }) => {
     if (activity?.heartbeats?.listeners.includes(listener) !== true) return []
+    const gone = allGone
+      ? 'hardly any agent of any place is heard, so it is the line or the firewall of the gate, not of this place'
+      : site?.senders === undefined || site.senders === null
+        ? null
+        : goneWords(site.site, site.senders)
+    const about = gone === null ? [] : [`  ${terminal.tone('warn', `Heartbeats to ${listener}: ${gone}.`)}`]
+    if (site?.lossPercent === undefined || site.lossPercent === null) return about
     const lost = `About ${site.lossPercent} % of the heartbeats of ${site.site ?? 'addresses without a site'} are lost on their way to ${listener}.`
-    return [`  ${terminal.tone(site.lossPercent >= 5 ? 'warn' : 'dim', lost)}`]
+    return [...about, `  ${terminal.tone(site.lossPercent >= 5 ? 'warn' : 'dim', lost)}`]
   })
 }
 

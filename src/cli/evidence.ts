@@ -212,8 +212,9 @@ function heartbeatFacts(
 ): Pick<Evidence, 'heartbeatListeners'> {
   if (status === undefined) return {}
   return {
-    heartbeatListeners: status.heartbeats.map(({ listener, upstream, connector, sites }) => ({
+    heartbeatListeners: status.heartbeats.map(({ listener, upstream, connector, sites, allGone }) => ({
       listener,
+      allGone,
       upstream,
       connectorTrouble: connector?.trouble ?? null,
       awaySinceMs: connector === null || connector.trouble === null ? null : connector.sinceMs,

@@ -1,6 +1,6 @@
 // Forwards for invitations as people read them: one row each, and who may connect.
 import type { InvitationStatus } from '../admin/status.ts'
-import { sourcesText } from '../policy/invitations.ts'
+import { sourcesText, targetText } from '../policy/invitations.ts'
 import { formatAgo, formatBytes, formatTime } from './format.ts'
 import { safeText } from './shown-text.ts'
 import type { Terminal } from './terminal.ts'
@@ -13,7 +13,7 @@ export function invitationRows(
 ): readonly (readonly string[])[] {
   return invitations.map(entry => [
     terminal.tone(entry.tcp && entry.udp ? 'good' : 'bad', `port ${entry.port}`),
-    `to ${targetText(entry)}`,
+    `to ${targetText(entry.target)}`,
     `until ${formatTime(entry.expiresMs)} (${formatAgo(entry.expiresMs, nowMs)})`,
     entry.tcp && entry.udp
       ? `${entry.connections} TCP, ${entry.flows} UDP, ${formatBytes(entry.bytesIn)} in, ${formatBytes(entry.bytesOut)} out`
@@ -21,9 +21,4 @@ export function invitationRows(
     `for ${entry.from === null ? 'everybody' : sourcesText(entry.from)}`,
     safeText(entry.owner),
   ])
-}
-
-/** `10.0.0.5:3389`. */
-export function targetText({ target }: Pick<InvitationStatus, 'target'>): string {
-  return `${target.host.includes(':') ? `[${target.host}]` : target.host}:${target.port}`
 }

@@ -1,37 +1,30 @@
 // diagnose --live: watches sources while somebody there tries again, says in plain words what comes, and ends with the verdict.
 import { diagnose } from '../diagnose/diagnosis.ts'
-import { sentenceOfRow } from '../journal/catalogue.ts'
-import { escapeControls } from '../journal/redact.ts'
-import type { LedgerRow } from '../journal/ledger-facts.ts'
-import type { StoreReader } from '../journal/store-core.ts'
-import { parseCidr } from '../net/cidr.ts'
+import { parseAddress } from '../net/address.ts'
+import { PortcullisError } from '../policy/error.ts'
 import type { Snapshot } from '../policy/snapshot.ts'
 import { usageError, type CommandArguments, type CommandContext } from './command.ts'
 import { printFinding } from './diagnosis-report.ts'
 import { openSurroundings } from './evidence.ts'
 import { formatSpan, formatTime, parseDuration } from './format.ts'
 import { openStore, requireGate } from './gate-access.ts'
+import { createWatch, type Said, type Watch, type Watched } from './live-watch.ts'
 import type { Target } from './subjects.ts'
 
 const POLL_MS = 700
 const DEFAULT_FOR = '15m'
-const MAX_LINES_PER_POLL = 40
-const HOUR_MS = 3_600_000
-
-type Said = {
-  readonly atMs: number
-  readonly mark: '✓' | '✗' | '·'
-  readonly source: string
-  readonly text: string
-}
+/** So long nothing comes before it is said what that means; then again after five times as long, and so on. */
+const QUIET_MS = 60_000
+const MAX_VERDICTS = 20
+const MAX_NEWCOMERS = 5
 
 /**
  * Watches until Ctrl-C or the end of `--for`. What comes is read from the store every moment, after the gate was asked to
- * write it down: the watch costs live traffic nothing.
+ * write it down: the watch costs live traffic nothing. A gate that restarts meanwhile is waited for.
  * @returns the exit code: 0 when every source is well in the end
  */
 export async function watchLive(
-  targets: readonly Target[],
+  watched: Watched,
   snapshot: Snapshot,
   args: CommandArguments,
   context: CommandContext,
@@ -45,23 +38,33 @@ export async function watchLive(
   const unlisten = context.onSignal(() => stop.abort())
   await requireGate(snapshot, 'POST', '/v1/flush')
   const store = openStore(snapshot)
-  const watch = createWatch(store, targets, context.nowMs())
+  const watch = createWatch(store, watched, context.nowMs())
   const json = args.flag('json')
+  const withSource = watched.targets.length > 1 || watched.ranges.length > 0
+  const say = (said: Said): void => {
+    if (json) terminal.json(said)
+    else printLine(said, withSource, context)
+  }
+  const silence = createSilence(watched, watch, snapshot.names[0]?.host ?? null, context.nowMs())
   if (!json) {
     terminal.print(
       terminal.wrap(
-        `Watching ${namesOf(targets)} for ${formatSpan(spanMs)}. Let the client try now; Ctrl-C ends this with the verdict.`,
+        `Watching ${namesOf(watched)} for ${formatSpan(spanMs)}. Let the client try now; Ctrl-C ends this with the verdict.`,
       ),
     )
   }
+  let isUp = true
   try {
     for (;;) {
-      const isLast = stop.signal.aborted || context.nowMs() >= endMs
-      await requireGate(snapshot, 'POST', '/v1/flush')
-      for (const said of watch.next(context.nowMs())) {
-        if (json) terminal.json(said)
-        else printLine(said, targets.length > 1, context)
-      }
+      const nowMs = context.nowMs()
+      const isLast = stop.signal.aborted || nowMs >= endMs
+      const answers = await flush(snapshot)
+      if (answers !== isUp) say(answers ? backAgain(nowMs) : away(nowMs))
+      isUp = answers
+      const news = watch.next(nowMs)
+      for (const said of news) say(said)
+      const quiet = silence(news.length > 0 || !isUp, nowMs)
+      if (quiet !== null && !isLast) say(quiet)
       if (isLast) break
       await pause(POLL_MS, stop.signal)
     }
@@ -69,18 +72,101 @@ export async function watchLive(
     unlisten()
     store?.close()
   }
-  return verdicts(targets, snapshot, args, context)
+  return verdicts(targetsOf(watched, watch), snapshot, args, context)
 }
 
-function namesOf(targets: readonly Target[]): string {
-  const names = targets.slice(0, 4).map(({ address }) => address.text)
-  return targets.length > 4 ? `${names.join(', ')} and ${targets.length - 4} more` : names.join(', ')
+/** Asks the gate to write down what it knows; false: it does not answer. */
+async function flush(snapshot: Snapshot): Promise<boolean> {
+  try {
+    await requireGate(snapshot, 'POST', '/v1/flush')
+    return true
+  } catch (error) {
+    // It may end in the middle of its answer as well. What it refuses stays refused.
+    const isRefused =
+      error instanceof PortcullisError && ['admin-token', 'admin-refused'].includes(error.code)
+    if (!isRefused) return false
+    throw error
+  }
+}
+
+function away(atMs: number): Said {
+  return {
+    atMs,
+    mark: '✗',
+    source: null,
+    text: 'The gate does not answer: it was stopped, or is being restarted. Nobody gets through meanwhile. Still watching.',
+  }
+}
+
+function backAgain(atMs: number): Said {
+  return {
+    atMs,
+    mark: '✓',
+    source: null,
+    text: 'The gate answers again. Agents come back by themselves; what they do now is shown here.',
+  }
+}
+
+/** Says what it means when nothing comes, and less and less often. */
+function createSilence(
+  { what }: Watched,
+  watch: Watch,
+  publicHost: string | null,
+  startMs: number,
+): (isNews: boolean, nowMs: number) => Said | null {
+  let sinceMs = startMs
+  let nextMs = QUIET_MS
+  return (isNews, nowMs) => {
+    if (isNews) {
+      sinceMs = nowMs
+      nextMs = QUIET_MS
+      return null
+    }
+    if (nowMs - sinceMs < nextMs) return null
+    nextMs *= 5
+    const span = formatSpan(nowMs - sinceMs)
+    const from = what.slice(0, 4).join(', ')
+    if (watch.seen().length > 0)
+      return {
+        atMs: nowMs,
+        mark: '·',
+        source: null,
+        text: `Nothing more from ${from} for ${span}: the client does not try at the moment. Restart its agent to see it at once.`,
+      }
+    const newcomers = watch.newcomers()
+    const others =
+      newcomers.length === 0
+        ? ''
+        : ` New here meanwhile: ${newcomers.slice(0, MAX_NEWCOMERS).join(', ')}${newcomers.length > MAX_NEWCOMERS ? ` and ${newcomers.length - MAX_NEWCOMERS} more` : ''}. Is one of them the client? Then watch that address.`
+    return {
+      atMs: nowMs,
+      mark: '·',
+      source: null,
+      text: `Nothing has come from ${from} for ${span}. If somebody did try there, it did not get here: the name ${publicHost ?? 'of the gate'} leads elsewhere there (DNS), a firewall there drops it, or the client comes from another public address.${others}`,
+    }
+  }
+}
+
+/** The watched addresses, and those of the watched networks that came. */
+function targetsOf({ targets, ranges }: Watched, watch: Watch): readonly Target[] {
+  const came = watch.seen().flatMap(text => parseAddress(text) ?? [])
+  const inNetworks = ranges.length === 0 ? [] : came.map(address => ({ address, device: null }))
+  const known = new Map([...inNetworks, ...targets].map(target => [keyOf(target), target]))
+  return [...known.values()].slice(0, MAX_VERDICTS)
+}
+
+function keyOf({ address, device }: Target): string {
+  return `${address.text}#${device ?? ''}`
+}
+
+function namesOf({ what }: Watched): string {
+  return what.length > 4 ? `${what.slice(0, 4).join(', ')} and ${what.length - 4} more` : what.join(', ')
 }
 
 function printLine(said: Said, withSource: boolean, { terminal }: CommandContext): void {
   const { atMs, mark, source, text } = said
   const tone = mark === '✓' ? 'good' : mark === '✗' ? 'bad' : 'dim'
-  const from = withSource ? `${source}  ` : ''
+  const from = withSource && source !== null && !text.includes(source) ? `${source}  ` : ''
   terminal.print(
     terminal.wrap(
       `${terminal.tone('dim', formatTime(atMs).slice(11, 19))} ${terminal.tone(tone, mark)} ${from}${text}`,
@@ -114,85 +200,6 @@ async function verdicts(
   } finally {
     surroundings.close()
   }
-}
-
-/** Remembers what was there, and says what has come since. */
-function createWatch(
-  store: StoreReader | undefined,
-  targets: readonly Target[],
-  startMs: number,
-): { readonly next: (nowMs: number) => readonly Said[] } {
-  const counts = new Map<string, number>()
-  let seen = new Set<number>()
-  // The ledger counts in whole seconds and hours; rows that are there already are not news.
-  for (const { address } of targets)
-    for (const row of store?.ledger.ofSource(address.text, startMs - HOUR_MS) ?? [])
-      counts.set(keyOf(row), row.count)
-  return {
-    next: nowMs => {
-      const said: Said[] = []
-      const stillRecent = new Set<number>()
-      for (const { address, device } of targets) {
-        const range = parseCidr(address.text)
-        const sinceMs = Math.max(startMs, nowMs - HOUR_MS)
-        const events =
-          typeof range === 'string' ? [] : (store?.events.find({ range, sinceMs, limit: 200 }) ?? [])
-        for (const { id, timeMs, name, fields } of events) {
-          stillRecent.add(id)
-          if (seen.has(id) || (device !== null && fields['ja4'] !== device)) continue
-          const text = sentenceOfRow(name, fields) ?? name
-          said.push({ atMs: timeMs, mark: '✗', source: address.text, text })
-        }
-        for (const row of store?.ledger.ofSource(address.text, startMs - HOUR_MS) ?? []) {
-          const key = keyOf(row)
-          const more = row.count - (counts.get(key) ?? 0)
-          counts.set(key, row.count)
-          const words = more > 0 && (device === null || row.shape.ja4 === device) ? wordsOf(row, more) : null
-          if (words !== null) said.push({ atMs: row.lastMs, source: address.text, ...words })
-        }
-      }
-      seen = stillRecent
-      return said.sort((a, b) => a.atMs - b.atMs).slice(-MAX_LINES_PER_POLL)
-    },
-  }
-}
-
-function keyOf({ source, hourMs, shape }: LedgerRow): string {
-  return `${source ?? ''} ${hourMs} ${JSON.stringify(shape)}`
-}
-
-/** What no event tells: success, and connections without a request. Refusals have events of their own. */
-function wordsOf({ shape }: LedgerRow, count: number): Pick<Said, 'mark' | 'text'> | null {
-  const { phase, outcome, method, host, path, negotiated } = shape
-  const times = count === 1 ? '' : ` (${count} times)`
-  if (outcome === 'silent')
-    return {
-      mark: '·',
-      text: `Connected and sent nothing${times}: a port test looks like this, and it succeeded.`,
-    }
-  if (phase === 'datagram') {
-    if (outcome === 'passed') return { mark: '✓', text: `${count} heartbeats came and were answered.` }
-    return outcome === 'failed'
-      ? { mark: '✗', text: `${count} heartbeats came, but the RMM server did not answer.` }
-      : null
-  }
-  if (phase === 'hello' && outcome === 'passed')
-    return {
-      mark: '·',
-      text: `Finished a TLS handshake (${negotiated ?? 'no version'}) and asked nothing${times}.`,
-    }
-  if (outcome !== 'passed' && outcome !== 'failed') return null
-  if (phase === 'stream') {
-    const stream = `A stream on ${shape.listener}`
-    return outcome === 'passed'
-      ? { mark: '✓', text: `${stream} was joined to its server${times}.` }
-      : { mark: '✗', text: `${stream} ended badly at its server${times}.` }
-  }
-  const what = escapeControls(`${method ?? ''} https://${host ?? ''}${path ?? ''}`)
-  const way = `class ${shape.class ?? 'other'}, ${negotiated ?? 'no TLS'}`
-  return outcome === 'passed'
-    ? { mark: '✓', text: `${what} passed and was answered${times} (${way}).` }
-    : { mark: '✗', text: `${what} was let through, but ended badly at the RMM server${times} (${way}).` }
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -4,6 +4,7 @@ import { lookup } from 'node:dns/promises'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { connect as connectTls, type PeerCertificate, type TLSSocket } from 'node:tls'
 import { once } from 'node:events'
+import type { ProbeStep } from '../diagnose/probe-comparison.ts'
 import { escapeControls } from '../journal/redact.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
 
@@ -26,7 +27,7 @@ export type ProbeTarget = {
 }
 
 /** What a check found. `ok` null: it cannot tell. */
-export type StepResult = { readonly ok: boolean | null; readonly saw: string }
+export type StepResult = Omit<ProbeStep, 'hop' | 'what'>
 
 /** Addresses of the name. */
 export async function resolveName(
@@ -50,7 +51,8 @@ export async function reachPort(target: ProbeTarget, address: string, port: numb
   let socket: Socket | undefined
   try {
     socket = await openTcp(target, address, port)
-    return { ok: true, saw: `${address} port ${port} in ${Math.round(performance.now() - startedMs)} ms` }
+    const ms = Math.round(performance.now() - startedMs)
+    return { ok: true, saw: `${address} port ${port} in ${ms} ms`, ms }
   } catch (error) {
     return { ok: false, saw: `${address} port ${port}: ${wordsOf(error)}` }
   } finally {
@@ -89,9 +91,11 @@ export async function lookAtCertificate(
     const days = Math.floor((endsMs - nowMs) / DAY_MS)
     const issuer = escapeControls(String(certificate.issuer?.O ?? certificate.issuer?.CN ?? 'unknown'))
     const about = `issued by ${issuer}, ${days < 0 ? `ended ${-days} days ago` : `${days} days left`}`
-    if (socket.authorized && days >= 0) return { ok: true, saw: about }
+    const sha256 = certificate.fingerprint256
+    const seen = sha256 === undefined ? {} : { sha256 }
+    if (socket.authorized && days >= 0) return { ok: true, saw: about, ...seen }
     const why = socket.authorized ? 'ended' : String(socket.authorizationError)
-    return { ok: false, saw: `${CERTIFICATE_WORDS[why] ?? escapeControls(why)}; ${about}` }
+    return { ok: false, saw: `${untrusted(why, socket)}; ${about}`, ...seen }
   } catch (error) {
     return { ok: false, saw: wordsOf(error) }
   } finally {
@@ -99,12 +103,24 @@ export async function lookAtCertificate(
   }
 }
 
+/** Why it is not trusted. A chain that ends at the certificate itself has a gap, or belongs to an authority of its own. */
+function untrusted(why: string, socket: TLSSocket): string {
+  const words = CERTIFICATE_WORDS[why] ?? escapeControls(why)
+  if (why !== 'UNABLE_TO_VERIFY_LEAF_SIGNATURE') return words
+  // Public authorities say where their own certificate lies (RFC 5280, section 4.2.2.1), and never sign with the root itself.
+  const info = socket.getPeerCertificate(true).infoAccess
+  return info !== undefined && 'CA Issuers - URI' in info
+    ? 'the chain is not complete: the gate sends its certificate without the intermediate one that signed it'
+    : words
+}
+
 const CERTIFICATE_WORDS: Readonly<Record<string, string>> = {
   ended: 'it has ended by the clock of this machine',
   CERT_HAS_EXPIRED: 'it has ended',
   CERT_NOT_YET_VALID: 'it is not valid yet by the clock of this machine',
   ERR_TLS_CERT_ALTNAME_INVALID: 'it is for another name',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'an intermediate certificate is missing in the chain',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    'the authority that signed it is unknown to this machine, or an intermediate certificate is missing in the chain',
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its authority is unknown to this machine',
   SELF_SIGNED_CERT_IN_CHAIN: 'its authority is a private one',
   DEPTH_ZERO_SELF_SIGNED_CERT: 'it is signed by itself',
@@ -116,15 +132,17 @@ export async function askHttp(target: ProbeTarget, address: string): Promise<Ste
   try {
     socket = await openTls(target, address, null)
     const { host, path } = target
+    const startedMs = performance.now()
     socket.write(
       `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nUser-Agent: portcullis-probe\r\nAccept: application/json\r\nConnection: close\r\n\r\n`,
     )
-    const answer = await readAll(socket)
+    const { answer, firstMs } = await readAll(socket)
+    const ms = Math.round(firstMs - startedMs)
     const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(answer)?.[1])
     if (!Number.isInteger(status)) return { ok: false, saw: 'no HTTP answer' }
     const reference = /[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{3}/.exec(answer)?.[0]
-    const words = `status ${status} for ${path}${reference === undefined ? '' : `, reference ${reference}`}`
-    return { ok: status < 400 || (status === 404 && reference === undefined), saw: words }
+    const words = `status ${status} for ${path} in ${ms} ms${reference === undefined ? '' : `, reference ${reference}`}`
+    return { ok: status < 400 || (status === 404 && reference === undefined), saw: words, ms }
   } catch (error) {
     return { ok: false, saw: wordsOf(error) }
   } finally {
@@ -194,18 +212,20 @@ async function opened<S extends Socket>(socket: S, event: string): Promise<S> {
   }
 }
 
-async function readAll(socket: TLSSocket): Promise<string> {
-  let text = ''
+async function readAll(socket: TLSSocket): Promise<{ readonly answer: string; readonly firstMs: number }> {
+  let answer = ''
+  let firstMs: number | null = null
   const done = new Promise<void>(resolve => {
     socket.on('data', (chunk: Buffer) => {
-      text += chunk.toString('latin1')
-      if (text.length > MAX_ANSWER) resolve()
+      firstMs ??= performance.now()
+      answer += chunk.toString('latin1')
+      if (answer.length > MAX_ANSWER) resolve()
     })
     socket.once('close', () => resolve())
     socket.once('end', () => resolve())
   })
   await withTimeout(done, STEP_MS)
-  return text
+  return { answer, firstMs: firstMs ?? performance.now() }
 }
 
 const TIMED_OUT = 'no answer in time'

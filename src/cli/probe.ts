@@ -2,13 +2,23 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { loadPolicy } from '../config/load.ts'
+import {
+  compareProbes,
+  firstFailure,
+  slowWords,
+  type Hop,
+  type ProbeResult,
+  type ProbeStep,
+} from '../diagnose/probe-comparison.ts'
 import { TLS_VERSIONS } from '../net/tls-version.ts'
 import { parseAddress } from '../net/address.ts'
 import type { Snapshot } from '../policy/snapshot.ts'
 import { usageError, type CommandArguments, type CommandContext } from './command.ts'
+import { formatAgo } from './format.ts'
 import { policyDirectory } from './gate-access.ts'
 import * as steps from './probe-steps.ts'
 import type { ProbeTarget, StepResult } from './probe-steps.ts'
+import { readSavedProbe, type SavedProbe } from './saved-probe.ts'
 
 /** Options that only `--probe` understands. */
 export const PROBE_OPTIONS = {
@@ -21,17 +31,19 @@ export const PROBE_OPTIONS = {
   ca: { type: 'string', value: '<file>', help: 'with --probe: trust this authority (PEM), too' },
   path: { type: 'string', value: '<path>', help: 'with --probe: what to ask for' },
   heartbeat: { type: 'string', value: '<port>', help: 'with --probe: UDP port of heartbeats' },
+  lan: { type: 'boolean', help: 'with --probe: this machine stands in the network of the gate' },
+  compare: {
+    type: 'string',
+    value: '<file>',
+    help: 'with --probe: beside the saved --json of a probe elsewhere; best one from the LAN of the gate and one from outside',
+  },
 } as const
-
-type Hop = 'name' | 'port' | 'tls' | 'certificate' | 'answer' | 'heartbeat'
-
-type Step = StepResult & { readonly hop: Hop; readonly what: string }
 
 /** What a failure at a hop means, and what to do. */
 const MEANING: Readonly<Record<Hop, string>> = {
   name: 'The name does not lead anywhere from here. Check DNS on this machine and at the provider of the domain; until then agents cannot even begin.',
   port: 'The name is right, but no connection comes about. From here something in between blocks it, or the gate is not listening: try the same from another network. If it works there, open the outbound firewall here; if not, look at the gate and the firewall before it.',
-  tls: 'The port is open, but no TLS version gets in. The gate refused this machine, or a device in between breaks TLS open: run bin/diagnose at the gate with the public address of this site.',
+  tls: 'The port is open, but no TLS version gets in. If it says access denied, the gate refused this network; otherwise a device in between breaks TLS open. Run bin/diagnose at the gate with the public address of this site.',
   certificate:
     'TLS works, but clients that check the certificate hang up. If the issuer is not the one of the gate, a device in between opens TLS: exempt the name from it. Otherwise renew the certificate or complete its chain in certs/.',
   answer:
@@ -46,35 +58,55 @@ export async function probe(args: CommandArguments, context: CommandContext): Pr
   const json = args.flag('json')
   const snapshot = policyOf(args, context)
   const target = targetOf(args, snapshot, context)
-  const found: Step[] = []
+  const saved = savedFor(args, target, context)
+  const found: ProbeStep[] = []
   const note = (hop: Hop, what: string, result: StepResult): void => {
     found.push({ hop, what, ...result })
     if (json) return
     const { ok, saw } = result
-    const mark = ok === true ? '✓' : ok === false ? '✗' : '·'
     const tone = ok === true ? 'good' : ok === false ? 'bad' : 'dim'
     terminal.print(
-      terminal.wrap(`${terminal.tone(tone, mark)} ${terminal.tone('strong', what)}: ${saw}`, '  ', '  '),
+      terminal.wrap(
+        `${terminal.tone(tone, markOf(ok))} ${terminal.tone('strong', what)}: ${saw}`,
+        '  ',
+        '  ',
+      ),
     )
   }
   if (!json)
     terminal.print(`Probing https://${target.host}:${target.port}${target.path} from this machine`, '')
   await walk(target, heartbeatPort(args, snapshot), portsOf(target, snapshot), context.nowMs(), note)
-  const failed = found.find(isFailure(found))
+  const here: ProbeResult = { isLan: args.flag('lan'), steps: found }
+  const failed = firstFailure(found)
+  const comparison = saved === null ? null : compareProbes(saved, here)
+  const isWell = failed === undefined && (comparison === null || comparison.hop === null)
   if (json) {
     terminal.json({
       target: { host: target.host, port: target.port, path: target.path },
+      lan: here.isLan,
+      atMs: context.nowMs(),
       steps: found,
       firstFailure: failed === undefined ? null : { hop: failed.hop, meaning: MEANING[failed.hop] },
+      ...(comparison === null ? {} : { comparison }),
     })
-    return failed === undefined ? 0 : 1
+    return isWell ? 0 : 1
   }
   terminal.print('')
+  if (saved !== null && comparison !== null) {
+    showBeside(saved, here, context)
+    const words =
+      comparison.hop === null
+        ? terminal.tone('good', '✓ Both places get through.')
+        : terminal.tone('bad', `✗ The first hop that fails: ${comparison.hop}.`)
+    terminal.print('', words, terminal.wrap(comparison.meaning, '  '))
+    return isWell ? 0 : 1
+  }
   if (failed === undefined) {
     terminal.print(
       terminal.tone('good', '✓ Every hop works from here.'),
       terminal.wrap(
-        'If agents of this network still do not get in, it is something about them: bin/diagnose at the gate with the public address of this site.',
+        slowWords(found) ??
+          'If agents of this network still do not get in, it is something about them: bin/diagnose at the gate with the public address of this site.',
         '  ',
       ),
     )
@@ -83,19 +115,53 @@ export async function probe(args: CommandArguments, context: CommandContext): Pr
   terminal.print(
     terminal.tone('bad', `✗ The first hop that fails: ${failed.what}.`),
     terminal.wrap(MEANING[failed.hop], '  '),
+    terminal.wrap(NEXT, '  '),
   )
   return 1
 }
 
-/** An old TLS version that is refused is no failure while a newer one gets in. */
-function isFailure(all: readonly Step[]): (step: Step) => boolean {
-  const someTls = all.some(step => step.hop === 'tls' && step.ok === true)
-  const somePort = all.some(step => step.hop === 'port' && step.ok === true && !step.what.startsWith('other'))
-  return ({ hop, ok, what }) => {
-    if (ok !== false) return false
-    if (hop === 'tls') return !someTls
-    return hop === 'port' ? !somePort && !what.startsWith('other') : true
+/** How to find out on which side of the gate's firewall it is. */
+const NEXT =
+  'Is it the way or the gate? Run the same in the LAN of the gate with --lan --json > lan.json, then here with --compare lan.json.'
+
+/** Both probes, hop by hop. */
+function showBeside(saved: SavedProbe, here: ProbeResult, { terminal, nowMs }: CommandContext): void {
+  const keys = new Map([...saved.steps, ...here.steps].map(step => [`${step.hop} ${step.what}`, step.what]))
+  const cell = ({ steps }: ProbeResult, key: string): string => {
+    const step = steps.find(entry => `${entry.hop} ${entry.what}` === key)
+    if (step === undefined) return terminal.tone('dim', 'not tried')
+    const { ok } = step
+    return terminal.tone(ok === true ? 'good' : ok === false ? 'bad' : 'dim', `${markOf(ok)} ${step.saw}`)
   }
+  const there = saved.isLan ? 'in the LAN' : 'there'
+  const rows = [...keys].map(([key, what]) => [what, cell(saved, key), cell(here, key)])
+  terminal.print(
+    terminal.table(
+      [
+        ['', `${there}, ${formatAgo(saved.atMs, nowMs())}`, here.isLan ? 'in the LAN, now' : 'here, now'].map(
+          head => terminal.tone('strong', head),
+        ),
+        ...rows,
+      ],
+      '  ',
+    ),
+  )
+}
+
+function markOf(ok: boolean | null): string {
+  return ok === true ? '✓' : ok === false ? '✗' : '·'
+}
+
+/** The saved probe to compare with; null: none was named. */
+function savedFor(args: CommandArguments, target: ProbeTarget, context: CommandContext): SavedProbe | null {
+  const file = args.text('compare')
+  if (file === undefined) return null
+  const saved = readSavedProbe(resolve(context.cwd, file))
+  if (saved.host === target.host && saved.port === target.port) return saved
+  throw usageError(
+    `${file} is about https://${saved.host}:${saved.port}, not https://${target.host}:${target.port}`,
+    'Probe the same address from both places.',
+  )
 }
 
 async function walk(
@@ -105,7 +171,8 @@ async function walk(
   nowMs: number,
   note: (hop: Hop, what: string, result: StepResult) => void,
 ): Promise<void> {
-  const { addresses, ...named } = await steps.resolveName(target)
+  const named = await steps.resolveName(target)
+  const { addresses } = named
   note('name', 'name', named)
   if (named.ok !== true) return
   let reached: string | undefined

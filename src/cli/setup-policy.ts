@@ -1,6 +1,6 @@
 // The policy file that the set-up writes: the answers as YAML, each with a comment that says what was chosen and what else there is.
 import { Document } from 'yaml'
-import type { SetupAnswers } from './setup-questions.ts'
+import { TRIAL_DAYS, type SetupAnswers } from './setup-questions.ts'
 
 /** Writes the policy. Values go through the YAML library: no answer can end its own line. */
 export function setupPolicy(answers: SetupAnswers, day: string): string {
@@ -87,6 +87,15 @@ export function setupPolicy(answers: SetupAnswers, day: string): string {
       { rules: { modes: [{ mode: 'detect' }] } },
     )
   }
+  if (isSet('trialStages')) {
+    add(
+      [
+        'These stages record what they would refuse, and let it pass. After the last day they enforce by themselves.',
+        'portcullis trial report says whom that loses, and what helps; portcullis trial end ends it before.',
+      ],
+      { trial: { expires: lastDayAfter(day), stages: list(answer('trialStages')) } },
+    )
+  }
   if (isSet('direct') || isSet('egress')) {
     add(
       [
@@ -116,6 +125,10 @@ const MODELS: Readonly<Record<string, string>> = {
   'agent-only':
     'Agents pass; enrolment, consoles, API and unknown paths are closed. Others: all-traffic, mixed.',
   mixed: 'Agents pass; everything else only from trusted addresses. Others: all-traffic, agent-only.',
+}
+
+function lastDayAfter(day: string): string {
+  return new Date(Date.parse(day) + TRIAL_DAYS * 86_400_000).toISOString().slice(0, 10)
 }
 
 function list(text: string): readonly string[] {

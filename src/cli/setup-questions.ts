@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import { cidr, country, endpoint, HINT, hostProblem, plainHost } from '../config/scalars.ts'
 import { suggest } from '../config/spelling.ts'
 import { addressScope, parseAddress } from '../net/address.ts'
+import { TRIAL_STAGES } from '../policy/trial.ts'
 import { PRODUCT_TEMPLATES } from '../deploy/templates.ts'
 
 /** What is known before anything is asked. */
@@ -94,6 +95,19 @@ function directProblem(text: string): Checked {
   const problem = match === null ? ['write a host, or host:port'] : hostProblem(match[1] ?? '', false)
   if (problem !== undefined) return { problem: problem.join('; ') }
   return Number(match?.[2] ?? 443) > 65_535 ? { problem: 'ports end at 65535' } : { value: text }
+}
+
+/** How long the stages of a first policy are on trial. */
+export const TRIAL_DAYS = 30
+
+function stagesOnTrial(text: string): Checked {
+  const words = text.toLowerCase().split(/[\s,]+/)
+  const strange = words.find(word => !TRIAL_STAGES.some(stage => stage === word))
+  if (strange === undefined) return { value: TRIAL_STAGES.filter(stage => words.includes(stage)).join(', ') }
+  const near = suggest(strange, [...TRIAL_STAGES])
+  return {
+    problem: `write none, or some of ${TRIAL_STAGES.join(', ')}${near === undefined ? '' : ` (did you mean ${near}?)`}`,
+  }
 }
 
 /** The address of the upstream, when it is one. */
@@ -218,8 +232,16 @@ export const SETUP_QUESTIONS: readonly SetupQuestion[] = [
   {
     id: 'trial',
     ask: 'Begin with a trial (rules record, and refuse nothing)?',
-    why: 'A week of trial shows what rules would refuse: portcullis trial report. Countries, names and TLS hold from the start.',
+    why: 'A week of trial shows what rules would refuse: portcullis trial report. The next question is about countries, TLS versions and closed parts.',
     fallback: () => 'yes',
     check: yesNo,
+  },
+  {
+    id: 'trialStages',
+    ask: `Which stages only record for ${TRIAL_DAYS} days, too: country, tls, access (or none)?`,
+    why: `For a fleet of which nobody knows where it is and how old: what these stages would refuse passes and is recorded, and after ${TRIAL_DAYS} days they enforce by themselves. Meanwhile country opens the gate to the whole world, tls takes TLS 1.0 from old clients, access opens what the model closes.`,
+    fallback: () => NONE,
+    check: orNone(stagesOnTrial),
+    applies: answers => answers['trial'] === 'yes',
   },
 ]

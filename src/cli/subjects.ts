@@ -22,6 +22,8 @@ export type Subject =
       /** For a heading: `site acme (Acme Ltd)`. */
       readonly what: string
       readonly targets: readonly Target[]
+      /** Networks of a site or range, in which more addresses may come; empty: single addresses are meant. */
+      readonly ranges: readonly Cidr[]
       /** More were found than are looked at. */
       readonly truncated: boolean
     }
@@ -29,12 +31,17 @@ export type Subject =
 /** Addresses of one subject that are looked at. */
 export const MAX_TARGETS = 500
 
-/** Reads a word. @throws PortcullisError `usage` with what was probably meant */
+/**
+ * Reads a word.
+ * @param isWatch it is about what comes from now on: a site that nothing has come from yet will do
+ * @throws PortcullisError `usage` with what was probably meant
+ */
 export function readSubject(
   word: string,
   snapshot: Snapshot,
   store: StoreReader | undefined,
   nowMs: number,
+  isWatch = false,
 ): Subject {
   const text = word.trim()
   const address = parseAddress(text.replace(/^\[|\]$/g, ''))
@@ -42,10 +49,17 @@ export function readSubject(
   const device = /^(.+)#(.+)$/.exec(text)
   if (device !== null) return oneDevice(text, device[1] ?? '', device[2] ?? '', store, nowMs)
   const range = parseCidr(text)
-  if (typeof range !== 'string') return many(text, `range ${text}`, inRanges([range], store, nowMs), store)
+  if (typeof range !== 'string')
+    return many(text, `range ${text}`, inRanges([range], store, nowMs), store, isWatch ? [range] : [])
   const site = siteOf(text, snapshot)
   if (site !== undefined)
-    return many(text, `site ${site.id} (${site.name})`, inRanges(site.ranges, store, nowMs), store)
+    return many(
+      text,
+      `site ${site.id} (${site.name})`,
+      inRanges(site.ranges, store, nowMs),
+      store,
+      isWatch ? site.ranges : [],
+    )
   const reference = parseReference(text)
   if (reference !== undefined) return { kind: 'reference', word: text, reference }
   if (isJa4(text)) return many(text, `device ${text}`, withFingerprint(text, store, nowMs), store)
@@ -62,7 +76,7 @@ export function readSubject(
 }
 
 function one(word: string, target: Target): Subject {
-  return { kind: 'targets', word, what: word, targets: [target], truncated: false }
+  return { kind: 'targets', word, what: word, targets: [target], ranges: [], truncated: false }
 }
 
 function many(
@@ -70,13 +84,15 @@ function many(
   what: string,
   targets: readonly Target[],
   store: StoreReader | undefined,
+  ranges: readonly Cidr[] = [],
 ): Subject {
-  if (targets.length > 0)
+  if (targets.length > 0 || ranges.length > 0)
     return {
       kind: 'targets',
       word,
       what,
       targets: targets.slice(0, MAX_TARGETS),
+      ranges,
       truncated: targets.length > MAX_TARGETS,
     }
   throw usageError(

@@ -9,11 +9,15 @@ import { endpointText } from './describe.ts'
 import type { Path } from './read.ts'
 import type { WrittenPolicy } from './schema.ts'
 
-/** Compiles the heartbeat listeners. UDP ports are apart from TCP ports, so they collide only with each other. */
+/**
+ * Compiles the heartbeat listeners. UDP ports are apart from TCP ports, so they collide only with each other.
+ * @param usualEveryMs how often agents send, as the profile of the policy states it; null: it does not
+ */
 export function compileHeartbeats(
   written: WrittenPolicy,
   gateway: GatewayPolicy,
   classes: ReadonlyMap<TrafficClass, ClassPolicy>,
+  usualEveryMs: number | null,
   report: Reporter,
 ): readonly HeartbeatListener[] {
   const placed: { readonly endpoint: Endpoint; readonly id: string }[] = []
@@ -58,6 +62,7 @@ export function compileHeartbeats(
         flowsPerSource: entry.flowsPerSource,
         newFlows: entry.newFlows,
         newFlowsPerSource: entry.newFlowsPerSource,
+        expectedEveryMs: entry.expectedEvery ?? usualEveryMs,
         replyRatio: entry.replyRatio,
         expectsReplies: entry.replies === 'expected',
         at,
@@ -84,7 +89,8 @@ function adviseHeartbeats(
   report: Reporter,
 ): void {
   if (policy === undefined) return
-  for (const { id, idleMs, flows, flowsPerSource, newFlows, newFlowsPerSource } of listeners) {
+  for (const entry of listeners) {
+    const { id, idleMs, flows, flowsPerSource, newFlows, newFlowsPerSource, expectedEveryMs } = entry
     const path: Path = ['heartbeats', id]
     if (policy.keys.length > 0) {
       report.warn(path, 'class heartbeat asks for a key, and datagrams carry none: untrusted agents are lost')
@@ -100,6 +106,13 @@ function adviseHeartbeats(
         [...path, 'idle'],
         'servers answer a client up to two minutes after it was heard last',
         'at least 120s (RFC 4787)',
+      )
+    }
+    if (expectedEveryMs !== null && idleMs < 3 * expectedEveryMs) {
+      report.warn(
+        [...path, 'idle'],
+        'a client is forgotten before it counts as gone',
+        'at least three times expectedEvery',
       )
     }
     if (flowsPerSource > flows) {

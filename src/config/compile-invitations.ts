@@ -37,9 +37,14 @@ export function compileInvitations(
   if (section === undefined) return null
   const path: Path = ['invitations']
   for (const [index, range] of section.targets.entries()) {
+    const at: Path = [...path, 'targets', ...(section.targets.length > 1 ? [index] : [])]
+    if (PRIVATE.some(wide => range.text === wide.text)) {
+      const hint = 'name the networks of the PCs: servers and containers of the gate are often in the others'
+      report.warn(at, `${range.text} is every private address of its kind`, hint)
+    }
     if (PRIVATE.some(wide => range.prefix >= wide.prefix && cidrContains(wide, range.address))) continue
     report.error(
-      [...path, 'targets', ...(section.targets.length > 1 ? [index] : [])],
+      at,
       `${range.text} is not private: the gate would be a way to anywhere`,
       'networks within 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or fc00::/7',
     )

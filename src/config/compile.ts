@@ -140,7 +140,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     report,
   )
   checkEndpoints(written, upstreams, streams, report)
-  const heartbeats = compileHeartbeats(written, gateway, classes, report)
+  const heartbeats = compileHeartbeats(written, gateway, classes, general?.heartbeatEveryMs ?? null, report)
   const places = {
     siteIds: keysOf(source, 'sites'),
     listenerIds: [...keysOf(source, 'listeners'), ...keysOf(source, 'streams')],
@@ -230,6 +230,8 @@ function keysOf(source: YamlSource, key: string): readonly string[] {
 
 type LoadedProfile = CompiledProfile & {
   readonly packsAt: (index: number) => Snapshot['admin']['at']
+  /** How often agents send heartbeats over UDP; null: it is not stated. */
+  readonly heartbeatEveryMs: number | null
 }
 
 function loadProfiles(
@@ -266,6 +268,7 @@ function loadProfiles(
     const profileReport = reporter(findings, source.lines, validated.at)
     out.set(id, {
       ...compileProfile(id, validated.value, profileReport, routes, report),
+      heartbeatEveryMs: validated.value.heartbeat?.expectedEvery ?? null,
       packsAt: index => profileReport.at(['packs', index]),
     })
   }

@@ -64,6 +64,7 @@ export function heartbeatText(entry: HeartbeatListener): Readonly<Record<string,
     flowsPerSource: String(entry.flowsPerSource),
     newFlows: String(entry.newFlows),
     newFlowsPerSource: String(entry.newFlowsPerSource),
+    expectedEvery: entry.expectedEveryMs === null ? 'none' : formatDuration(entry.expectedEveryMs),
     replyRatio: String(entry.replyRatio),
     replies: entry.expectsReplies ? 'expected' : 'none',
   }

@@ -32,6 +32,11 @@ export const heartbeatListener = strict({
     .describe(
       'New clients per second behind one address (IPv6: one /64), five times as many at once. Agents beyond it get in with their next heartbeats.',
     ),
+  expectedEvery: duration(1_000, 24 * 3_600_000)
+    .optional()
+    .describe(
+      'How often a client sends: it is late after twice, gone after three times that, and said so by site. Left out: what the profile states, else nobody is expected.',
+    ),
   replyRatio: count(1, 100)
     .default(3)
     .describe(

@@ -2,7 +2,17 @@
 import { z } from 'zod'
 import { classLimits } from './schema-classes.ts'
 import { health } from './schema-gate.ts'
-import { id, method, note, oneOrMany, pathPattern, perClass, strict, trafficClass } from './scalars.ts'
+import {
+  duration,
+  id,
+  method,
+  note,
+  oneOrMany,
+  pathPattern,
+  perClass,
+  strict,
+  trafficClass,
+} from './scalars.ts'
 
 /** One line that maps requests to a class. */
 export const classLine = strict({
@@ -48,6 +58,11 @@ export const profileFile = strict({
     .default(false)
     .describe('Agents pin the web certificate: changes are announced and spaced out.'),
   health: health.extend({}).describe('The probe that tells whether a server of this product lives.'),
+  heartbeat: strict({
+    expectedEvery: duration(1_000, 24 * 3_600_000).describe('How often an agent sends a heartbeat over UDP.'),
+  })
+    .optional()
+    .describe('Heartbeats over UDP; left out: the product sends none, or nobody knows how often.'),
   packs: z.array(id).default([]).describe('Rule packs that make sense for this product.'),
   limits: perClass(classLimits)
     .default({})

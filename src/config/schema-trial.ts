@@ -16,5 +16,5 @@ const entry = strict({
 
 /** The block: one trial, or several that differ in place or end. */
 export const trial = oneOrMany(entry).describe(
-  'What these stages refuse is let pass and recorded instead, until the trial ends: `portcullis trial report` says whom the end would lose. Bans, keys, limits, methods, framing, internal ports and the gate’s own paths are enforced all the same; rules have modes of their own (rules.modes). Left out: everything is enforced.',
+  'What these stages refuse is let pass and recorded instead, until the trial ends: `portcullis trial report` says whom the end would lose. Bans, keys, limits, methods, framing, internal ports, ports of invitations and the gate’s own paths are enforced all the same; rules have modes of their own (rules.modes). Left out: everything is enforced.',
 )

@@ -24,6 +24,7 @@ import {
   SILENT_MS,
   unansweredHeartbeats,
 } from './heartbeats.ts'
+import { onTrial } from './on-trial.ts'
 import { streamMismatch } from './stream.ts'
 import { explainOutcome, productOf, standingTrouble } from './trouble.ts'
 
@@ -43,6 +44,10 @@ export function diagnose(evidence: Evidence): Diagnosis {
     heartbeatsStopped(evidence) ??
     slow(evidence) ??
     healthy(evidence)
+  return about(evidence, found.healthy ? (onTrial(evidence) ?? found) : found)
+}
+
+function about(evidence: Evidence, found: Diagnosis): Diagnosis {
   return { ...found, evidence: [...found.evidence, ...surroundings(evidence, found)].slice(0, MAX_PROOFS) }
 }
 

@@ -37,6 +37,7 @@ export type Cause =
   | 'slow'
   | 'key'
   | 'mismatch'
+  | 'trial'
   | 'port'
   | 'fixed'
 

@@ -5,6 +5,20 @@ import { makeFix, onGate } from './fix.ts'
 import * as clients from './fixes-client.ts'
 import { productOf } from './trouble.ts'
 
+/** Senders of heartbeats: on time, silent for twice the expected interval, and for three times. */
+export type SenderCount = { readonly present: number; readonly late: number; readonly gone: number }
+
+/** What is to be said of the agents of a site (null: of no site); null: all are on time. */
+export function goneWords(site: string | null, { present, late, gone }: SenderCount): string | null {
+  const known = present + late + gone
+  if (late + gone === 0) return null
+  const agents = `${known} agent${known === 1 ? '' : 's'}`
+  if (site !== null && gone === known && known > 1)
+    return `the whole of site ${site} is gone (${agents}): look at the line and the firewall of that place`
+  const words = [...(gone === 0 ? [] : [`${gone} gone`]), ...(late === 0 ? [] : [`${late} late`])]
+  return `of ${agents} of ${site ?? 'no site'} ${words.join(', ')}`
+}
+
 /** What the running gate says of one heartbeats listener. */
 export type HeartbeatListenerFacts = {
   readonly listener: string
@@ -22,7 +36,11 @@ export type HeartbeatListenerFacts = {
     readonly lastReplyMs: number | null
     /** Heartbeats lost between the site and the gate, estimated from senders with a rhythm; null: too few to say. */
     readonly lossPercent: number | null
+    /** Agents in their expected interval, late and gone; null: nobody is expected. */
+    readonly senders: SenderCount | null
   } | null
+  /** (Nearly) all agents, of several places, are gone. */
+  readonly allGone: boolean
 }
 
 /** The connector behind a listener that the address sends to is the cause. */

@@ -1,7 +1,5 @@
 // PURE: which member of an upstream group serves. Facts (probes, live failures, the clock) go in, changes come out.
-
-/** State of a member. `returning`: healthy again, but not yet for long enough to take traffic back from another. */
-export type MemberState = 'unknown' | 'up' | 'down' | 'returning'
+import type { ServerHealth } from '../policy/running-state.ts'
 
 /** Something that was observed of a member. */
 export type HealthFact =
@@ -24,7 +22,7 @@ export type HealthChange =
 
 /** All that is known of one member. It can be carried over to the group of a new policy. */
 export type MemberRecord = {
-  state: MemberState
+  state: ServerHealth
   sinceMs: number
   /** Failures in a row. One is a suspicion, two are a verdict. */
   strikes: number
@@ -188,7 +186,7 @@ export class GroupHealth {
   }
 }
 
-function setState(record: MemberRecord, state: MemberState, nowMs: number): void {
+function setState(record: MemberRecord, state: ServerHealth, nowMs: number): void {
   record.state = state
   record.sinceMs = nowMs
 }

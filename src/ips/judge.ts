@@ -5,7 +5,6 @@ import type { CompiledRule } from './compiled-rule.ts'
 import { toHeadRule, toRule } from './compiled-rule.ts'
 import { Engine, newRun } from './engine/engine.ts'
 import type { Pass } from './engine/pass.ts'
-import { Shortlist } from './engine/shortlist.ts'
 import { Weighing } from './hits.ts'
 import { Judgement, reportFrom, type Report } from './judgement.ts'
 import { modeIn } from './modes.ts'
@@ -16,7 +15,8 @@ import { byPhase, pathIndex, type Candidates, type PathIndex } from './path-inde
 import type { RuleDocument, RuleProblem } from './rule-document.ts'
 import type { HelloScope, RateQuestion, RuleCounter, RuleHit, RuleScope, RuleSet } from './rule-set.ts'
 import type { Rule } from './rule.ts'
-import type { SourceBits } from './sources.ts'
+import { shortlistsOf, type Shortlists } from './shortlists.ts'
+import type { SourceBits, Sources } from './sources.ts'
 
 /** How a rule set judges. */
 export type JudgeOptions = {
@@ -102,8 +102,7 @@ class Judge {
   readonly #index: PathIndex
   /** Rules that may fire on any path, and shortlists of them for heads and bodies. */
   readonly #anywhere: Candidates
-  readonly #onHead: Shortlist
-  readonly #onBody: Shortlist
+  readonly #shortlists: Shortlists
   readonly #hasMessageRules: boolean
   readonly #hasRateRules: boolean
   /** Rules that count and may hold on any path; those tied to paths come from the index. */
@@ -145,8 +144,7 @@ class Judge {
     this.#index = pathIndex(others.filter(isTied))
     this.#anywhere = byPhase(others.filter(rule => !isTied(rule)))
     this.#anywhereRates = this.#anywhere.head.filter(isRate)
-    this.#onHead = new Shortlist(this.engine.plan, this.#anywhere.head.map(this.#numberOf))
-    this.#onBody = new Shortlist(this.engine.plan, this.#anywhere.body.map(this.#numberOf))
+    this.#shortlists = shortlistsOf(this.#anywhere, this.engine, bits, this.#numberOf)
     this.#isPrefiltered = options.prefilter
     this.#weighing = new Weighing(this.engine, options.threshold, options.builtIn, problems)
   }
@@ -171,7 +169,7 @@ class Judge {
     const { facts, pass, run } = judgement
     const present = this.#bits.present(facts.query, facts.headers, false)
     const report = reportFrom(judgement.headScore)
-    for (const rule of this.#inPlay(judgement, 'head', this.#onHead)) {
+    for (const rule of this.#inPlay(judgement, 'head', present)) {
       if ((rule.condition.needs & present) === 0 && this.#isPrefiltered) continue
       if (rule.rate !== null || !applies(rule, facts, scope)) continue
       const mode = modeIn(rule.document, scope)
@@ -190,11 +188,15 @@ class Judge {
   }
 
   /** Rules that can fire, in their order. */
-  #inPlay(judgement: Judgement, phase: 'head' | 'body', shortlist: Shortlist): readonly CompiledRule[] {
-    const tied = judgement.candidates[phase]
+  #inPlay(
+    { candidates, pass }: Judgement,
+    phase: 'head' | 'body',
+    present: Sources,
+  ): readonly CompiledRule[] {
+    const tied = candidates[phase]
     const anywhere = this.#anywhere[phase]
     if (!this.#isPrefiltered) return anywhere
-    const places = shortlist.select(judgement.pass)
+    const places = this.#shortlists[phase].select(pass, present)
     if (places.length === 0) return tied
     const picked = places.flatMap(place => anywhere[place] ?? [])
     return [...tied, ...picked].sort((a, b) => this.#numberOf(a) - this.#numberOf(b))
@@ -239,7 +241,7 @@ class Judge {
       const value = unreadable.join(', ')
       if (this.#weighing.addBuiltIn('body-unreadable', value, 0, facts, scope, report)) return report.hits
     }
-    for (const rule of this.#inPlay(judgement, 'body', this.#onBody)) {
+    for (const rule of this.#inPlay(judgement, 'body', present)) {
       if ((rule.condition.needs & present) === 0 && this.#isPrefiltered) continue
       if (rule.rate !== null || !applies(rule, facts, scope)) continue
       if (!this.#readsBody(rule, judgement, scope)) continue

@@ -7,6 +7,7 @@ import { GATE_EVENTS } from './catalogue/gate.ts'
 import { HEARTBEAT_EVENTS } from './catalogue/heartbeats.ts'
 import { INVITATION_EVENTS } from './catalogue/invitations.ts'
 import { STREAM_EVENTS } from './catalogue/streams.ts'
+import { HEARTBEAT_PRESENCE_EVENTS } from './catalogue/heartbeat-presence.ts'
 import { HEARTBEAT_TUNNEL_EVENTS } from './catalogue/heartbeat-tunnels.ts'
 import { DEPLOYMENT_EVENTS } from './catalogue/deployment.ts'
 import { SURROUNDING_EVENTS } from './catalogue/surroundings.ts'
@@ -26,6 +27,7 @@ export const CATALOGUE: Definitions<EventName> = {
   ...STREAM_EVENTS,
   ...INVITATION_EVENTS,
   ...HEARTBEAT_TUNNEL_EVENTS,
+  ...HEARTBEAT_PRESENCE_EVENTS,
   ...SURROUNDING_EVENTS,
   ...DASHBOARD_EVENTS,
   ...DEPLOYMENT_EVENTS,

@@ -2,6 +2,13 @@
 import type { TrafficClass } from '../policy/classes.ts'
 import type { ClientFields, RefusalFields } from './events.ts'
 
+/** A site; or an address, when it is of no recorded site. */
+type HeartbeatPlace = {
+  readonly listener: string
+  readonly site: string | null
+  readonly address: string | null
+}
+
 /** Fields of every event about a source of datagrams. */
 export type DatagramFields = ClientFields & {
   /** Class of the datagrams, where they are no heartbeats; absent: heartbeat. */
@@ -89,6 +96,38 @@ export type HeartbeatEventFields = {
     readonly newFlows: number
     /** Flows that are open. */
     readonly flows: number
+  }
+  /** Some senders of a place have been silent for three times the expected interval; `places` over 1: of so many more places. */
+  'heartbeat.senders-gone': HeartbeatPlace & {
+    readonly gone: number
+    readonly known: number
+    readonly places: number
+    readonly everyMs: number
+    /** The newest heartbeat of those who are gone. */
+    readonly lastMs: number
+  }
+  /** All senders of a site, or behind an address of none, are gone. */
+  'heartbeat.site-gone': HeartbeatPlace & {
+    readonly known: number
+    /** Agents of other places that are heard. */
+    readonly others: number
+    readonly everyMs: number
+    readonly lastMs: number
+  }
+  /** (Nearly) all senders of a listener are gone, of several places. */
+  'heartbeat.all-gone': {
+    readonly listener: string
+    readonly gone: number
+    readonly known: number
+    readonly places: number
+    readonly everyMs: number
+    readonly lastMs: number
+  }
+  /** Senders that were reported as gone are back; no site and no address: those of the whole gate. */
+  'heartbeat.back': HeartbeatPlace & {
+    readonly gone: number
+    readonly known: number
+    readonly sinceMs: number
   }
   'heartbeat.answered': { readonly listener: string; readonly upstream: string }
 }

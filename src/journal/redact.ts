@@ -30,12 +30,23 @@ const SCHEME =
 const JWT = /eyJ[\w-]{5,}\.[\w-]*(?:\.[\w-]*)?/g
 const USER_INFO = /(:\/\/)[^\s/@:]+:[^\s/@]+@/g
 const LONG_SECRET = /(?<![\w+/=-])(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{40,}/g
+// Keys of well-known services say by their beginning what they are (AWS, GitHub, GitLab, Slack, Google, Stripe). Rules see
+// values in lower case.
+const ISSUED =
+  /(?<![a-z\d])(?:(?:akia|asia)[a-z\d]{16}|gh[pousr]_[a-z\d]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeoprs]-[\w-]{10,}|aiza[\w-]{35}|[sr]k_(?:live|test)_[a-z\d]{16,})/gi
+const PRIVATE_KEY = /(-----begin[ \w]{0,30}private key-----)[^]*?(?=-----end|$)/gi
+// Passwords that stand in a command line without a name: `net user bob ...`, `mysql -p...`, `sshpass -p ...`, `curl -u bob:...`.
+const COMMAND =
+  /(\bnet1?(?:\.exe)?\s+user\s+[^\s/]{1,64}\s+(?!\/)|\b(?:mysql(?:dump|admin)?|mariadb|psexec(?:64)?(?:\.exe)?)\b[^|&;\n]{0,80}?\s-p\s?|\bsshpass\s+-p\s*|\bcurl(?:\.exe)?\b[^|&;\n]{0,80}?\s-u\s*[^\s:]{1,64}:|\s\/p:)(?!\[redacted\])[^\s"';|&]+/gi
 // Control, format (bidi, zero width, tags), line and paragraph separators, lone surrogates.
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu
 const PLAIN = /^[ -~]*$/
 
 // Most texts hold nothing of all that: one search spares them the seven replacements.
-const SUSPICIOUS = new RegExp(`${SECRET_WORDS}|bearer|basic|digest|negotiate|ntlm|eyj|://|[\\w+/=-]{40}`, 'i')
+const SUSPICIOUS = new RegExp(
+  `${SECRET_WORDS}|bearer|basic|digest|negotiate|ntlm|eyj|://|[\\w+/=-]{40}|akia|asia|gh[pousr]_|_pat_|glpat|xox[abeoprs]-|aiza|[sr]k_(?:live|test)_|private key|\\bnet1?(?:\\.exe)?\\s+user\\b|\\s-[pu]|/p:`,
+  'i',
+)
 
 /** Whether a name of a parameter, header or field announces a secret. */
 export function isSecretName(name: string): boolean {
@@ -54,7 +65,10 @@ export function redactText(text: string): string {
   if (!SUSPICIOUS.test(bounded)) return escapeControls(bounded)
   return escapeControls(
     bounded
+      .replace(PRIVATE_KEY, `$1${REDACTED}`)
       .replace(JWT, REDACTED)
+      .replace(ISSUED, REDACTED)
+      .replace(COMMAND, `$1${REDACTED}`)
       .replace(NAMED_VALUE, `$1$2${REDACTED}`)
       .replace(XML_VALUE, `$1${REDACTED}`)
       .replace(BEARER, `$1 ${REDACTED}`)

@@ -1,6 +1,6 @@
-// What rules that only detect would have refused, per rule, site and class: read for the trial report.
+// What rules that only detect would have refused, per rule, site and class, and whom only a trial lets pass: read for reports and pages.
 import type { DatabaseSync } from 'node:sqlite'
-import { CLASSES, type TrafficClass } from '../policy/classes.ts'
+import { AGENT_CLASSES, CLASSES, type TrafficClass } from '../policy/classes.ts'
 import { addressText } from './store-address.ts'
 
 /** Detections of one rule for one site and class. */
@@ -28,14 +28,25 @@ export type Detections = {
   readonly complete: boolean
 }
 
+/** How many pass only because of a trial. */
+export type TriedCount = {
+  readonly addresses: number
+  /** Addresses with requests of agents. */
+  readonly agents: number
+  /** Recorded sites of those agents. */
+  readonly sites: number
+}
+
 /** Reads detections. */
 export type DetectionTable = {
+  readonly tried: (sinceMs: number) => TriedCount
   readonly since: (sinceMs: number) => Detections
   readonly watched: () => readonly WatchedRule[]
 }
 
 const MAX_GROUPS = 100_000
 const MAX_ADDRESSES = 2_000
+const AGENTS = AGENT_CLASSES.map(name => `'${name}'`).join(', ')
 
 /** Works on an open database. */
 export function createDetectionTable(database: DatabaseSync): DetectionTable {
@@ -77,6 +88,20 @@ export function createDetectionTable(database: DatabaseSync): DetectionTable {
       return {
         counts: [...found.values()].sort((a, b) => b.hits - a.hits),
         complete: read < MAX_GROUPS,
+      }
+    },
+    tried: sinceMs => {
+      const row = database
+        .prepare(
+          `SELECT count(DISTINCT address) AS addresses, count(DISTINCT CASE WHEN class IN (${AGENTS}) THEN address END) AS agents,
+             count(DISTINCT CASE WHEN class IN (${AGENTS}) THEN site END) AS sites
+           FROM event INDEXED BY event_name WHERE name = 'trial.admitted' AND time >= ?`,
+        )
+        .get(Math.floor(sinceMs))
+      return {
+        addresses: Number(row?.['addresses'] ?? 0),
+        agents: Number(row?.['agents'] ?? 0),
+        sites: Number(row?.['sites'] ?? 0),
       }
     },
     watched: () => {

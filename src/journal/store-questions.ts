@@ -19,6 +19,7 @@ export type StoreQuestions = {
   readonly ruleAgents: StoreReader['ruleHits']['agents']
   readonly siteDevices: StoreReader['devices']['ofRanges']
   readonly unknownSources: StoreReader['devices']['outside']
+  readonly tried: StoreReader['detections']['tried']
   readonly size: StoreReader['size']
 }
 
@@ -41,6 +42,7 @@ export function questionsOf({
   traffic,
   ruleHits,
   devices,
+  detections,
   size,
 }: StoreReader): StoreQuestions {
   return {
@@ -60,6 +62,7 @@ export function questionsOf({
     ruleAgents: ruleHits.agents,
     siteDevices: devices.ofRanges,
     unknownSources: devices.outside,
+    tried: detections.tried,
     size,
   }
 }

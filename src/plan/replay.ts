@@ -1,6 +1,7 @@
 // Replays recorded traffic through two policies and says who changes: sources and sites lost or gained, per class and reason.
 import type { LedgerShape, LedgerSum } from '../journal/ledger-facts.ts'
 import { parseAddress, type Address } from '../net/address.ts'
+import { strongestTls, tlsRank, type TlsVersion } from '../net/tls-version.ts'
 import { AGENT_CLASSES, type TrafficClass } from '../policy/classes.ts'
 import type { GeoFacts } from '../policy/facts.ts'
 import type { Overlay, Snapshot } from '../policy/snapshot.ts'
@@ -51,6 +52,8 @@ export type Change = {
   readonly activeAgent: boolean
   /** The ledger keeps no keys: the client may have one. */
   readonly uncertain: boolean
+  /** The weakest of what its clients offer at best; null: the ledger does not say. */
+  readonly tls: TlsVersion | null
 }
 
 /** The outcome of a replay. */
@@ -172,7 +175,8 @@ function isAgent(trafficClass: TrafficClass | null): boolean {
   return trafficClass !== null && AGENT_CLASSES.includes(trafficClass)
 }
 
-type Gathering = Omit<Change, 'hosts' | 'userAgents' | 'count' | 'lastMs' | 'activeAgent'> & {
+type Gathering = Omit<Change, 'hosts' | 'userAgents' | 'count' | 'lastMs' | 'activeAgent' | 'tls'> & {
+  tls: TlsVersion | null
   readonly hosts: Set<string>
   readonly userAgents: Set<string>
   count: number
@@ -207,6 +211,7 @@ function note(
       saw: refusing.saw,
       line: refusing.line,
       uncertain: refusing.reason === 'class-key',
+      tls: null,
       hosts: new Set(),
       userAgents: new Set(),
       count: 0,
@@ -215,6 +220,8 @@ function note(
     }
     changes.set(key, change)
   }
+  const best = strongestTls(row.shape.offered) ?? null
+  if (best !== null && (change.tls === null || tlsRank(best) < tlsRank(change.tls))) change.tls = best
   change.count += row.count
   change.lastMs = Math.max(change.lastMs, row.lastMs)
   if (kind === 'lost' && isAgent(passing.class) && nowMs - row.lastMs <= ACTIVE_MS) change.active = true

@@ -38,6 +38,11 @@ export function sourcesText(from: ForwardSources | null): string {
   return [...from.sites.map(site => `site ${site}`), ...ranges].join(', ')
 }
 
+/** `10.0.0.5:3389`. */
+export function targetText({ host, port }: InvitationForward['target']): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
 /** One forward: a public port that leads to one port of one PC, for a while. */
 export type InvitationForward = {
   readonly port: number
@@ -191,7 +196,7 @@ export function forwardStream(
     // A PC that waits for one person might take a probe for that person.
     probes: false,
     connections,
-    connectionsPerSource: connections,
+    connectionsPerSource: perSource(connections),
     connectionsPerSite: null,
     sniffMs: KEEP_ALIVE_MS,
     keepAliveMs: KEEP_ALIVE_MS,
@@ -215,13 +220,19 @@ export function forwardDatagrams(
     idleMs: UDP_IDLE_MS,
     datagramBytes: DATAGRAM_BYTES,
     flows: connections,
-    flowsPerSource: connections,
+    flowsPerSource: perSource(connections),
     newFlows: NEW_FLOWS,
     newFlowsPerSource: NEW_FLOWS,
+    expectedEveryMs: null,
     replyRatio: REPLY_RATIO,
     expectsReplies: false,
     at,
   }
+}
+
+// Somebody else must not take every place from one address while whoever helps is on the way.
+function perSource(connections: number): number {
+  return Math.ceil(connections / 2)
 }
 
 function onlyFromOf(from: ForwardSources | null, at: SourceLine): { readonly onlyFrom?: OnlyFrom } {

@@ -179,6 +179,8 @@ export type HeartbeatListener = {
   /** New flows per second, in all and of one source; known sources have as many again in all. */
   readonly newFlows: number
   readonly newFlowsPerSource: number
+  /** A client is late after twice, gone after three times this; null: nobody is expected. */
+  readonly expectedEveryMs: number | null
   /** Bytes that may go back for each byte that came, headers of IP and UDP counted on both sides. */
   readonly replyRatio: number
   /** Whether the server answers heartbeats; without it, silence is no fault. */

@@ -1,4 +1,5 @@
 // Trials: stages of which refusals are recorded and let pass for a while, so that a policy can be watched before it is enforced. Pure.
+import { isForwardId } from './invitations.ts'
 import { REASONS, type Reason } from './reasons.ts'
 import type { SourceLine } from './source-line.ts'
 import type { Standing } from './standing.ts'
@@ -52,7 +53,8 @@ export type TrialPlace = {
 /** The trial that a stage is in; the one that lasts longest when there are several; null: the stage enforces. */
 function trialOf({ standing, listener, nowMs }: TrialPlace, stage: TrialStage): Trial | null {
   const { trials } = standing.snapshot
-  if (trials.length === 0 || listener === null) return null
+  // Behind the port of an invitation stands one PC: who may come there is never a matter of trying.
+  if (trials.length === 0 || listener === null || isForwardId(listener)) return null
   let found: Trial | null = null
   for (const trial of trials) {
     const { stages, sites, listeners, expiresMs } = trial
@@ -62,6 +64,14 @@ function trialOf({ standing, listener, nowMs }: TrialPlace, stage: TrialStage): 
     found = trial
   }
   return found
+}
+
+/** The trials that are not over. */
+export function liveTrials(
+  { trials }: Pick<Standing['snapshot'], 'trials'>,
+  nowMs: number,
+): readonly Trial[] {
+  return trials.filter(trial => nowMs < trial.expiresMs)
 }
 
 /** Makes a refusal; where its reason is on trial, one that does not act. The trace says which. */

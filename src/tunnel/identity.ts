@@ -1,8 +1,8 @@
 // Who a connector says it is: the headers of an attaching request, read strictly.
+import type { OfferedService } from '../policy/running-state.ts'
 import { parseAddress } from '../net/address.ts'
 import { CONNECTOR_CLIENT, TUNNEL_NAME } from '../policy/connector-url.ts'
 import { IDENTITY_HEADER } from './client-identity.ts'
-import type { OfferedService } from './client.ts'
 
 /** Headers by lower-case name. */
 type Headers = { readonly get: (name: string) => string | undefined }

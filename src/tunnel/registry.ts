@@ -1,8 +1,9 @@
 // Who is attached now: one entry per connector process, the newest of a name in force, everything bounded and evented.
+import type { Client } from '../policy/running-state.ts'
 import type { Duplex } from 'node:stream'
 import type { ClientFields, Reporter } from '../journal/events.ts'
 import { PortcullisError } from '../policy/error.ts'
-import type { Client, Clients, LiveClient } from './client.ts'
+import type { Clients, LiveClient } from './client.ts'
 import { gone, type GateSession, type TunnelStream } from './h2/gate-session.ts'
 import type { Identity } from './identity.ts'
 

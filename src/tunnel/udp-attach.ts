@@ -1,6 +1,6 @@
 // What a connect-udp connection of a connector is handed over with; everything after the 101 belongs to src/tunnel/udp.
+import type { Client } from '../policy/running-state.ts'
 import type { Duplex } from 'node:stream'
-import type { Client } from './client.ts'
 
 /** A connection of a client that has said 101 to `connect-udp`. One client may have several (1 to 8). */
 export type UdpAttachment = {

@@ -19,6 +19,7 @@ test('options choose rows and peers and refuse unknown ones by name', t => {
   t.deepEqual(parseOptions(['--only', 'get,tunnel'], peers).labs, ['tunnel'])
   t.deepEqual(parseOptions([], peers).labs, ['heartbeats', 'tunnel', 'journal'])
   t.deepEqual(parseOptions(['--quick'], peers).labs, [])
+  t.like(parseOptions(['--short'], peers), { labs: [], seconds: 1, isShort: true })
   t.true(parseOptions(['--quick'], peers).webSockets < parseOptions([], peers).webSockets)
   t.throws(() => parseOptions(['--only', 'gte'], peers), { message: /gte.*get/ })
   t.throws(() => parseOptions(['--peers', 'apache'], peers), { message: /apache.*nginx/ })

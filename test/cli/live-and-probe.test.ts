@@ -1,9 +1,24 @@
 // diagnose --live says what comes while a client tries; diagnose --probe names the first hop that fails.
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import {
+  compareProbes,
+  type Hop,
+  type ProbeResult,
+  type ProbeStep,
+} from '../../src/diagnose/probe-comparison.ts'
 import { AGENT, GB, US } from '../diagnose/support.ts'
-import { HOST, startBench, startRunningBench, type CliResult, type RunningBench } from './support.ts'
+import {
+  HOST,
+  startBench,
+  startGate,
+  startRunningBench,
+  type CliResult,
+  type RunningBench,
+} from './support.ts'
 
 /** Runs a live diagnosis; `said` resolves when the pattern was printed, `end` presses Ctrl-C. */
 function watch(bench: RunningBench, ...words: readonly string[]) {
@@ -156,6 +171,119 @@ test('probe: a heartbeat that is answered, and one that may just not be understo
   t.is(silent.code, 0)
 })
 
+const step = (hop: Hop, ok: boolean | null, more: Partial<ProbeStep> = {}): ProbeStep => ({
+  hop,
+  what: hop,
+  ok,
+  saw: hop,
+  ...more,
+})
+const NAME = step('name', true, { addresses: ['203.0.113.9'] })
+const WELL = [NAME, step('port', true, { ms: 20 }), step('tls', true), step('certificate', true)]
+
+test('probes side by side: the first hop that fails in one place only says on which side it is', t => {
+  const lan = { isLan: true, steps: WELL }
+  const cases: readonly (readonly [ProbeResult, ProbeResult, string | null, string | null, RegExp])[] = [
+    [lan, { isLan: false, steps: WELL }, null, null, /Every hop works from both places\.$/],
+    [lan, { isLan: false, steps: [step('name', false)] }, 'name', 'here', /^Here only: .*split DNS/],
+    [
+      lan,
+      { isLan: false, steps: [step('name', true, { addresses: ['10.0.0.5'] }), step('port', false)] },
+      'port',
+      'here',
+      /leads to 10\.0\.0\.5, which nobody outside that network can reach/,
+    ],
+    [
+      lan,
+      {
+        isLan: false,
+        steps: [NAME, step('port', false), step('port', true, { what: 'other port 8443' })],
+      },
+      'port',
+      'here',
+      /the port is closed on the way, port 8443 is open\. A firewall or the provider/,
+    ],
+    [
+      { isLan: false, steps: WELL },
+      { isLan: true, steps: [NAME, step('port', false)] },
+      'port',
+      'here',
+      /^In the LAN only: from outside it works\. .*NAT loopback.*instead of 203\.0\.113\.9/,
+    ],
+    [
+      { isLan: true, steps: [NAME, step('port', false)] },
+      { isLan: false, steps: [NAME, step('port', false)] },
+      'port',
+      'both',
+      /the gate does not listen/,
+    ],
+    [
+      lan,
+      {
+        isLan: false,
+        steps: [NAME, step('port', true), step('tls', false, { saw: 'refused: access denied' })],
+      },
+      'tls',
+      'here',
+      /the gate refuses this network \(country, ban or limit\)/,
+    ],
+    [
+      { isLan: false, steps: [...WELL, step('answer', false)] },
+      lan,
+      'answer',
+      'there',
+      /^There only: .*the policy treats this network otherwise/,
+    ],
+    [
+      {
+        isLan: true,
+        steps: [...WELL.slice(0, 3), step('certificate', true, { sha256: 'A', saw: 'by One' })],
+      },
+      {
+        isLan: false,
+        steps: [...WELL.slice(0, 3), step('certificate', true, { sha256: 'B', saw: 'by Two' })],
+      },
+      'certificate',
+      null,
+      /different certificates \(by One; here: by Two\)/,
+    ],
+    [
+      lan,
+      { isLan: false, steps: [NAME, step('port', true, { ms: 900 }), ...WELL.slice(2)] },
+      null,
+      null,
+      /The way here is slow: 900 ms to connect instead of 20 ms/,
+    ],
+  ]
+  for (const [there, here, hop, where, meaning] of cases) {
+    const found = compareProbes(there, here)
+    t.deepEqual([found.hop, found.where], [hop, where], found.meaning)
+    t.regex(found.meaning, meaning)
+  }
+})
+
+test('probe: the saved result of another place may be anything, and must be about the same address', async t => {
+  const bench = startBench(t)
+  const compare = async (text: string): Promise<CliResult> => {
+    writeFileSync(join(bench.root, 'there.json'), text)
+    return bench.cli(['diagnose', '--probe', 'https://a.invalid', '--compare', 'there.json'])
+  }
+  const saved = { target: { host: 'a.invalid', port: 443 }, lan: true, atMs: bench.nowMs(), steps: [] }
+  for (const text of ['', '{', '[]', '{"steps":[1]}', JSON.stringify({ ...saved, steps: [{ hop: 'x' }] })])
+    t.regex((await compare(text)).err, /is not the result of a probe.*--json > there\.json/s, text)
+  t.regex((await compare('x'.repeat(70_000))).err, /it is too long/)
+  t.regex(
+    (await compare(JSON.stringify({ ...saved, target: { host: 'b.invalid', port: 443 } }))).err,
+    /is about https:\/\/b\.invalid:443, not https:\/\/a\.invalid:443/,
+  )
+  const steps = [{ hop: 'name', what: 'name', ok: true, saw: '\u001b[2J\u202eevil', ms: -1, sha256: 'x' }]
+  const { code, out } = await compare(JSON.stringify({ ...saved, steps }))
+  t.is(code, 1)
+  t.regex(out, /✓ \\u\{1b\}\[2J\\u\{202e\}evil/)
+  t.false(out.includes('\u001b') || out.includes('\u202e'))
+  t.regex(out, /The first hop that fails: name/)
+})
+
 async function wrong(t: ExecutionContext, words: readonly string[], complaint: RegExp): Promise<void> {
   const { code, err } = await startBench(t).cli(['diagnose', '--probe', ...words], {
     cwd: '/',
@@ -175,4 +303,31 @@ test('probe needs no policy, but then a name', async t => {
   const { code, out } = await startBench(t).cli(['diagnose', '--probe', 'https://a.invalid'], { cwd: '/' })
   t.is(code, 1)
   t.regex(out, /✗ name: .*\n[^]*The first hop that fails: name/)
+})
+
+test('live: a minute of nothing, other addresses meanwhile, a restart of the gate, a crowd of the same, an address of the pool', async t => {
+  const bench = await startRunningBench(t, 'sites: { acme: { name: Acme, addresses: [216.160.84.0/24] } }')
+  // A site from which nothing has ever come can be watched: it is the usual case when agents are rolled out.
+  const live = watch(bench, 'acme')
+  await live.said(/Watching site acme \(Acme\) for 15 minutes/)
+  await bench.ask(US, AGENT)
+  bench.advance(61_000)
+  await live.said(
+    /· Nothing has come from site acme \(Acme\) for 1 minute\. If somebody did try there, it did not get here: the name rmm\.example\.test leads elsewhere there \(DNS\), .* New here meanwhile: 216\.160\.83\.56\. Is one of them the client\?/,
+  )
+  for (let index = 0; index < 5; index++) await bench.ask('216.160.84.7', { ...AGENT, tls: 'TLSv1' })
+  await live.said(/✗ Refused 216\.160\.84\.7 .*below the minimum/)
+  await bench.ask('216.160.84.8', AGENT)
+  await live.said(/✓ 216\.160\.84\.8 GET .* passed and was answered/)
+  bench.advance(61_000)
+  await live.said(/Nothing more from site acme \(Acme\) for 1 minute: the client does not try at the moment/)
+  await bench.portcullis.stop()
+  await live.said(/✗ The gate does not answer: it was stopped, or is being restarted\..* Still watching\./)
+  await startGate(t, bench)
+  await live.said(/✓ The gate answers again\./)
+  const { code, out } = await live.end()
+  t.is(code, 1)
+  t.true(out.split('Refused 216.160.84.7').length <= 5, 'a crowd of the same is not said one by one')
+  t.regex(out, /✗ Every client at 216\.160\.84\.7 offers only TLSv1/)
+  t.regex(out, /✓ 216\.160\.84\.8 gets through/)
 })

@@ -139,6 +139,17 @@ test('unattended: answers from a file, defaults for the rest; the policy runs', 
   const bench = freshBench(t)
   const answers = join(bench.root, 'answers.yaml')
   const write = (text: string): void => writeFileSync(answers, text)
+  write('name: rmm.example.test\ntrialStages: [country, tsl]\n')
+  t.regex((await bench.cli(['setup', '--answers', 'answers.yaml'])).err, /did you mean tls/)
+  write('name: rmm.example.test\ntrialStages: [tls, country]\n')
+  t.is((await bench.json(['setup', '--answers', 'answers.yaml'])).code, 0)
+  t.like(parse(readFileSync(bench.file, 'utf8')) as Json, {
+    trial: {
+      stages: ['country', 'tls'],
+      expires: new Date(bench.nowMs() + 30 * 86_400_000).toISOString().slice(0, 10),
+    },
+  })
+  rmSync(bench.file)
   write(
     'name: rmm.example.test\nhome: [US, CA]\nlisten: 127.0.0.1:0\nupstream: http://127.0.0.1:9\nheartbeats: none\ntrial: false\n',
   )

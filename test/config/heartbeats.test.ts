@@ -2,7 +2,7 @@
 import test from 'ava'
 import { diffSnapshots } from '../../src/config/diff.ts'
 import { effectiveJson } from '../../src/config/effective.ts'
-import { GOOD_POLICY, load, policyDirectory, snapshotOf } from './support.ts'
+import { GOOD_POLICY, GOOD_PROFILE, load, policyDirectory, snapshotOf } from './support.ts'
 
 const policy = (heartbeats: string, more = ''): string => `${GOOD_POLICY}heartbeats: ${heartbeats}\n${more}`
 const AUTOMATE = '{ automate: { address: "0.0.0.0:75", upstream: "10.0.0.5:75" } }'
@@ -21,12 +21,25 @@ test('a listener has an address, a server, and limits that suit a fleet', t => {
       flowsPerSource: 2_000,
       newFlows: 1_000,
       newFlowsPerSource: 100,
+      expectedEveryMs: null,
       replyRatio: 3,
       expectsReplies: true,
     },
   ])
   t.like(effectiveJson(snapshot)['heartbeats'], [{ upstream: '10.0.0.5:75', replies: 'expected' }])
   t.deepEqual(snapshotOf(t, GOOD_POLICY).snapshot.heartbeats, [])
+})
+
+test('how often agents send comes from the profile, unless the listener says it', t => {
+  const everyOf = (heartbeats: string, profile: string): number | null | undefined => {
+    const files = { 'portcullis.yaml': policy(heartbeats), 'profiles/tiny.yaml': profile }
+    const result = load(policyDirectory(t, files))
+    return result.ok ? result.snapshot.heartbeats[0]?.expectedEveryMs : undefined
+  }
+  const stated = `${GOOD_PROFILE}heartbeat: { expectedEvery: 5s }\n`
+  t.is(everyOf(AUTOMATE, GOOD_PROFILE), null)
+  t.is(everyOf(AUTOMATE, stated), 5_000)
+  t.is(everyOf(AUTOMATE.replace(' } }', ', expectedEvery: 1m } }'), stated), 60_000)
 })
 
 const WRONG: readonly (readonly [string, string, RegExp])[] = [
@@ -80,6 +93,13 @@ const WARNED: readonly (readonly [string, string, string, RegExp])[] = [
   ['a closed class', AUTOMATE, 'classes: { heartbeat: { access: closed } }\n', /every datagram is refused/],
   ['a TLS version', AUTOMATE, 'classes: { heartbeat: { tls: TLSv1.3 } }\n', /not encrypted/],
   ['a short idle time', AUTOMATE.replace(' } }', ', idle: 30s } }'), '', /two minutes after/],
+  ['one address for all new flows', AUTOMATE.replace(' } }', ', newFlows: 50 } }'), '', /all 50 new flows/],
+  [
+    'forgotten before gone',
+    AUTOMATE.replace(' } }', ', expectedEvery: 1m } }'),
+    '',
+    /before it counts as gone/,
+  ],
   ['one address for all flows', AUTOMATE.replace(' } }', ', flows: 100 } }'), '', /all 100 flows/],
 ]
 

@@ -80,7 +80,12 @@ test('what would be a way past the policy, or take a port of something else, is 
   }
 })
 
-test('a class relay that nobody gets into, or that asks for a key, is worth a warning', t => {
+test('a class relay that nobody gets into, or targets that are every private address, are worth a warning', t => {
   const { warnings } = good(t, USUAL, 'classes: { relay: { access: closed } }\n')
   t.regex(warnings.map(({ message }) => message).join('\n'), /class relay is closed/)
+  const wide = good(t, 'address: 0.0.0.0:51000-51099, targets: [10.20.0.0/16, 192.168.0.0/16]').warnings
+  t.deepEqual(
+    wide.map(({ message }) => message),
+    ['192.168.0.0/16 is every private address of its kind'],
+  )
 })

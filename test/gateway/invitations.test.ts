@@ -2,14 +2,26 @@
 import { randomInt } from 'node:crypto'
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { NO_CONNECTORS } from '../../src/forward/upstream-socket.ts'
+import { createInvitationParts } from '../../src/invitation-parts.ts'
 import { createInvitationRelays } from '../../src/invitation-relays.ts'
 import { addressScope } from '../../src/net/address.ts'
-import type { InvitationForward, InvitationPolicy } from '../../src/policy/invitations.ts'
+import {
+  forwardDatagrams,
+  type InvitationForward,
+  type InvitationPolicy,
+} from '../../src/policy/invitations.ts'
+import type { Snapshot } from '../../src/policy/snapshot.ts'
+import type { StreamPartsOptions } from '../../src/stream-parts.ts'
 import { startStreams } from '../edge/tcp/harness.ts'
 import { at, cidr } from '../support/snapshot.ts'
+
+const PC_PORT = 51_930
 
 /** A loopback address that nobody else uses. */
 const ownHost = (): string => `127.${randomInt(1, 255)}.${randomInt(1, 255)}.${randomInt(2, 255)}`
@@ -66,24 +78,24 @@ function udpTo(t: ExecutionContext, host: string, port: number) {
   }
 }
 
-test('two PCs with the same port at once, over TCP and UDP; only who is meant gets in; the end cuts one and not the other', async t => {
-  const host = ownHost()
-  const [pcOne, pcTwo] = [ownHost(), ownHost()]
-  const pcPort = 51_930
-  await startPc(t, pcOne, pcPort, 'one')
-  await startPc(t, pcTwo, pcPort, 'two')
-  const invitations: InvitationPolicy = {
+function policyOn(host: string, more: Partial<InvitationPolicy> = {}): InvitationPolicy {
+  return {
     publicHost: null,
     host,
     ports: { first: 51_000, last: 51_009 },
     longestMs: 3_600_000,
     targets: [cidr('10.0.0.0/8')],
-    targetPorts: [{ first: pcPort, last: pcPort }],
-    connections: 2,
+    targetPorts: [{ first: PC_PORT, last: PC_PORT }],
+    connections: 4,
     at: at(90),
+    ...more,
   }
-  const { gate, events, policy } = await startStreams(t, [], { invitations })
-  const relays = createInvitationRelays({
+}
+
+/** What forwards need, on the gate of a test. */
+async function surroundings(t: ExecutionContext, overrides: Partial<Snapshot>) {
+  const { gate, events, policy } = await startStreams(t, [], overrides)
+  const options: StreamPartsOptions = {
     current: () => policy,
     lookup: address => ({ scope: addressScope(address), country: null, second: null, available: true }),
     reporter: events.reporter,
@@ -93,11 +105,21 @@ test('two PCs with the same port at once, over TCP and UDP; only who is meant ge
     ticketSecret: Buffer.alloc(32, 7),
     newReference: () => 'I-1',
     clock: () => Date.now(),
-  })
+  }
+  return { events, policy, options }
+}
+
+test('two PCs with the same port at once, over TCP and UDP; only who is meant gets in; the end cuts one and not the other', async t => {
+  const host = ownHost()
+  const [pcOne, pcTwo] = [ownHost(), ownHost()]
+  await startPc(t, pcOne, PC_PORT, 'one')
+  await startPc(t, pcTwo, PC_PORT, 'two')
+  const { events, options } = await surroundings(t, { invitations: policyOn(host) })
+  const relays = createInvitationRelays(options)
   t.teardown(() => relays.close())
   const forward = (port: number, target: string, from: InvitationForward['from'] = null) => ({
     port,
-    target: { host: target, port: pcPort },
+    target: { host: target, port: PC_PORT },
     from,
     owner: 'jo',
     openedMs: 0,
@@ -140,7 +162,7 @@ test('two PCs with the same port at once, over TCP and UDP; only who is meant ge
   })
   t.is(await says(await dialled(t, host, 51_003), 'hi'), 'two hi')
 
-  // A third connection is more than this policy allows to one PC.
+  // One address gets half of the places, so that it cannot keep everybody else out.
   const second = await dialled(t, host, 51_000)
   t.is(await says(second, 'again'), 'one again')
   t.true(await isReset(t, host, 51_000))
@@ -163,3 +185,87 @@ test('two PCs with the same port at once, over TCP and UDP; only who is meant ge
   const [error] = (await once(late, 'error')) as [NodeJS.ErrnoException]
   t.is(error.code, 'ECONNREFUSED')
 })
+
+test('servers by name are no targets; a file of forwards is judged like a request, and what is no such file opens nothing', async t => {
+  const host = ownHost()
+  const stateDir = mkdtempSync(join(tmpdir(), 'portcullis-invitations-'))
+  t.teardown(() => rmSync(stateDir, { recursive: true }))
+  const file = join(stateDir, 'invitations.json')
+  const invitations = policyOn(host)
+  const named = {
+    ...forwardDatagrams(forwardTo('10.0.0.9'), invitations),
+    upstream: { host: 'rmm.internal', port: 75 },
+  }
+  const { events, policy, options } = await surroundings(t, { invitations, heartbeats: [named] })
+  const answers: (readonly string[] | Error)[] = []
+  const start = () => {
+    const parts = createInvitationParts({
+      ...options,
+      stateDir,
+      ownAddresses: () => ['10.0.0.1', 'fe80::1%eth0'],
+      resolve: name => {
+        const answer = answers.shift() ?? []
+        if (name !== 'rmm.internal' || answer instanceof Error) return Promise.reject(answer)
+        return Promise.resolve(answer)
+      },
+    })
+    t.teardown(() => parts.close())
+    return parts
+  }
+  const ask = {
+    target: { host: '10.0.0.5', port: PC_PORT },
+    port: null,
+    forMs: 60_000,
+    from: null,
+    owner: 'jo',
+  }
+  writeFileSync(file, '{"version": 1, "forwards": [')
+  const first = start()
+  t.like(events.of('invitation.file-failed')[0], { what: 'read', problem: 'it is not JSON' })
+  await first.apply(policy.snapshot)
+  answers.push(['10.0.0.4', '10.0.0.5'], new Error('SERVFAIL'), [], [])
+  t.like(await first.open(ask), { ok: false, code: 'invitation-target' })
+  t.like(await first.open(ask), { ok: false, code: 'invitation-servers' })
+  t.like(await first.open(ask), { ok: true, forward: { port: 51_000 } })
+  t.like(await first.open({ ...ask, target: { host: '10.0.0.1', port: PC_PORT } }), {
+    ok: false,
+    code: 'invitation-target',
+  })
+  t.is(statSync(file).mode & 0o777, 0o600)
+  await first.close()
+
+  // Somebody who can write the file gets nothing that a request would not get.
+  const saved = JSON.parse(readFileSync(file, 'utf8')) as { forwards: object[] }
+  const tampered = [
+    ['127.0.0.1', 51_001],
+    ['8.8.8.8', 51_002],
+    ['10.0.0.1', 51_003],
+    ['10.0.0.5', 51_100],
+  ].map(([target, port]) => ({ ...saved.forwards[0], port, target: { host: target, port: PC_PORT } }))
+  const future = { openedMs: Date.now() + 1e9, expiresMs: Date.now() + 1e10 }
+  writeFileSync(
+    file,
+    JSON.stringify({ ...saved, forwards: [{ ...saved.forwards[0], ...future }, ...tampered] }),
+  )
+  const second = start()
+  await second.apply(policy.snapshot)
+  const list = second.list()
+  t.deepEqual(
+    list.map(({ port, tcp, udp }) => [port, tcp, udp]),
+    [[51_000, true, true]],
+  )
+  t.true((list[0]?.expiresMs ?? 0) <= Date.now() + invitations.longestMs)
+  t.deepEqual(
+    events.of('invitation.closed').map(({ port, why }) => [port, why]),
+    [51_001, 51_002, 51_003, 51_100].map(port => [port, 'policy']),
+  )
+  t.deepEqual(
+    [...new Set(events.of('listener.opened').map(({ listener }) => listener))].toSorted(),
+    ['https', 'invitation:51000', 'invitation:51000/udp'],
+    'none of them was open for a moment',
+  )
+})
+
+function forwardTo(host: string): InvitationForward {
+  return { port: 51_000, target: { host, port: PC_PORT }, from: null, owner: 'jo', openedMs: 0, expiresMs: 1 }
+}

@@ -1,11 +1,12 @@
 // A whole gate with connectors by hand before it, operators by command line, and a proxy through which each comes from an address of its own.
+import type { Client, OperatorSession } from '../../src/policy/running-state.ts'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import type { ExecutionContext } from 'ava'
-import type { ClientState, GateStatus, SessionState } from '../../src/admin/status.ts'
+import type { GateStatus } from '../../src/admin/status.ts'
 import { HOST, startRunningBench, type CliResult, type RunningBench } from '../cli/support.ts'
 import { attach, type HandConnector } from '../tunnel/harness.ts'
 import { testAuthority } from '../support/certificates.ts'
@@ -54,8 +55,8 @@ export type GatewayBench = RunningBench & {
   /** Texts of the gateway log (GW001.log) so far, without their times. */
   readonly gatewayLog: () => Promise<readonly string[]>
   readonly status: () => Promise<GateStatus>
-  readonly clients: () => Promise<readonly ClientState[]>
-  readonly sessions: () => Promise<readonly SessionState[]>
+  readonly clients: () => Promise<readonly Client[]>
+  readonly sessions: () => Promise<readonly OperatorSession[]>
   readonly remote: (who: Asking) => Promise<{
     readonly words: readonly string[]
     readonly env: Readonly<Record<string, string>>

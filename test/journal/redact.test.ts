@@ -72,6 +72,27 @@ test('trap 39: bearer values, basic credentials, cookies, JWTs and user-info go;
   t.is(redactQuery('v=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc'), `v=${REDACTED}`)
 })
 
+test('keys that say what they are, private keys, and passwords that stand unnamed in a command line go', t => {
+  const hidden = 'Zx9Hidden7'
+  for (const text of [
+    `x AKIAIOSFODNN7EXAMPLE y`,
+    'ghp_16C7e42F292c6912E771'.toLowerCase(),
+    `glpat-${hidden}-${hidden}`,
+    `xoxb-${hidden}-${hidden}`,
+    `sk_live_${hidden}${hidden}`,
+    `-----BEGIN RSA PRIVATE KEY-----\nMII${hidden}`,
+    `net user bob ${hidden} /add`,
+    `cmd /c net1 user bob ${hidden}`,
+    `mysql -uroot -p${hidden} rmm`,
+    `mysqldump --all -p ${hidden}`,
+    `sshpass -p ${hidden} ssh x`,
+    `curl -s -u bob:${hidden} https://x/`,
+    `xfreerdp /u:bob /p:${hidden} /v:x`,
+    `psexec \\\\x -u bob -p ${hidden} cmd`,
+  ])
+    t.notRegex(redactText(text), /zx9hidden7|IOSFODNN7|16c7e42/i, text)
+})
+
 test('ordinary things are recorded as they are', t => {
   for (const path of [
     '/LabTech/Agent.aspx',
@@ -90,6 +111,10 @@ test('ordinary things are recorded as they are', t => {
     'Basic authentication failed',
     'rule bypass: /x',
     'passed: 3, passing: 4',
+    'net user bob /delete',
+    'nmap -p 443 host',
+    'curl -s https://x/',
+    'asia pacific',
   ])
     t.is(redactText(text), text)
   const fields = {

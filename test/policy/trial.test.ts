@@ -7,6 +7,7 @@ import { decideHello } from '../../src/policy/decide-hello.ts'
 import { decideHeartbeat } from '../../src/policy/decide-heartbeat.ts'
 import { decideRequest } from '../../src/policy/decide-request.ts'
 import { decideStreamAccept, decideStreamService, NOTHING_OPEN } from '../../src/policy/decide-stream.ts'
+import { datagramId } from '../../src/policy/invitations.ts'
 import { explain } from '../../src/policy/explain.ts'
 import type { SourceFacts } from '../../src/policy/facts.ts'
 import { REASON_NAMES, type Reason } from '../../src/policy/reasons.ts'
@@ -221,6 +222,11 @@ test('heartbeats and streams are on trial like requests; internal ports never ar
   t.like(beat(tried, foreign), { refusal: null, wouldBe: { reason: 'country-refused' } })
   t.like(beat(tried, source('203.0.113.9', 'US')), { refusal: null, wouldBe: null })
   t.like(beat(tried, banned), { refusal: { reason: 'banned' }, wouldBe: null })
+  // Nor is the port of an invitation: one PC stands behind it.
+  t.is(
+    decideHeartbeat(tried, emptyOverlay(), foreign, datagramId(4_000), 0).refusal?.reason,
+    'country-refused',
+  )
   const service: StreamService = {
     start: null,
     signatures: [],

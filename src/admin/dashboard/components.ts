@@ -222,3 +222,19 @@ export function choiceField(
     </select></label
   >`
 }
+
+/** Agents in their expected interval, late and gone, in words. */
+export function senderWords(count: {
+  readonly present: number
+  readonly late: number
+  readonly gone: number
+}): Html {
+  const { present, late, gone } = count
+  const tone = gone > 0 ? (present + late === 0 ? 'bad' : 'warn') : late > 0 ? 'warn' : 'good'
+  const words = [
+    `${numberText(present)} on time`,
+    ...(late === 0 ? [] : [`${numberText(late)} late`]),
+    ...(gone === 0 ? [] : [`${numberText(gone)} gone`]),
+  ]
+  return present + late + gone === 0 ? html`<span class="dim">none yet</span>` : state(tone, words.join(', '))
+}

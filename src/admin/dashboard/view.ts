@@ -62,7 +62,15 @@ function limitedStatus(status: GateStatus, sees: View['sees'], reaches: View['re
   return {
     ...status,
     pid: 0,
-    policy: { ...status.policy, id: '', directory: '', sites: 0, warnings: [], rejected: null },
+    policy: {
+      ...status.policy,
+      id: '',
+      directory: '',
+      sites: 0,
+      warnings: [],
+      rejected: null,
+      ...seenTrials(status, sees),
+    },
     listeners: [],
     open: {
       ...status.open,
@@ -92,12 +100,26 @@ function limitedStatus(status: GateStatus, sees: View['sees'], reaches: View['re
         sites,
       }
     }),
+    // Whose PC is helped, and on which port, is for whoever runs the gate.
+    invitations: [],
     clients,
     sessions: status.sessions.filter(({ client, key }) => shown.has(`${key} ${client}`)),
     certificates: [],
     openings: status.openings.filter(({ range }) => range.startsWith('site:') && sees(range.slice(5))),
     memory: { rssBytes: 0, heapBytes: 0 },
   }
+}
+
+/** Trials that hold at some site that may be seen, without the others' names. */
+function seenTrials(
+  { policy: { trials } }: GateStatus,
+  sees: View['sees'],
+): Pick<GateStatus['policy'], 'trials'> {
+  if (trials === undefined) return {}
+  const shown = trials
+    .map(trial => ({ ...trial, sites: trial.sites?.filter(site => sees(site)) ?? null, line: '' }))
+    .filter(({ sites }) => sites === null || sites.length > 0)
+  return { trials: shown }
 }
 
 function sum(numbers: readonly number[]): number {

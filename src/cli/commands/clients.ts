@@ -1,5 +1,6 @@
 // portcullis clients and sessions: who is attached, and which operator is connected to whom; here or at a gate elsewhere.
-import type { ClientState, GateStatus, SessionState } from '../../admin/status.ts'
+import type { GateStatus } from '../../admin/status.ts'
+import type { Client, OperatorSession } from '../../policy/running-state.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
 import { forgetIdentity, listIdentities } from '../client-identities.ts'
 import { counted, formatAgo, formatBytes, formatTime } from '../format.ts'
@@ -113,7 +114,7 @@ function shortIdentity(identity: string | null | undefined): string {
   return identity?.slice('ed25519/'.length, 'ed25519/'.length + 8) ?? '-'
 }
 
-type ListedClient = Omit<ClientState, 'id' | 'key' | 'identity'> & {
+type ListedClient = Omit<Client, 'id' | 'key' | 'identity'> & {
   readonly key?: string
   readonly identity?: string | null
 }
@@ -130,8 +131,8 @@ async function clientsOf(
   return { list: clients ?? [], more: more ?? 0 }
 }
 
-function readSessions(answer: unknown): readonly SessionState[] {
-  return (answer as { sessions?: readonly SessionState[] }).sessions ?? []
+function readSessions(answer: unknown): readonly OperatorSession[] {
+  return (answer as { sessions?: readonly OperatorSession[] }).sessions ?? []
 }
 
 async function ownStatus(args: CommandArguments, context: CommandContext): Promise<GateStatus> {

@@ -50,10 +50,15 @@ export const diagnoseCommand: Command = {
     const { snapshot } = requirePolicy(args, context)
     const surroundings = await openSurroundings(snapshot, args, context)
     try {
-      const subjects = words.map(word => readSubject(word, snapshot, surroundings.store, surroundings.nowMs))
-      if (args.flag('live')) {
+      const isLive = args.flag('live')
+      const subjects = words.map(word =>
+        readSubject(word, snapshot, surroundings.store, surroundings.nowMs, isLive),
+      )
+      if (isLive) {
         const targets = distinct(subjects.flatMap(subject => targetsOf(subject, surroundings)))
-        return await watchLive(targets, snapshot, args, context)
+        const ranges = subjects.flatMap(subject => (subject.kind === 'targets' ? subject.ranges : []))
+        const what = subjects.map(subject => (subject.kind === 'targets' ? subject.what : subject.word))
+        return await watchLive({ what, targets, ranges }, snapshot, args, context)
       }
       return report(subjects, surroundings, args, context)
     } finally {

@@ -4,7 +4,8 @@ import { suggest } from '../../config/spelling.ts'
 import { PortcullisError } from '../../policy/error.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
 import { requireGate, requirePolicy } from '../gate-access.ts'
-import { invitationRows, targetText } from '../invitation-list.ts'
+import { targetText } from '../../policy/invitations.ts'
+import { invitationRows } from '../invitation-list.ts'
 
 const ACTIONS = ['list', 'end'] as const
 
@@ -78,7 +79,7 @@ async function end(port: number, args: CommandArguments, context: CommandContext
   else {
     const cut = ended.connections + ended.flows
     terminal.print(
-      `${terminal.tone('good', '✓')} Public port ${port} does not lead to ${targetText(ended)} any more.${cut > 0 ? ` ${ended.connections} TCP and ${ended.flows} UDP connections were cut.` : ''}`,
+      `${terminal.tone('good', '✓')} Public port ${port} does not lead to ${targetText(ended.target)} any more.${cut > 0 ? ` ${ended.connections} TCP and ${ended.flows} UDP connections were cut.` : ''}`,
     )
   }
   return 0

@@ -8,13 +8,12 @@ import { suggest } from '../../config/spelling.ts'
 import { parseAddress } from '../../net/address.ts'
 import { cidrContains, parseCidr } from '../../net/cidr.ts'
 import { PortcullisError } from '../../policy/error.ts'
-import { sourcesText, type ForwardSources } from '../../policy/invitations.ts'
+import { sourcesText, targetText, type ForwardSources } from '../../policy/invitations.ts'
 import type { Snapshot } from '../../policy/snapshot.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'
-import { formatAgo, formatTime, parseDuration } from '../format.ts'
+import { formatSpan, formatTime, parseDuration } from '../format.ts'
 import { askGate, commandOptions, requirePolicy } from '../gate-access.ts'
 import { MAX_INVITATION_BYTES, readInvitation, type Invitation, type TicketAddress } from '../invitation.ts'
-import { targetText } from '../invitation-list.ts'
 import { safeText } from '../shown-text.ts'
 
 const USUAL_MS = 2 * 3_600_000
@@ -155,14 +154,14 @@ function show(
   forward: InvitationStatus,
   out: string,
   args: CommandArguments,
-  { terminal, nowMs }: CommandContext,
+  { terminal }: CommandContext,
 ): void {
-  const { port, expiresMs } = forward
+  const { port, openedMs, expiresMs } = forward
   terminal.print(
     terminal.table([
       ...beforeAndAfter(invitation, after),
-      ['open', `public port ${port}, TCP and UDP, to ${targetText(forward)}`],
-      ['until', `${formatTime(expiresMs)} (${formatAgo(expiresMs, nowMs())})`],
+      ['open', `public port ${port}, TCP and UDP, to ${targetText(forward.target)}`],
+      ['until', `${formatTime(expiresMs)} (${lifeText(expiresMs - openedMs)})`],
       [
         'for',
         forward.from === null
@@ -174,6 +173,11 @@ function show(
     '  The port closes by itself, also for those who are connected then.',
     `  Earlier: portcullis invitations end ${port}${commandOptions(args)}`,
   )
+}
+
+/** `2 hours`, `1 hour`, `90 minutes`. */
+function lifeText(ms: number): string {
+  return formatSpan(ms).replace(/^(?=\D)/, '1 ')
 }
 
 function beforeAndAfter({ before }: Invitation, after: readonly string[]): readonly (readonly string[])[] {

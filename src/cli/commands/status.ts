@@ -1,6 +1,7 @@
 // portcullis status: what the running gate does now.
 import type { Health } from '../../admin/health.ts'
 import type { GateStatus, MemberState } from '../../admin/status.ts'
+import { goneWords } from '../../diagnose/heartbeats.ts'
 import { daysLeft } from '../certificate-report.ts'
 import { readCutover } from '../cutover-record.ts'
 import type { Command, CommandContext } from '../command.ts'
@@ -66,6 +67,10 @@ function show(
     `Policy      ${policy.directory}`,
     `            ${policy.model}, home ${policy.home.join(', ')}, ${counted(policy.sites, 'site')}, ${counted(policy.rules, 'rule')}; loaded ${formatAgo(policy.loadedMs, nowMs)}`,
   )
+  for (const { stages, sites, expiresMs } of policy.trials ?? [])
+    terminal.print(
+      `On trial    ${terminal.tone('warn', stages.join(', '))}${sites === null ? '' : ` for ${sites.join(', ')}`} until ${formatTime(expiresMs)} (${formatAgo(expiresMs, nowMs)}); see: portcullis trial report`,
+    )
   if (policy.rejected !== null) {
     terminal.print(
       terminal.tone(
@@ -179,7 +184,21 @@ function heartbeatLines({ heartbeats, nowMs }: GateStatus, terminal: Terminal): 
     `${entry.heartbeats} in, last ${ago(entry.lastHeartbeatMs)}`,
     `${entry.replies} replies, last ${ago(entry.lastReplyMs)}`,
   ])
-  return ['', 'Heartbeats', terminal.table(rows, '  '), ...lossLines(heartbeats)]
+  const notes = [...lossLines(heartbeats), ...goneLines(heartbeats)]
+  return ['', 'Heartbeats', terminal.table(rows, '  '), ...notes]
+}
+
+function goneLines(heartbeats: GateStatus['heartbeats']): readonly string[] {
+  return heartbeats.flatMap(({ listener, sites, allGone }) => {
+    if (allGone)
+      return [
+        `  ${listener}: hardly any agent of any place is heard: look at the gate's own line and firewall`,
+      ]
+    return sites.flatMap(({ site, senders }) => {
+      const line = senders === null ? null : goneWords(site, senders)
+      return line === null ? [] : [`  ${listener}: ${line}`]
+    })
+  })
 }
 
 function heartbeatWord(entry: GateStatus['heartbeats'][number], terminal: Terminal): string {

@@ -1,4 +1,4 @@
-// portcullis trial report: latency and errors through the gate, and whom the policy refuses or would refuse, before it is made sharp.
+// portcullis trial report | end: latency and errors through the gate, whom the policy refuses or would refuse, and the end of a trial.
 import { quantileOf } from '../../journal/latency.ts'
 import type { LatencyCount } from '../../journal/store-latency.ts'
 import { REASONS } from '../../policy/reasons.ts'
@@ -16,7 +16,9 @@ import { counted, formatAgo, formatSpan } from '../format.ts'
 import { askGate, openStore, requirePolicy } from '../gate-access.ts'
 import { spanOf } from '../make-plan.ts'
 import { compareWays, MAX_PROBES, readWay, type ProbeComparison, type WayResult } from '../probe-latency.ts'
+import { GUARD_OPTIONS, LOSS_OPTIONS } from '../put-in-force.ts'
 import type { Terminal } from '../terminal.ts'
+import { endTrial, readTrialEnd, showTrialEnd, type TrialEnding } from '../trial-end.ts'
 
 const SHOWN = 15
 
@@ -34,12 +36,13 @@ type ClassLatency = {
 
 export const trialCommand: Command = {
   name: 'trial',
-  usage: 'trial report [--since 7d] [--direct https://direct.example.com]',
-  summary: 'Latency and errors through the gate, and what enforcing would refuse',
+  usage: 'trial report [--since 7d] [--direct https://direct.example.com] | trial end --reason <text>',
+  summary: 'Latency and errors through the gate, whom the end of a trial would lose, and the end itself',
   examples: [
     'portcullis trial report',
     'portcullis trial report --since 24h --direct https://direct.example.com',
     'portcullis trial report --json',
+    'portcullis trial end --reason "two quiet weeks"',
   ],
   options: {
     since: { type: 'string', value: '<time>', help: 'how much recorded traffic: 24h, 7d, 30d (default: 7d)' },
@@ -61,11 +64,17 @@ export const trialCommand: Command = {
       help: `with --direct: probes of each way, at most ${MAX_PROBES} (default: 20)`,
     },
     ca: { type: 'string', value: '<file>', help: 'with --direct: certificates of a private authority (PEM)' },
+    reason: { type: 'string', short: 'r', value: '<text>', help: 'end: why; kept in the history (required)' },
+    'max-loss': { ...LOSS_OPTIONS['max-loss'], help: `end: ${LOSS_OPTIONS['max-loss'].help}` },
+    'accept-loss': { type: 'boolean', help: 'end: whatever the plan says; the guard still watches' },
+    guard: { ...GUARD_OPTIONS.guard, help: `end: ${GUARD_OPTIONS.guard.help}` },
+    'no-guard': { type: 'boolean', help: 'end: do not take the policy back by itself' },
   },
   run: (args, context) => {
     const [action = 'report', ...rest] = args.positionals
+    if (action === 'end' && rest.length === 0) return endTrial(args, context)
     if (action !== 'report' || rest.length > 0) {
-      const near = suggest(action, ['report'])
+      const near = suggest(action, ['report', 'end'])
       throw usageError(
         `trial does not know "${action === 'report' ? rest.join(' ') : action}"`,
         near === undefined ? 'Write: portcullis trial report' : `Did you mean trial ${near}?`,
@@ -82,6 +91,7 @@ async function report(args: CommandArguments, context: CommandContext): Promise<
   const comparison = await measured(args, snapshot, context)
   await askGate(snapshot, 'POST', '/v1/flush')
   const sinceMs = context.nowMs() - spanMs
+  const ending = await readTrialEnd(snapshot, args, context)
   const store = openStore(snapshot)
   if (store === undefined) {
     if (args.flag('json')) terminal.json({ sinceMs, trial: null, latency: [], comparison })
@@ -104,7 +114,7 @@ async function report(args: CommandArguments, context: CommandContext): Promise<
       store.detections.watched(),
     )
     const latency = latencyOf(store.latency.since(sinceMs))
-    if (args.flag('json')) terminal.json({ sinceMs, trial, latency, comparison })
+    if (args.flag('json')) terminal.json({ sinceMs, trial, ending, latency, comparison })
     else {
       terminal.print(
         `The last ${formatSpan(spanMs)}: known agents (seen in several hours) at ${trial.knownAgents} ${trial.knownAgents === 1 ? 'address' : 'addresses'}.`,
@@ -114,9 +124,10 @@ async function report(args: CommandArguments, context: CommandContext): Promise<
       showComparison(comparison, terminal)
       showRefusals(trial.refusals, context)
       showDetections(trial, context)
-      showNext(trial, terminal)
+      if (ending !== null) showTrialEnd(ending, context)
+      showNext(trial, ending, terminal)
     }
-    return trial.refusals.some(isLoss) ? 1 : 0
+    return trial.refusals.some(isLoss) || (ending?.lostAgents ?? 0) > 0 ? 1 : 0
   } finally {
     store.close()
   }
@@ -309,7 +320,7 @@ function becauseOf(outcome: string): string {
   return Object.hasOwn(REASONS, outcome) ? REASONS[outcome as keyof typeof REASONS].because : outcome
 }
 
-function showNext(trial: Trial, terminal: Terminal): void {
+function showNext(trial: Trial, ending: TrialEnding | null, terminal: Terminal): void {
   const [loss] = trial.refusals.filter(isLoss)
   const [hit] = trial.detections.filter(entry => entry.knownAgents > 0)
   terminal.print('')
@@ -323,7 +334,7 @@ function showNext(trial: Trial, terminal: Terminal): void {
       terminal.tone('bad', '✗ A rule would refuse known agents when enforced.'),
       `  See what it saw: portcullis rules preview ${hit.rule}`,
     )
-  if (loss === undefined && hit === undefined && trial.knownAgents > 0)
+  if (loss === undefined && hit === undefined && ending === null && trial.knownAgents > 0)
     terminal.print(
       terminal.tone('good', '✓ No known agent is refused, and none would be.'),
       '  Next: portcullis cutover',

@@ -6,6 +6,7 @@ import type { OpenThrough } from '../../forward/upstream-socket.ts'
 import type { Ending, Reporter } from '../../journal/events.ts'
 import { parseAddress, type Address } from '../../net/address.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
+import type { StreamState } from '../../policy/running-state.ts'
 import type { Endpoint, Snapshot } from '../../policy/snapshot.ts'
 import type { StreamListener, StreamService } from '../../policy/streams.ts'
 import type { Admission } from '../accept.ts'
@@ -24,7 +25,7 @@ import { liveStream } from './live-stream.ts'
 import { StreamConnection } from './stream-connection.ts'
 import type { AdoptClient, OpenStreamEndpoint, StreamContext } from './stream-context.ts'
 import { StreamCounters } from './stream-counts.ts'
-import { StreamGroup, type StreamMemberState } from './stream-group.ts'
+import { StreamGroup } from './stream-group.ts'
 
 /** What the relay needs from outside. */
 export type StreamRelayOptions = {
@@ -39,19 +40,6 @@ export type StreamRelayOptions = {
   readonly ticketSecret: Buffer
   readonly newReference: () => string
   readonly clock: HttpClock
-}
-
-/** What a stream listener does now. Totals count from the start of the gate. */
-export type StreamState = {
-  readonly listener: string
-  readonly kind: StreamListener['kind']
-  readonly product: string | null
-  readonly open: number
-  readonly opened: number
-  readonly refused: number
-  readonly bytesIn: number
-  readonly bytesOut: number
-  readonly members: readonly StreamMemberState[]
 }
 
 /** The running relay. */

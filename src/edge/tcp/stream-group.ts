@@ -2,6 +2,7 @@
 import type { Duplex } from 'node:stream'
 import { GroupHealth, unknownMember, type HealthChange, type HealthFact } from '../../forward/health-state.ts'
 import type { Reporter } from '../../journal/events.ts'
+import type { StreamMemberState } from '../../policy/running-state.ts'
 import type { StreamMember } from '../../policy/streams.ts'
 import type { OpenThrough } from '../../forward/upstream-socket.ts'
 import { dial, type Dialled } from './dial.ts'
@@ -44,15 +45,6 @@ export type StreamOpened =
       readonly release: () => void
     }
   | { readonly ok: false; readonly problem: string }
-
-/** State of a member, for status. */
-export type StreamMemberState = {
-  readonly member: string
-  readonly state: 'unknown' | 'up' | 'down' | 'returning'
-  readonly serving: boolean
-  readonly sinceMs: number
-  readonly lastProblem: string | null
-}
 
 /** Where the sockets of a client go, until the last of them is closed. */
 type Kept = { member: number; address: string | null; sockets: number }

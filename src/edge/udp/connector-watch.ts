@@ -1,13 +1,10 @@
 // Watches the connector behind a listener: whether the public port stays open, and what is worth a report. Pure.
-import type { TunnelState } from './way.ts'
+import type { ConnectorTrouble, TunnelState } from '../../policy/running-state.ts'
 
 /** A connector that is away for so long is not about to return: senders are better told than kept waiting. */
 export const AWAY_MS = 15_000
 /** Drops are reported together, so often at most. */
 export const DROPS_MS = 60_000
-
-/** What is wrong with a connector; null: nothing. */
-export type ConnectorTrouble = 'away' | 'not-offered' | null
 
 /** Datagrams that were dropped since the last report. */
 export type Drops = {

@@ -2,11 +2,12 @@
 import type { Reporter } from '../../journal/events.ts'
 import type { Address } from '../../net/address.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
+import type { HeartbeatState } from '../../policy/running-state.ts'
 import type { HeartbeatListener, Snapshot } from '../../policy/snapshot.ts'
 import type { CurrentPolicy } from '../connection.ts'
 import type { FlowEnd } from './flow.ts'
 import type { HeartbeatTunnels } from './way.ts'
-import { HeartbeatService, type HeartbeatState, type ServiceContext } from './service.ts'
+import { HeartbeatService, type ServiceContext } from './service.ts'
 
 /** What the relay needs from outside. */
 export type HeartbeatRelayOptions = {

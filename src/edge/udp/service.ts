@@ -5,6 +5,7 @@ import type { DatagramFields } from '../../journal/events-heartbeat.ts'
 import { parseAddress, type Address } from '../../net/address.ts'
 import { decideHeartbeat } from '../../policy/decide-heartbeat.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
+import type { HeartbeatState, TunnelState } from '../../policy/running-state.ts'
 import type { Endpoint, HeartbeatListener } from '../../policy/snapshot.ts'
 import type { Standing } from '../../policy/standing.ts'
 import { countryWord } from '../../policy/who.ts'
@@ -12,11 +13,13 @@ import type { CurrentPolicy } from '../connection.ts'
 import { TrialNotes } from '../trial-notes.ts'
 import type { EndedFlow, Flow, FlowCount, FlowEnd } from './flow.ts'
 import { FlowTable } from './flow-table.ts'
+import { Presence } from './presence.ts'
+import { reportPresence } from './presence-report.ts'
 import { RefusedHeartbeats } from './refused.ts'
-import { SiteCounts, type SiteHeartbeats } from './site-counts.ts'
+import { SiteCounts } from './site-counts.ts'
 import { openListening, sendBack, type UpstreamSocket } from './sockets.ts'
-import { ConnectorWatch, troubleOf, type ConnectorTrouble } from './connector-watch.ts'
-import { isSameUpstream, openWay, upstreamText, type HeartbeatTunnels, type TunnelState } from './way.ts'
+import { ConnectorWatch, troubleOf } from './connector-watch.ts'
+import { isSameUpstream, openWay, upstreamText, type HeartbeatTunnels } from './way.ts'
 import { explainUdpBind } from './bind-failure.ts'
 
 /** What listeners share. */
@@ -29,24 +32,6 @@ export type ServiceContext = {
   readonly isProven?: (listener: string, address: Address) => boolean
   /** Null: this gate has none, so connectors are always away. */
   readonly tunnels: HeartbeatTunnels | null
-}
-
-/** What a listener does now, for status. Numbers count from its start. */
-export type HeartbeatState = {
-  readonly listener: string
-  readonly upstream: string
-  readonly flows: number
-  readonly sources: number
-  readonly heartbeats: number
-  readonly replies: number
-  readonly lastHeartbeatMs: number | null
-  readonly lastReplyMs: number | null
-  /** The server has not answered anybody for a while. */
-  readonly silent: boolean
-  /** The connector that it goes through; null: none. */
-  readonly connector:
-    (TunnelState & { readonly trouble: ConnectorTrouble; readonly portClosed: boolean }) | null
-  readonly sites: readonly (SiteHeartbeats & { readonly lossPercent: number | null })[]
 }
 
 type Bound = { readonly endpoint: Endpoint; readonly socket: Socket; readonly number: number }
@@ -80,6 +65,7 @@ export class HeartbeatService {
   #problemMs = -Infinity
   #lastNumber = 0
   readonly #sites = new SiteCounts()
+  readonly #presence = new Presence()
   #watch: ConnectorWatch
   #refusedContexts = 0
   #refusedContextsMs = -Infinity
@@ -164,7 +150,8 @@ export class HeartbeatService {
       lastReplyMs: this.#lastReplyMs,
       silent: this.#table.silent,
       connector: this.#connectorState(),
-      sites: this.#sites.list(),
+      sites: this.#siteStates(),
+      allGone: this.#presence.areAllGone,
     }
   }
 
@@ -182,6 +169,7 @@ export class HeartbeatService {
         connector: this.#connectorState()?.trouble ?? null,
       })
     }
+    this.#lookAtPresence(nowMs)
     this.#refused.report(nowMs, this.#settings, this.#table.size)
     return this.#lookAtConnector(nowMs)
   }
@@ -251,6 +239,22 @@ export class HeartbeatService {
     if (ended !== null) this.#ended(ended)
   }
 
+  #siteStates(): HeartbeatState['sites'] {
+    const isWatched = this.#settings.expectedEveryMs !== null
+    const bySite = this.#presence.bySite()
+    const none = { present: 0, late: 0, gone: 0 }
+    return this.#sites
+      .list()
+      .map(entry => ({ ...entry, senders: isWatched ? (bySite.get(entry.site) ?? none) : null }))
+  }
+
+  #lookAtPresence(nowMs: number): void {
+    const { id: listener, expectedEveryMs: everyMs } = this.#settings
+    if (everyMs === null) return
+    for (const report of this.#presence.tick(this.#table.flows(), everyMs, nowMs))
+      reportPresence(this.#context.reporter, listener, everyMs, report)
+  }
+
   #connectorState(): HeartbeatState['connector'] {
     const { upstream } = this.#settings
     if (!('connector' in upstream)) return null
@@ -296,6 +300,8 @@ export class HeartbeatService {
 
   #ended({ flow, end }: EndedFlow<Upstream>): void {
     flow.upstream?.socket.close()
+    // Silence is what the watch is about; every other end is our own doing.
+    if (end !== 'idle') this.#presence.forget(flow.key)
     const nowMs = this.#context.nowMs()
     const { fresh, total, withheld, lastHeartbeatMs, lastReplyMs } = flow
     if (fresh.heartbeats > 0 || fresh.replies > 0) this.#reportCount(this.#table.take(flow, nowMs))
@@ -319,12 +325,15 @@ export class HeartbeatService {
 
   #noteTrial({ wouldBe, standing, port }: Flow<Upstream>): void {
     if (wouldBe === null) return
-    const tried = { standing, port, listener: this.#settings.id, class: 'heartbeat', host: '' } as const
+    const { id: listener, class: trafficClass = 'heartbeat' } = this.#settings
+    const tried = { standing, port, listener, class: trafficClass, host: '' }
     this.#trials.note(wouldBe, tried, this.#context.nowMs())
   }
 
   #shut(key: string, bound: Bound, end: FlowEnd): void {
     this.#endAll(end, flow => flow.upstream?.bound === bound)
+    // Nobody can reach a closed port: who was gone, and who is, starts anew.
+    this.#presence.clear()
     this.#bound.delete(key)
     const { host } = bound.endpoint
     const { port } = bound.socket.address()

@@ -2,28 +2,12 @@
 import type { Address } from '../../net/address.ts'
 import { connectorUrlText } from '../../policy/connector-url.ts'
 import type { ConnectorVia } from '../../policy/gateway-policy.ts'
+import type { TunnelState } from '../../policy/running-state.ts'
 import type { HeartbeatListener } from '../../policy/snapshot.ts'
 import { openUpstream, type UpstreamSocket } from './sockets.ts'
 
 /** Where heartbeats of a listener go. */
 export type HeartbeatUpstream = HeartbeatListener['upstream']
-
-/** How it is with the connector of a target now. */
-export type TunnelState = {
-  /** Connections that can carry datagrams; 0: the connector is away. */
-  readonly connections: number
-  /** Since when it is there, or away. */
-  readonly sinceMs: number
-  /** Whether it offers the service; null while it is away. */
-  readonly isOffered: boolean | null
-  readonly contexts: number
-  readonly queuedBytes: number
-  readonly roundTripMs: number | null
-  /** Datagrams that waited too long, were too many, or had nothing to carry them. */
-  readonly dropped: { readonly aged: number; readonly overflow: number; readonly away: number }
-  /** Datagrams of the connector for contexts that never were. */
-  readonly forged: number
-}
 
 /** The tunnels of connectors, as far as heartbeats need them. */
 export type HeartbeatTunnels = {

@@ -34,8 +34,8 @@ export type View = {
   cells: readonly Cell[] | null
   /** Requirements that any of the values meets; null: not scanned. */
   any: Uint32Array | null
-  /** Where there are no cells: what each of several values meets, one after the other; null: not scanned, or one value. */
-  each: Uint32Array | null
+  /** Where there are no cells: what each of several values meets, by its numbers, null for nothing; null: not scanned, or one value. */
+  each: (readonly number[] | null)[] | null
 }
 
 /** Where a rule held. */
@@ -69,7 +69,6 @@ export class Pass {
   readonly #plan: Plan
   readonly #scanner: Scanner | null
   readonly #maxWork: number
-  readonly #scratch: Uint32Array
   readonly #collections: (readonly FieldValue[] | undefined)[] = []
   readonly #selections: (Selection | undefined)[] = []
   readonly #views: (View | undefined)[] = []
@@ -84,7 +83,6 @@ export class Pass {
     this.isUntransformed = plan.transforms.length === 0
     this.#scanner = scanner
     this.#maxWork = maxWork
-    this.#scratch = new Uint32Array(((scanner?.size ?? 0) + 31) >> 5)
     this.#inspected = inspected
     this.run = run
     run.inspected = inspected
@@ -185,13 +183,20 @@ export class Pass {
     return view.any
   }
 
+  /** The same for a view by its number: most are empty, and then it is not even made. */
+  viewBits(number: number): Uint32Array | null {
+    if (this.#scanner === null) return null
+    const { selection = -1 } = this.#plan.views[number] ?? {}
+    return this.#selection(selection) === EMPTY_SELECTION ? NOTHING : this.anyBits(this.view(number))
+  }
+
   /** Requirements that any value of a group of views meets, missing words are zero; null: nobody knows. */
   groupBits(number: number): Uint32Array | null {
     if (this.#scanner === null) return null
     const known = this.#groups[number]
     if (known !== undefined) return known
     const all = new Union()
-    for (const view of this.#plan.groups[number] ?? []) all.add(this.anyBits(this.view(view)) ?? NOTHING)
+    for (const view of this.#plan.groups[number] ?? []) all.add(this.viewBits(view) ?? NOTHING)
     this.#groups[number] = all.bits
     return all.bits
   }
@@ -205,10 +210,8 @@ export class Pass {
     let characters = 0
     for (let at = 0; at < values.length; at++) characters += values[at]?.value.length ?? 0
     this.spend(characters)
-    const any = new Uint32Array(this.#scratch.length)
-    view.each = new Uint32Array(values.length * any.length)
-    scanner.scanEach(values, view.each, any)
-    return any
+    view.each = []
+    return scanner.scanEach(values, view.each)
   }
 
   /** A body as sent and as decoded is most often one text, and scans do not see its case. */
@@ -229,9 +232,8 @@ export class Pass {
   meetsAt(view: View, index: number, bit: number): boolean {
     const any = this.anyBits(view)
     if (any === null) return true
-    const bits = view.each ?? any
-    const from = view.each === null ? 0 : index * any.length
-    return ((bits[from + (bit >> 5)] ?? 0) & (1 << (bit & 31))) !== 0
+    if (view.each !== null) return view.each[index]?.includes(bit) ?? false
+    return ((any[bit >> 5] ?? 0) & (1 << (bit & 31))) !== 0
   }
 
   /** Whether a text meets a requirement. */
@@ -243,10 +245,7 @@ export class Pass {
   #bits(cell: Cell, scanner: Scanner): Uint32Array {
     if (cell.bits === null) {
       this.spend(cell.value.length)
-      const bits = scanner.scan(cell.value, this.#scratch)
-      let isNothing = true
-      for (let word = 0; word < bits.length && isNothing; word++) isNothing = bits[word] === 0
-      cell.bits = isNothing ? NOTHING : bits.slice()
+      cell.bits = scanner.scan(cell.value)
     }
     return cell.bits
   }
@@ -305,13 +304,13 @@ class Union {
   #isOwn = false
 
   add(more: Uint32Array): void {
-    if (more === NOTHING || more === this.bits) return
-    if (this.bits === NOTHING) {
+    if (more.length === 0 || more === this.bits) return
+    if (this.bits.length === 0) {
       this.bits = more
       return
     }
     if (!this.#isOwn) {
-      this.bits = this.bits.slice()
+      this.bits = new Uint32Array(this.bits)
       this.#isOwn = true
     }
     const { bits } = this

@@ -3,65 +3,88 @@ import { gateOf } from './gate.ts'
 import type { Pass } from './pass.ts'
 import type { Plan } from './plan.ts'
 
-/** A group of views that rules wait for, and which of them wait for which requirement. */
+/** A view that rules wait for, and which of them wait for which requirement. */
 type Watched = {
-  readonly group: number
+  readonly view: number
+  /** Parts of a request without one of which the view is empty. */
+  readonly source: number
+  /** Parts of a request one of which all of these rules need. */
+  needs: number
   readonly mask: Uint32Array
   readonly byBit: Map<number, number[]>
+}
+
+/** What the rules of a list, and the collections that they look at, cannot do without: parts of a request (sources.ts). */
+export type Needs = {
+  /** For each rule of the list, parts one of which it needs. */
+  readonly ofRules: readonly number[]
+  /** For a collection by its id, parts without one of which it is empty. */
+  readonly ofCollection: (id: string) => number
 }
 
 /** A list of rules by what they cannot hold without. */
 export class Shortlist {
   /** Places in the list of rules that may hold whatever a scan says. */
   readonly #open: readonly number[]
+  readonly #needs: readonly number[]
   readonly #watched: readonly Watched[]
   readonly #seen: Uint32Array
   #round = 0
 
   /** @param numbers numbers of the rules, in the order of the list */
-  constructor(plan: Plan, numbers: readonly number[]) {
+  constructor(plan: Plan, numbers: readonly number[], needs: Needs) {
     const open: number[] = []
     const watched = new Map<number, Watched>()
     const words = (plan.requirements.length + 31) >> 5
+    const watch = (place: number, view: number, bit: number): void => {
+      let entry = watched.get(view)
+      if (entry === undefined) {
+        const { collection } = plan.selections[plan.views[view]?.selection ?? -1] ?? { collection: -1 }
+        const source = needs.ofCollection(plan.collections[collection]?.id ?? '')
+        entry = { view, source, needs: 0, mask: new Uint32Array(words), byBit: new Map() }
+        watched.set(view, entry)
+      }
+      entry.needs |= needs.ofRules[place] ?? 0
+      const { mask, byBit } = entry
+      mask[bit >> 5] = (mask[bit >> 5] as number) | (1 << (bit & 31))
+      const places = byBit.get(bit)
+      if (places === undefined) byBit.set(bit, [place])
+      else places.push(place)
+    }
     for (const [place, number] of numbers.entries()) {
       const rule = plan.rules[number]
       const gate = rule === undefined ? null : gateOf(rule.when)
-      if (gate === null) {
-        open.push(place)
-        continue
-      }
-      for (const { group, bit } of gate) {
-        let entry = watched.get(group)
-        if (entry === undefined) {
-          entry = { group, mask: new Uint32Array(words), byBit: new Map() }
-          watched.set(group, entry)
-        }
-        const { mask, byBit } = entry
-        mask[bit >> 5] = (mask[bit >> 5] as number) | (1 << (bit & 31))
-        const places = byBit.get(bit)
-        if (places === undefined) byBit.set(bit, [place])
-        else places.push(place)
-      }
+      if (gate === null) open.push(place)
+      else
+        for (const { group, bit } of gate)
+          for (const view of plan.groups[group] ?? []) watch(place, view, bit)
     }
     this.#open = open
+    this.#needs = needs.ofRules
     this.#watched = [...watched.values()]
     this.#seen = new Uint32Array(numbers.length)
   }
 
-  /** Places in the list of the rules that can hold, in no order; every rule that does hold is among them. */
-  select(pass: Pass): readonly number[] {
-    const places = [...this.#open]
+  /**
+   * Places in the list of the rules that can hold, in no order; every rule that does hold is among them.
+   * @param present the parts that the request has
+   */
+  select(pass: Pass, present: number): readonly number[] {
+    const places: number[] = []
+    for (const place of this.#open) if (this.#isPossible(place, present)) places.push(place)
     const round = ++this.#round
-    for (const { group, mask, byBit } of this.#watched) {
-      const any = pass.groupBits(group)
-      if (any !== null && any.length === 0) continue
-      for (let word = 0; word < mask.length; word++) {
+    for (const { view, source, needs, mask, byBit } of this.#watched) {
+      // Most requests lack most parts: what cannot be there is not even looked for.
+      if ((needs & present) === 0 || (source & present) === 0) continue
+      const any = pass.viewBits(view)
+      const words = any === null ? mask.length : any.length
+      for (let word = 0; word < words; word++) {
         let met = any === null ? (mask[word] as number) : (any[word] as number) & (mask[word] as number)
         while (met !== 0) {
           const bit = 31 - Math.clz32(met)
           met &= ~(1 << bit)
           for (const place of byBit.get(word * 32 + bit) ?? []) {
-            if (this.#seen[place] === round) continue
+            if (this.#seen[place] === round || !this.#isPossible(place, present)) continue
             this.#seen[place] = round
             places.push(place)
           }
@@ -69,5 +92,9 @@ export class Shortlist {
       }
     }
     return places
+  }
+
+  #isPossible(place: number, present: number): boolean {
+    return ((this.#needs[place] ?? 0) & present) !== 0
   }
 }

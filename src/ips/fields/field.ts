@@ -7,6 +7,7 @@ import { HEADER_FAMILY, HEADER_FIELDS } from './headers.ts'
 import { REQUEST_LINE_FIELDS } from './request-line.ts'
 import type { FieldSource, FieldSpec, FieldTable, NamedFamily } from './spec.ts'
 import { STREAM_FIELDS } from './stream.ts'
+import { NONE } from './value.ts'
 
 /** A field, resolved. */
 export type Field = {
@@ -61,7 +62,24 @@ function fieldOf(text: string, family: string, name: string | null, spec: FieldS
     raw,
     source,
     aboutPath,
-    collection: { id: text, phase, volatile: false, read },
+    collection: { id: text, phase, volatile: false, read: readIfThere(source, read) },
+  }
+}
+
+/** Most requests have neither query nor body: then nothing is set up to look for what cannot be there. */
+function readIfThere(source: FieldSource, read: FieldSpec['read']): FieldSpec['read'] {
+  // A header is looked for when it is read.
+  if (typeof source === 'object') return read
+  switch (source) {
+    case 'query':
+      return (inspected, run) => (inspected.facts.query === '' ? NONE : read(inspected, run))
+    case 'body':
+      return (inspected, run) => (inspected.body === null ? NONE : read(inspected, run))
+    case 'query-or-body':
+      return (inspected, run) =>
+        inspected.body === null && inspected.facts.query === '' ? NONE : read(inspected, run)
+    case 'always':
+      return read
   }
 }
 

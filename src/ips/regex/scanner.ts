@@ -160,6 +160,8 @@ class Trie {
   }
 }
 
+const NOTHING_MET: Uint32Array = new Uint32Array(0)
+
 /** Aho and Corasick's automaton (CACM 18, 1975) over classes of characters, every step written out. */
 class WordScanner implements Scanner {
   readonly size: number
@@ -177,9 +179,12 @@ class WordScanner implements Scanner {
   /** Per class: the pass in which it was seen last. */
   readonly #seen: Uint32Array
   #pass = 0
+  /** What the text under the scan meets; empty between scans. */
+  readonly #met: Uint32Array
 
   constructor(trie: Trie, alphabet: Alphabet, size: number) {
     this.size = size
+    this.#met = new Uint32Array((size + 31) >> 5)
     this.#alphabet = alphabet
     this.#singles = trie.singles
     this.#seen = new Uint32Array(alphabet.size)
@@ -211,26 +216,31 @@ class WordScanner implements Scanner {
     this.#made = new Uint32Array(reports.lists.length)
   }
 
-  scan(text: string, into: Uint32Array = new Uint32Array((this.size + 31) >> 5)): Uint32Array {
-    into.fill(0)
-    this.#add(text, into, 0)
-    return into
+  scan(text: string): Uint32Array {
+    const met = this.#met
+    // Most texts meet nothing, and then no memory is needed to say so.
+    if (!this.#add(text, met)) return NOTHING_MET
+    const own = new Uint32Array(met)
+    met.fill(0)
+    return own
   }
 
-  scanEach(texts: readonly { readonly value: string }[], each: Uint32Array, any: Uint32Array): void {
-    const words = any.length
-    let from = 0
+  scanEach(texts: readonly { readonly value: string }[], each: (readonly number[] | null)[]): Uint32Array {
+    const met = this.#met
+    let any = NOTHING_MET
     for (let index = 0; index < texts.length; index++) {
-      if (this.#add(texts[index]?.value ?? '', each, from)) {
-        for (let word = 0; word < words; word++)
-          any[word] = (any[word] as number) | (each[from + word] as number)
+      if (!this.#add(texts[index]?.value ?? '', met)) {
+        each.push(null)
+        continue
       }
-      from += words
+      if (any === NOTHING_MET) any = new Uint32Array(met.length)
+      each.push(take(met, any))
     }
+    return any
   }
 
   /** @returns whether anything is met */
-  #add(text: string, into: Uint32Array, from: number): boolean {
+  #add(text: string, into: Uint32Array): boolean {
     const pass = this.#nextPass()
     let isMet = false
     const table = this.#table
@@ -246,14 +256,14 @@ class WordScanner implements Scanner {
       const charClass = unit < 256 ? (low[unit] as number) : this.#alphabet.high(unit)
       if (seen[charClass] !== pass) {
         seen[charClass] = pass
-        isMet = mark(this.#singles[charClass] ?? [], into, from) || isMet
+        isMet = mark(this.#singles[charClass] ?? [], into) || isMet
       }
       state = table[(state << shift) + charClass] as number
       if (state >= reporting) {
         const report = reportOf[state - reporting] as number
         if (made[report] !== pass) {
           made[report] = pass
-          isMet = mark(this.#reports[report] ?? [], into, from) || isMet
+          isMet = mark(this.#reports[report] ?? [], into) || isMet
         }
       }
     }
@@ -288,13 +298,30 @@ class Reports {
   }
 }
 
-function mark(numbers: readonly number[], into: Uint32Array, from: number): boolean {
+function mark(numbers: readonly number[], into: Uint32Array): boolean {
   for (let i = 0; i < numbers.length; i++) {
     const number = numbers[i] as number
-    const word = from + (number >> 5)
+    const word = number >> 5
     into[word] = (into[word] as number) | (1 << (number & 31))
   }
   return numbers.length > 0
+}
+
+/** The numbers of the bits that are set, which are added to another set and cleared. */
+function take(met: Uint32Array, any: Uint32Array): number[] {
+  const numbers: number[] = []
+  for (let word = 0; word < met.length; word++) {
+    let rest = met[word] as number
+    if (rest === 0) continue
+    any[word] = (any[word] as number) | rest
+    met[word] = 0
+    while (rest !== 0) {
+      const bit = 31 - Math.clz32(rest)
+      rest &= ~(1 << bit)
+      numbers.push(word * 32 + bit)
+    }
+  }
+  return numbers
 }
 
 /** Fills in the steps that leave a word for the longest other one; states come back in order of their length. */

@@ -31,12 +31,11 @@ export type Pattern = {
 /** Looks for many requirements in one pass over a text. */
 export type Scanner = {
   readonly size: number
-  /** Bit n of the result (word n >> 5, bit n & 31) says whether requirement n is met. Reuses `into` when given. */
-  readonly scan: (text: string, into?: Uint32Array) => Uint32Array
-  /** Scans many texts: the result of each stands in `each` (empty before), one after the other, and of any in `any`. */
+  /** Bit n of the result (word n >> 5, bit n & 31) says whether requirement n is met; missing words are zero. */
+  readonly scan: (text: string) => Uint32Array
+  /** Scans many texts: `each` gets the numbers of what each of them meets, null for nothing; the result is that of any. */
   readonly scanEach: (
     texts: readonly { readonly value: string }[],
-    each: Uint32Array,
-    any: Uint32Array,
-  ) => void
+    each: (readonly number[] | null)[],
+  ) => Uint32Array
 }

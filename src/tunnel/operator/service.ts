@@ -1,10 +1,11 @@
 // What operators ask of the gate from other machines: log in, browse the clients of their key, list sessions, and be joined to a service.
+import type { Client } from '../../policy/running-state.ts'
 import type { Duplex } from 'node:stream'
 import { randomUUID } from 'node:crypto'
 import type { Access, AccessChange, Operator } from '../../access/access.ts'
 import type { ClientFields, Reporter } from '../../journal/events.ts'
 import { PortcullisError } from '../../policy/error.ts'
-import { TUNNEL_PREFIX, type Client, type LiveClient } from '../client.ts'
+import { TUNNEL_PREFIX, type LiveClient } from '../client.ts'
 import type { Registry } from '../registry.ts'
 import { joinOperator } from './join-operator.ts'
 import { readBearer, readConnect, readLogin, type LoginQuestion } from './read.ts'

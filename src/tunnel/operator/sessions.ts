@@ -1,7 +1,7 @@
 // Operators who are connected to clients now (N24): listed with their start, bounded, and ended when what allowed them is gone.
+import type { OperatorSession } from '../../policy/running-state.ts'
 import type { Reporter } from '../../journal/events.ts'
 import { PortcullisError } from '../../policy/error.ts'
-import type { OperatorSession } from '../client.ts'
 
 /** What a session is opened with. */
 export type NewSession = Omit<OperatorSession, 'id' | 'startedMs' | 'bytesIn' | 'bytesOut'>

@@ -1,7 +1,7 @@
 // The gate's side of all UDP tunnels: which connector is there, the flows towards its services, and what waits while it is away.
+import type { Client, TunnelState } from '../../policy/running-state.ts'
 import type { Address } from '../../net/address.ts'
 import type { ConnectorVia } from '../../policy/gateway-policy.ts'
-import type { Client } from '../client.ts'
 import type { AttachUdp } from '../udp-attach.ts'
 import { GOODBYE } from './capsules.ts'
 import { GateConnection } from './gate-connection.ts'
@@ -10,24 +10,6 @@ import { MAX_AGE_MS } from './outbox.ts'
 
 /** A UDP service of a client: only the holder of this key can be it. */
 export type UdpTarget = Pick<ConnectorVia, 'client' | 'key' | 'service'>
-
-/** How it is with the connector of a target now. */
-export type UdpTunnelState = {
-  /** Connections that can carry datagrams; 0: the connector is away. */
-  readonly connections: number
-  /** Since when it is there, or away. */
-  readonly sinceMs: number
-  /** Whether the connector offers the service; null while it is away. */
-  readonly isOffered: boolean | null
-  readonly contexts: number
-  readonly queuedBytes: number
-  /** Longest time there and back of its connections; null: not known yet. */
-  readonly roundTripMs: number | null
-  /** Datagrams that were dropped because they had waited for 2 s, or because too many waited, or nothing carried them. */
-  readonly dropped: { readonly aged: number; readonly overflow: number; readonly away: number }
-  /** Datagrams of the connector for contexts that never were. */
-  readonly forged: number
-}
 
 /** The way of one source to a service. */
 export type UdpContext = {
@@ -44,7 +26,7 @@ export type UdpTunnels = {
     peer: { readonly address: Address; readonly port: number },
     handlers: FlowHandlers,
   ) => UdpContext
-  readonly state: (target: UdpTarget) => UdpTunnelState
+  readonly state: (target: UdpTarget) => TunnelState
   readonly close: (why: string) => void
 }
 

@@ -191,24 +191,53 @@ export async function walk(
   perKind: number,
   look: (path: string) => Promise<void> = () => Promise.resolve(),
 ): Promise<readonly string[]> {
+  return follow(perKind, async path => {
+    const response = await page.goto(path)
+    if (response?.headers()['content-type']?.startsWith('text/html') !== true) return null
+    const links = await page.$$eval('a[href]', anchors =>
+      anchors.map(anchor => anchor.getAttribute('href') ?? ''),
+    )
+    await look(path)
+    return links
+  })
+}
+
+/** The same without drawing any of them: what the server says to whoever is logged in there. */
+export async function crawl(
+  { request }: BrowserContext,
+  perKind: number,
+  look: (path: string, text: string) => void,
+): Promise<readonly string[]> {
+  return follow(perKind, async path => {
+    const response = await request.get(path)
+    if (response.headers()['content-type']?.startsWith('text/html') !== true) return null
+    const text = await response.text()
+    look(path, text)
+    return [...text.matchAll(/<a\s[^>]*?href="([^"]*)"/g)].map(([, href = '']) =>
+      href.replaceAll('&amp;', '&'),
+    )
+  })
+}
+
+/** @param visit links of a page; null: it is none */
+async function follow(
+  perKind: number,
+  visit: (path: string) => Promise<readonly string[] | null>,
+): Promise<readonly string[]> {
+  const here = 'https://dashboard.invalid'
   const seen = new Set<string>()
   const kinds = new Map<string, number>()
   const waiting = ['/']
   const walked: string[] = []
   for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
-    const response = await page.goto(path)
-    const type = response?.headers()['content-type'] ?? ''
-    if (!type.startsWith('text/html')) continue
+    const links = await visit(path)
+    if (links === null) continue
     walked.push(path)
-    const links = await page.$$eval('a[href]', anchors =>
-      anchors.map(anchor => anchor.getAttribute('href') ?? ''),
-    )
-    await look(path)
     for (const link of links) {
-      const url = new URL(link, page.url())
+      const url = new URL(link, `${here}${path}`)
       const kind = kindOf(url)
       const target = `${url.pathname}${url.search}`
-      if (url.origin !== new URL(page.url()).origin || url.hash !== '' || seen.has(target)) continue
+      if (url.origin !== here || url.hash !== '' || seen.has(target)) continue
       const known = kinds.get(kind) ?? 0
       if (known >= perKind) continue
       kinds.set(kind, known + 1)
@@ -217,6 +246,50 @@ export async function walk(
     }
   }
   return walked
+}
+
+/** Where the keyboard stood after each press of Tab, and what is wrong with it. */
+export type KeyboardWalk = { readonly stops: readonly string[]; readonly problems: readonly string[] }
+
+/** Follows the focus of a page: each stop must be seen, in the order of the page, and everything must be reached. */
+const WATCH_FOCUS = `(() => {
+  const canFocus = 'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex="0"]'
+  const isSeen = element => element.checkVisibility({ visibilityProperty: true }) && !element.disabled
+  const all = [...document.querySelectorAll(canFocus)].filter(isSeen)
+  const nameOf = element =>
+    (element.tagName + ' ' + (element.getAttribute('aria-label') ?? element.name ?? '') + ' ' + element.textContent.trim()).slice(0, 60)
+  const walk = (window.walk = { stops: [], problems: [], wanted: all.length, last: -1 })
+  document.addEventListener('focusin', ({ target }) => {
+    walk.stops.push(nameOf(target))
+    const at = all.indexOf(target)
+    // Only the main part is focused without being a stop: the skip link leads there.
+    if (at === -1 && target.tagName !== 'MAIN') walk.problems.push('not meant to be a stop: ' + nameOf(target))
+    else if (at !== -1 && at < walk.last) walk.problems.push('out of order: ' + nameOf(target))
+    walk.last = Math.max(walk.last, at)
+    const style = getComputedStyle(target)
+    const shape = target.querySelector(':scope > rect')
+    const isMarked = shape !== null
+      ? parseFloat(getComputedStyle(shape).strokeWidth) >= 2
+      : style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2
+    if (target.tagName !== 'MAIN' && !isMarked)
+      walk.problems.push('focus cannot be seen: ' + nameOf(target))
+    const box = target.getBoundingClientRect()
+    const inner = { x: box.x + Math.min(box.width, innerWidth) / 2, y: box.y + Math.min(box.height, 40) / 2 }
+    const top = document.elementFromPoint(inner.x, inner.y)
+    if (target.tagName !== 'MAIN' && box.height < innerHeight && (top === null || !(target.contains(top) || top.contains(target))))
+      walk.problems.push('covered or out of sight: ' + nameOf(target))
+  })
+})()`
+
+/** Presses Tab from the beginning of a page to its end. */
+export async function tabThrough(page: Page, path: string): Promise<KeyboardWalk> {
+  await page.goto(path)
+  await page.evaluate(WATCH_FOCUS)
+  const wanted = await page.evaluate<number>('walk.wanted')
+  for (let press = 0; press < wanted; press++) await page.keyboard.press('Tab')
+  const { stops, problems, last } = await page.evaluate<KeyboardWalk & { last: number }>('walk')
+  const end = last === wanted - 1 ? [] : [`${wanted - 1 - last} of ${wanted} stops were not reached`]
+  return { stops, problems: [...problems, ...end].map(problem => `${path}: ${problem}`) }
 }
 
 /** Pages of one kind differ by the last parts of their path and by the values of their query. */

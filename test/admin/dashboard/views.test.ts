@@ -67,7 +67,23 @@ const session = (name: string, key: string) => ({
   bytesOut: 0,
 })
 
+const invitation = (owner: string) => ({
+  port: 51_000,
+  target: { host: '10.0.0.5', port: 3_389 },
+  from: { sites: [owner], ranges: [] },
+  owner,
+  openedMs: NOW,
+  expiresMs: NOW + 3_600_000,
+  tcp: true,
+  udp: false,
+  connections: 1,
+  flows: 0,
+  bytesIn: 0,
+  bytesOut: 0,
+})
+
 const status = testStatus(NOW, {
+  invitations: [invitation('jo')],
   connections: [connection('a', 'acme'), connection('b', 'other'), connection('c', null)],
   open: { connections: 3, webSockets: 0, max: 20_000 },
   clients: [client('pc', 'k1', 'acme'), client('pc', 'k2', 'other'), client('stray', 'k1', null)],
@@ -86,6 +102,7 @@ test('an operator of a site sees its connections, clients and sessions, and neit
     ['a'],
   )
   t.is(own.open.connections, 1)
+  t.deepEqual(own.invitations, [], 'whose PC is helped is not for an operator of a site')
   t.deepEqual(
     own.clients.map(({ key }) => key),
     ['k1'],
@@ -234,10 +251,12 @@ test('a healthy gate has nothing to say; each fault is said, worst first', t => 
     replies: 0,
     lastHeartbeatMs: null,
     lastReplyMs: null,
+    allGone: false,
     silent: false,
     sites: [],
     connector: {
       trouble: 'away',
+      isOffered: null,
       portClosed: true,
       connections: 0,
       sinceMs: NOW,
@@ -427,7 +446,9 @@ test('text is escaped in templates, wherever it stands', t => {
 
 test('texts of clients, servers and files stay text on every page that shows a status', async t => {
   const evil = `<img src=x onerror=alert(1)>"'`
+  const trial = { stages: ['country', evil], sites: [evil], listeners: [evil], line: evil }
   const hostile = testStatus(NOW, {
+    invitations: [invitation(evil)],
     connections: [{ ...connection(evil, evil), address: evil, name: evil, country: evil, state: evil }],
     clients: [
       {
@@ -482,11 +503,18 @@ test('texts of clients, servers and files stay text on every page that shows a s
             lastHeartbeatMs: NOW,
             lastReplyMs: null,
             lossPercent: 100,
+            senders: { present: 0, late: 1, gone: 1 },
           },
         ],
+        allGone: false,
       },
     ],
-    policy: { ...status.policy, warnings: [evil], rejected: { atMs: NOW, problems: [evil] } },
+    policy: {
+      trials: [{ ...trial, expiresMs: Date.UTC(2026, 11, 12) }],
+      ...status.policy,
+      warnings: [evil],
+      rejected: { atMs: NOW, problems: [evil] },
+    },
   })
   const event = {
     id: 1,
@@ -518,7 +546,11 @@ test('texts of clients, servers and files stay text on every page that shows a s
     listeners: [{ listener: evil, host: evil, port: 1 }],
   }
   const routes = [
-    overviewRoute({ facts: () => facts, countsByReason: () => Promise.resolve([]) }),
+    overviewRoute({
+      facts: () => facts,
+      countsByReason: () => Promise.resolve([]),
+      tried: () => Promise.resolve({ addresses: 7, agents: 3, sites: 2 }),
+    }),
     ...eventRoutes({ sites: () => [{ id: evil, name: evil }], flush, clock: () => NOW }),
     connectionRoute(),
     ...clientRoutes({ keys: () => [{ name: evil, maxClients: 1, createdMs: NOW }] }),
@@ -541,6 +573,9 @@ test('texts of clients, servers and files stay text on every page that shows a s
   }
   const dashboard = await startDashboard(t, { routes, sources })
   const jane = await dashboard.loggedIn('jane')
+  const front = (await jane.get('/')).body
+  t.regex(front, /3 addresses with agents at\s+2 recorded sites would be refused, of\s+7 addresses/)
+  t.regex(front, /until\s+<time datetime="2026-12-12T00:00:00/)
   const paths = [
     '/',
     '/events',

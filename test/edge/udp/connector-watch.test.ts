@@ -3,7 +3,7 @@ import test from 'ava'
 import { AWAY_MS, ConnectorWatch, DROPS_MS, troubleOf } from '../../../src/edge/udp/connector-watch.ts'
 import { beat, newRhythm, STEADY, takeJudged } from '../../../src/edge/udp/rhythm.ts'
 import { lossPercent } from '../../../src/edge/udp/site-counts.ts'
-import type { TunnelState } from '../../../src/edge/udp/way.ts'
+import type { TunnelState } from '../../../src/policy/running-state.ts'
 
 function state(more: Partial<TunnelState> = {}): TunnelState {
   return {

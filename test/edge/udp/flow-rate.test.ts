@@ -18,6 +18,7 @@ const SETTINGS: HeartbeatListener = {
   flowsPerSource: 40,
   newFlows: 5,
   newFlowsPerSource: 2,
+  expectedEveryMs: null,
   replyRatio: 3,
   expectsReplies: true,
   at: at(70),

@@ -26,6 +26,7 @@ const SETTINGS: HeartbeatListener = {
   flowsPerSource: 3,
   newFlows: 1_000,
   newFlowsPerSource: 1_000,
+  expectedEveryMs: null,
   replyRatio: 3,
   expectsReplies: true,
   at: at(70),

@@ -2,12 +2,13 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import test, { type ExecutionContext } from 'ava'
+import { HeartbeatService } from '../../../src/edge/udp/service.ts'
 import { createHeartbeatRelay, type HeartbeatRelay } from '../../../src/edge/udp/relay.ts'
 import type { EventFields, EventName } from '../../../src/journal/events.ts'
 import type { HeartbeatListener, Overlay, Snapshot } from '../../../src/policy/snapshot.ts'
 import { listenForHeartbeats } from '../../../src/practice/rmm-heartbeat.ts'
 import { createState } from '../../../src/practice/rmm-state.ts'
-import { at, cidr, emptyOverlay, snapshot } from '../../support/snapshot.ts'
+import { at, cidr, emptyOverlay, site, snapshot } from '../../support/snapshot.ts'
 import { until } from '../../support/whole-gate.ts'
 
 type Peer = {
@@ -41,6 +42,7 @@ function settings(upstreamPort: number, more: Partial<HeartbeatListener> = {}): 
     flowsPerSource: 50,
     newFlows: 1_000,
     newFlowsPerSource: 1_000,
+    expectedEveryMs: null,
     replyRatio: 3,
     expectsReplies: true,
     at: at(70),
@@ -263,4 +265,51 @@ test('more new clients than a listener takes are one report, and nobody who has 
   clients[0]?.socket.send('again', port(), '127.0.0.1')
   await until(() => server.got.length > opened)
   t.is(server.got.at(-1)?.text, 'again')
+})
+
+test('agents that fall silent are told by site, with where to look; a closed listener expects nobody', async t => {
+  const server = await peer(t)
+  const [first, second] = [await peer(t), await peer(t)]
+  const events: { name: EventName; fields: unknown }[] = []
+  let nowMs = 1_000_000
+  const berlin = site('berlin', ['127.0.0.0/8'])
+  const listener = settings(server.port, { expectedEveryMs: 5_000 })
+  const inForce = { snapshot: snapshot({ heartbeats: [listener], sites: [berlin] }), overlay: emptyOverlay() }
+  const service = new HeartbeatService(
+    {
+      current: () => inForce,
+      lookup: () => ({ scope: 'loopback', country: null, second: null, available: true }),
+      reporter: { report: (name, fields) => events.push({ name, fields }) },
+      nowMs: () => nowMs,
+      tunnels: null,
+    },
+    listener,
+  )
+  t.teardown(() => service.close('shutdown'))
+  await service.open(() => false)
+  const port = service.addresses()[0]?.port ?? 0
+  const pass = (ms: number): void => {
+    for (const untilMs = nowMs + ms; nowMs < untilMs;) {
+      nowMs += 1_000
+      service.tick(nowMs)
+    }
+  }
+  for (let beat = 1; beat <= 5; beat++) {
+    for (const { socket } of [first, second]) socket.send('beat', port, '127.0.0.1')
+    await until(() => server.got.length === 2 * beat)
+    pass(5_000)
+  }
+  pass(15_000)
+  t.like(service.state().sites, [{ site: 'berlin', senders: { present: 0, late: 0, gone: 2 } }])
+  pass(10_000)
+  const told = events.filter(({ name }) => name.endsWith('-gone'))
+  t.like(told, [
+    { name: 'heartbeat.site-gone', fields: { listener: 'automate', site: 'berlin', known: 2, others: 0 } },
+  ])
+  first.socket.send('beat', port, '127.0.0.1')
+  await until(() => server.got.length === 11)
+  pass(2_000)
+  t.like(events.at(-1), { name: 'heartbeat.back', fields: { site: 'berlin', known: 2, gone: 1 } })
+  service.close('connector-away')
+  t.like(service.state().sites, [{ senders: { present: 0, late: 0, gone: 0 } }])
 })

@@ -1,4 +1,5 @@
 // A gate's relay and a connector with real sockets in one process: TCP on loopback stands for the joined TLS connection.
+import type { Client } from '../../../src/policy/running-state.ts'
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket as TcpSocket } from 'node:net'
@@ -6,7 +7,6 @@ import type { ExecutionContext } from 'ava'
 import { createHeartbeatRelay, type HeartbeatRelay } from '../../../src/edge/udp/relay.ts'
 import type { EventFields, EventName } from '../../../src/journal/events.ts'
 import type { HeartbeatListener } from '../../../src/policy/snapshot.ts'
-import type { Client } from '../../../src/tunnel/client.ts'
 import type { BindEnd } from '../../../src/tunnel/udp/bind-connection.ts'
 import type { UdpServiceSettings } from '../../../src/tunnel/udp/connector-sockets.ts'
 import { createConnectorUdp, type ConnectorUdp } from '../../../src/tunnel/udp/connector-udp.ts'
@@ -106,6 +106,7 @@ export async function world(
     flowsPerSource: 1_000,
     newFlows: 1_000,
     newFlowsPerSource: 1_000,
+    expectedEveryMs: null,
     replyRatio: 3,
     expectsReplies: true,
     at: at(70),

@@ -45,6 +45,16 @@ async function renew() {
   tellTimes()
 }
 
+// Escape closes what is open, the innermost first, and the keyboard stands where it was opened.
+document.addEventListener('keydown', event => {
+  if (event.key !== 'Escape') return
+  const open =
+    document.activeElement?.closest('details[open]') ?? document.querySelector('details.menu[open]')
+  if (open === null) return
+  open.open = false
+  open.querySelector('summary')?.focus()
+})
+
 const main = document.querySelector('main')
 const seconds = Number(main?.dataset.refresh ?? 0)
 if (seconds > 0) {

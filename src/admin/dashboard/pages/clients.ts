@@ -1,6 +1,7 @@
 // Clients that are attached, sessions of operators with them, and the gateway keys with which connectors attach (N24).
 import type { GatewayKey } from '../../../access/access.ts'
-import type { ClientState, GateStatus, SessionState } from '../../status.ts'
+import type { Client, OperatorSession } from '../../../policy/running-state.ts'
+import type { GateStatus } from '../../status.ts'
 import {
   ago,
   bytesText,
@@ -157,7 +158,7 @@ function sessionTable({ sessions, nowMs }: GateStatus): Html {
     sessions
       .toSorted((a, b) => b.startedMs - a.startedMs)
       .slice(0, LISTED)
-      .map((session: SessionState) => [
+      .map((session: OperatorSession) => [
         html`<strong>${session.operator}</strong>`,
         session.client,
         session.service,
@@ -173,7 +174,7 @@ function sessionTable({ sessions, nowMs }: GateStatus): Html {
 
 function keyTable(
   keys: readonly GatewayKey[],
-  clients: readonly ClientState[],
+  clients: readonly Client[],
   nowMs: number,
   isLimited: boolean,
 ): Html {
@@ -215,8 +216,9 @@ function keyTable(
   )
 }
 
-function versionTable(clients: readonly ClientState[]): Html {
-  if (clients.length === 0) return emptyState('No client is attached.')
+function versionTable(clients: readonly Client[]): Html {
+  if (clients.length === 0)
+    return emptyState('No client is attached.', 'The version of each connector is shown here once it is.')
   const counts = new Map<string, number>()
   for (const { version } of clients) counts.set(version, (counts.get(version) ?? 0) + 1)
   return table(

@@ -1,6 +1,8 @@
 // Connections that are open now, with their traffic.
-import { ago, bytesText, counted, emptyState, numberText, panel, table } from '../components.ts'
-import { html } from '../html.ts'
+import { sourcesText, targetText } from '../../../policy/invitations.ts'
+import type { InvitationStatus } from '../../status.ts'
+import { ago, bytesText, counted, emptyState, numberText, panel, state, table } from '../components.ts'
+import { html, type Html } from '../html.ts'
 import { link, type GetRoute } from '../page.ts'
 
 const LISTED = 500
@@ -14,7 +16,7 @@ export function connectionRoute(): GetRoute {
     reach: 'sites',
     navigation: { group: 'Now', label: 'Connections' },
     run: ({ view, query }) => {
-      const { connections, open, nowMs } = view.status()
+      const { connections, invitations, open, nowMs } = view.status()
       const asked = query.get('site')
       const wanted =
         asked === null || asked === '' ? connections : connections.filter(entry => entry.site === asked)
@@ -27,7 +29,8 @@ export function connectionRoute(): GetRoute {
         kind: 'page',
         title: 'Connections',
         refreshSeconds: 5,
-        body: panel(
+        body: html`${invitations.length === 0 ? null : panel('Public ports that lead to PCs', invitationTable(invitations, nowMs))}
+        ${panel(
           `${counted(open.connections, 'connection')} open`,
           listed.length === 0
             ? emptyState('No connection is open at this moment.', 'Agents open one for each check-in.')
@@ -61,8 +64,35 @@ export function connectionRoute(): GetRoute {
                 ]),
               )}
               ${asked === null && more > 0 ? html`<p class="dim">${numberText(more)} more are not listed.</p>` : null}`,
-        ),
+        )}`,
       }
     },
   }
+}
+
+function invitationTable(invitations: readonly InvitationStatus[], nowMs: number): Html {
+  return html`${table(
+      'Forwards for invitations of Remote Assistance',
+      [
+        { head: 'Port', numeric: true },
+        { head: 'PC', short: true },
+        { head: 'Ends', short: true },
+        { head: 'For' },
+        { head: 'TCP', numeric: true },
+        { head: 'UDP', numeric: true },
+        { head: 'Opened by' },
+      ],
+      invitations.map(entry => [
+        String(entry.port),
+        html`<span class="code">${targetText(entry.target)}</span>`,
+        ago(entry.expiresMs, nowMs),
+        entry.from === null ? 'everybody' : sourcesText(entry.from),
+        entry.tcp ? numberText(entry.connections) : state('bad', 'not open'),
+        entry.udp ? numberText(entry.flows) : state('bad', 'not open'),
+        entry.owner,
+      ]),
+    )}
+    <p class="dim">
+      One ends before its time with <span class="code">portcullis invitations end &lt;port&gt;</span>.
+    </p>`
 }

@@ -1,7 +1,7 @@
 // Tables of what stands behind addresses: devices, TLS versions, heartbeats.
 import type { Device, DeviceHeartbeats, SiteDevices, TlsUse } from '../../../journal/store-devices.ts'
 import { REASONS } from '../../../policy/reasons.ts'
-import { ago, counted, emptyState, numberText, state, table } from '../components.ts'
+import { ago, counted, emptyState, numberText, senderWords, state, table } from '../components.ts'
 import { html, type Content, type Html } from '../html.ts'
 import { link } from '../page.ts'
 import { isReason } from './refusals.ts'
@@ -96,6 +96,7 @@ export function heartbeatTable(
     return emptyState('No heartbeat over UDP has come from this site.', 'Agents check in without them, too.')
   const columns = [
     { head: 'From' },
+    { head: 'Agents' },
     { head: 'In', numeric: true },
     { head: 'Replies', numeric: true },
     { head: 'Last in', short: true },
@@ -110,6 +111,11 @@ export function heartbeatTable(
             columns,
             running.map(entry => [
               `listener ${entry.listener}`,
+              entry.senders === null
+                ? null
+                : entry.allGone
+                  ? 'hardly any is heard, here or elsewhere: it is the gate'
+                  : senderWords(entry.senders),
               numberText(entry.heartbeats),
               numberText(entry.replies),
               ago(entry.lastHeartbeatMs, nowMs),

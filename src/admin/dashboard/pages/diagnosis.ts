@@ -37,7 +37,14 @@ export function diagnosisPanel(diagnoses: readonly AddressDiagnosis[] | null, ad
             </p>
           </article>`,
       )}
-      ${healthy.map(entry => html`<p>${state('good', 'healthy')} ${entry.sentence}</p>`)}
+      ${healthy.map(entry =>
+        entry.cause === 'trial'
+          ? html`<article class="diagnosis">
+              <p>${state('warn', 'on trial')} ${entry.sentence}</p>
+              ${fixView(entry)}
+            </article>`
+          : html`<p>${state('good', 'healthy')} ${entry.sentence}</p>`,
+      )}
       ${diagnoses.length === 0 ? html`<p class="dim">No address to diagnose: nothing came from this site, and it has no single address.</p>` : null}
       ${rest > 0 ? html`<p class="dim small">${counted(rest, 'more address', 'more addresses')} below, each with its own diagnosis.</p>` : null}
     `,

@@ -1,4 +1,5 @@
 // The overview: healthy, or the one thing that is not; then what happens now.
+import type { TriedCount } from '../../../journal/store-detections.ts'
 import type { ReasonCount } from '../../../journal/store-events.ts'
 import type { GateStatus } from '../../status.ts'
 import {
@@ -7,6 +8,7 @@ import {
   counted,
   durationText,
   emptyState,
+  exact,
   figure,
   numberText,
   panel,
@@ -23,6 +25,8 @@ import type { View } from '../view.ts'
 export type OverviewSources = {
   readonly facts: () => GateFacts
   readonly countsByReason: (sinceMs: number) => Promise<readonly ReasonCount[]>
+  /** Who passes only because of a trial. */
+  readonly tried: (sinceMs: number) => Promise<TriedCount>
 }
 
 const DAY_MS = 86_400_000
@@ -39,15 +43,17 @@ export function overviewRoute(sources: OverviewSources): GetRoute {
     run: async ({ view, nowMs }) => {
       const status = view.status()
       const health = healthOf(view.isLimited ? limitedFacts(sources.facts(), status) : sources.facts())
-      const [counts, loud] = await Promise.all([
+      const trials = status.policy.trials ?? []
+      const [counts, tried, loud] = await Promise.all([
         view.isLimited ? null : sources.countsByReason(nowMs - DAY_MS),
+        view.isLimited || trials.length === 0 ? null : sources.tried(nowMs - DAY_MS),
         view.findEvents({ minimumSeverity: 'warning', sinceMs: nowMs - 7 * DAY_MS, limit: 8 }),
       ])
       return {
         kind: 'page',
         title: 'Overview',
         refreshSeconds: 10,
-        body: html`${verdict(health)} ${figures(status, counts, view)}
+        body: html`${verdict(health)} ${trialBanner(trials, tried)} ${figures(status, counts, view)}
         ${
           view.isLimited
             ? null
@@ -106,6 +112,36 @@ function verdict({ headline, sentence, findings }: Health): Html {
 function nextStep({ next, page }: Finding): Html | null {
   if (next === '' && page === null) return null
   return html`<p class="next">${next} ${page === null ? null : html`<a href="${page}">Show it</a>`}</p>`
+}
+
+/** What is on trial, until when, and how many would be refused if it ended now. */
+function trialBanner(
+  trials: NonNullable<GateStatus['policy']['trials']>,
+  tried: TriedCount | null,
+): Html | null {
+  if (trials.length === 0) return null
+  const lost =
+    tried === null
+      ? null
+      : tried.addresses === 0
+        ? html`Nobody has needed it in the last 24 hours.`
+        : html`${counted(tried.agents, 'address', 'addresses')} with agents at
+            ${counted(tried.sites, 'recorded site')} would be refused, of
+            ${counted(tried.addresses, 'address', 'addresses')} that needed it in the last 24 hours:
+            <a href="/events?name=trial.admitted">show them</a>.`
+  return panel(
+    'On trial',
+    html`<ul class="plain">
+        ${trials.map(
+          ({ stages, sites, listeners, expiresMs }) =>
+            html`<li>
+              ${state('warn', stages.join(', '))} until
+              ${exact(expiresMs)}${sites === null ? '' : `, for ${sites.join(', ')}`}${listeners === null ? '' : `, on ${listeners.join(', ')}`}
+            </li>`,
+        )}
+      </ul>
+      <p>${lost} <code>bin/portcullis trial report</code> says whom the end loses, and what helps.</p>`,
+  )
 }
 
 function figures(status: GateStatus, counts: readonly ReasonCount[] | null, view: View): Html {

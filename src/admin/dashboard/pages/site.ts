@@ -1,11 +1,12 @@
 // One site: how it is and why, what came from it hour by hour, its devices, TLS versions, heartbeats and newest refusals.
+import type { HeartbeatState } from '../../../policy/running-state.ts'
 import { hasRole } from '../layout.ts'
 import type { OverlayEntry } from '../../../journal/store-overlay.ts'
 import type { SiteDevices } from '../../../journal/store-devices.ts'
 import type { StoredEvent } from '../../../journal/store-events.ts'
 import type { TrafficStep } from '../../../journal/store-traffic.ts'
-import type { HeartbeatStatus } from '../../status.ts'
 import type { Site } from '../../../policy/snapshot.ts'
+import { liveTrials, type Trial } from '../../../policy/trial.ts'
 import { counted, emptyState, exact, facts, figure, numberText, panel, state } from '../components.ts'
 import { html, type Html } from '../html.ts'
 import { link, type PageRoute } from '../page.ts'
@@ -60,6 +61,7 @@ export function siteRoutes(sources: PageSources): readonly PageRoute[] {
           ...(diagnoses === null ? { refreshSeconds: 2 } : {}),
           body: siteView({
             site,
+            trials: liveTrials(sources.snapshot(), nowMs).filter(({ sites }) => sites?.has(site.id) ?? true),
             span,
             steps,
             health: siteHealth({ traffic: traffic[0] ?? null, seen: seen[0] ?? null }, nowMs),
@@ -80,6 +82,8 @@ export function siteRoutes(sources: PageSources): readonly PageRoute[] {
 /** What the page shows. */
 export type SiteData = {
   readonly site: Site
+  /** Those that hold for it. */
+  readonly trials: readonly Trial[]
   readonly span: Span
   readonly steps: readonly TrafficStep[]
   readonly health: SiteHealth
@@ -101,6 +105,9 @@ export type SiteHeartbeats = {
   readonly replies: number
   readonly lastHeartbeatMs: number
   readonly lastReplyMs: number | null
+  readonly senders: HeartbeatState['sites'][number]['senders']
+  /** Agents of other sites are gone as well. */
+  readonly allGone: boolean
 }
 
 /** The page. */
@@ -137,7 +144,7 @@ function siteView(data: SiteData): Html {
       ${panel('TLS versions', tlsTable(devices.tls))}
       ${panel('Heartbeats', heartbeatTable(data.heartbeats, devices.heartbeats, nowMs))}
     </div>
-    ${panel('What the policy says of it', policyFacts(site))}
+    ${panel('What the policy says of it', policyFacts(site, data.trials))}
     ${panel(
       'Bans and allows',
       html`${entryList(entries, site, forms, nowMs)} ${forms === null ? null : standingForms(site, forms)}`,
@@ -145,7 +152,7 @@ function siteView(data: SiteData): Html {
   `
 }
 
-function policyFacts(site: Site): Html {
+function policyFacts(site: Site, trials: readonly Trial[]): Html {
   const { tlsException, countries, trusted, connectionsPerSource, at } = site
   return facts([
     ['Addresses', site.ranges.map(range => range.text.replace(/\/(?:32|128)$/, '')).join(', ')],
@@ -161,6 +168,15 @@ function policyFacts(site: Site): Html {
     [
       'Connections per address',
       connectionsPerSource === null ? 'as for everybody' : numberText(connectionsPerSource),
+    ],
+    [
+      'On trial',
+      trials.length === 0
+        ? 'nothing'
+        : html`${trials.map(
+            ({ stages, expiresMs }, index) =>
+              html`${index === 0 ? '' : '; '}${[...stages].join(', ')} until ${exact(expiresMs)}`,
+          )}`,
     ],
     ['Stated at', html`<code>${at.file}:${at.line}</code>`],
   ])
@@ -180,16 +196,18 @@ function suspects(devices: SiteDevices, site: Site): readonly string[] {
   return [...found].slice(0, DIAGNOSED)
 }
 
-function heartbeatsOf(status: readonly HeartbeatStatus[], id: string): readonly SiteHeartbeats[] {
-  return status.flatMap(({ listener, sites }) =>
+function heartbeatsOf(status: readonly HeartbeatState[], id: string): readonly SiteHeartbeats[] {
+  return status.flatMap(({ listener, sites, allGone }) =>
     sites
       .filter(({ site }) => site === id)
-      .map(({ heartbeats, replies, lastHeartbeatMs, lastReplyMs }) => ({
+      .map(({ heartbeats, replies, lastHeartbeatMs, lastReplyMs, senders }) => ({
         listener,
         heartbeats,
         replies,
         lastHeartbeatMs,
         lastReplyMs,
+        senders,
+        allGone,
       })),
   )
 }

@@ -1,6 +1,7 @@
 // The RMM servers behind the gate, and the heartbeats that pass it.
-import type { HeartbeatStatus, MemberState } from '../../status.ts'
-import { ago, counted, emptyState, numberText, panel, state, table } from '../components.ts'
+import type { HeartbeatState } from '../../../policy/running-state.ts'
+import type { MemberState } from '../../status.ts'
+import { ago, counted, emptyState, numberText, panel, senderWords, state, table } from '../components.ts'
 import { html, type Html } from '../html.ts'
 import { link, type GetRoute } from '../page.ts'
 import { memberState } from './overview.ts'
@@ -53,7 +54,7 @@ function memberTable(members: readonly MemberState[], nowMs: number, isLimited: 
   )
 }
 
-function heartbeatTables(listeners: readonly HeartbeatStatus[], nowMs: number, isLimited: boolean): Html {
+function heartbeatTables(listeners: readonly HeartbeatState[], nowMs: number, isLimited: boolean): Html {
   if (listeners.length === 0) {
     return emptyState(
       'No heartbeats pass this gate.',
@@ -64,7 +65,7 @@ function heartbeatTables(listeners: readonly HeartbeatStatus[], nowMs: number, i
     entry =>
       html`<h3>${entry.listener}</h3>
         <p>
-          ${entry.silent ? state('bad', 'the server does not answer') : state('good', 'in order')}
+          ${entry.silent ? state('bad', 'the server does not answer') : entry.allGone ? state('bad', 'hardly any agent is heard') : state('good', 'in order')}
           <span class="dim"
             >${isLimited ? null : html`to ${entry.upstream}, ${counted(entry.flows, 'client')} now, `}last
             heartbeat ${ago(entry.lastHeartbeatMs, nowMs)}, last reply ${ago(entry.lastReplyMs, nowMs)}</span
@@ -80,17 +81,19 @@ function heartbeatTables(listeners: readonly HeartbeatStatus[], nowMs: number, i
                   { head: 'Heartbeats', numeric: true },
                   { head: 'Replies', numeric: true },
                   { head: 'Lost', numeric: true },
+                  { head: 'Agents' },
                   { head: 'Last heartbeat', short: true },
                   { head: 'Last reply', short: true },
                 ],
                 entry.sites.map(
-                  ({ site, heartbeats, replies, lossPercent, lastHeartbeatMs, lastReplyMs }) => [
+                  ({ site, heartbeats, replies, lossPercent, senders, lastHeartbeatMs, lastReplyMs }) => [
                     site === null
                       ? html`<span class="dim">no site</span>`
                       : html`<a href="${link`/sites/${site}`}">${site}</a>`,
                     numberText(heartbeats),
                     numberText(replies),
                     lossPercent === null ? null : `${lossPercent} %`,
+                    senders === null ? null : senderWords(senders),
                     ago(lastHeartbeatMs, nowMs),
                     ago(lastReplyMs, nowMs),
                   ],
