@@ -23,27 +23,24 @@ test.after.always(() => mock.timers.reset())
 
 /** Floods until the other side has ended the connection; gives up at a size that no limit allows. */
 async function flood(t: ExecutionContext, socket: Duplex, kind: Flood, from: Side): Promise<void> {
-  let isOver = false
   const over = new Promise<void>(resolve => {
-    socket.once('close', () => {
-      isOver = true
-      resolve()
-    })
+    socket.once('close', resolve)
   })
   const drained = (): Promise<void> =>
     new Promise(resolve => {
       socket.once('drain', resolve)
     })
-  for (let rounds = 0; !isOver; rounds++) {
-    if (rounds === 20) return t.fail(`${kind.name}: still there`)
+  for (let rounds = 0; rounds < 20; rounds++) {
+    if (socket.closed) return
     for (const piece of piecesOf(kind, from)) {
-      if (isOver) break
+      if (socket.closed) break
       if (!socket.write(piece)) await Promise.race([drained(), over])
       await new Promise(setImmediate)
     }
     mock.timers.tick(LOOK_MS)
     for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate)
   }
+  t.fail(`${kind.name}: still there`)
 }
 
 async function echoes(stream: Duplex, words: string): Promise<boolean> {
@@ -101,14 +98,15 @@ test('from a connector towards the gate', async t => {
 })
 
 test('from a false gate towards a connector', async t => {
-  let open = 0
+  const services = new Set<Duplex>()
   let most = 0
   const reach = (): Promise<{ socket: Duplex & { resetAndDestroy: () => unknown } }> => {
     const [near, far] = duplexPair()
     far.pipe(far)
-    most = Math.max(most, ++open)
+    services.add(near)
+    most = Math.max(most, services.size)
     near.once('close', () => {
-      open--
+      services.delete(near)
       far.destroy()
     })
     return Promise.resolve({ socket: Object.assign(near, { resetAndDestroy: () => near.destroy() }) })
@@ -136,16 +134,16 @@ test('from a false gate towards a connector', async t => {
   const stream = honest.open('echo')
   await once(stream, 'connect')
   for (const kind of FLOODS) {
-    let why = ''
-    const socket = await serve(reason => (why = reason))
+    const ended = Promise.withResolvers<string>()
+    const socket = await serve(ended.resolve)
     socket.resume()
     socket.write(Buffer.concat([PREFACE, EMPTY_SETTINGS, SETTINGS_ACK]))
     const before = memoryMb()
-    most = open
+    most = 0
     await flood(t, socket, kind, 'gate')
-    while (why === '') await new Promise(setImmediate)
+    t.not(await ended.promise, '')
     // Nothing of it is left at the services.
-    while (open > 1) await new Promise(setImmediate)
+    for (const left of [...services].slice(1)) if (!left.closed) await once(left, 'close')
     t.true(memoryMb() - before < MOST_MB, kind.name)
     t.true(most <= MAX_STREAMS + 1, kind.name)
     t.true(await echoes(stream, `after ${kind.name}`))

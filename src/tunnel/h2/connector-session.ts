@@ -1,7 +1,7 @@
 // The connector's side of reversed HTTP/2: it is the server and serves CONNECT to the services of its own file, nothing else.
 import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
-import { joinStream, type Breakable } from './join.ts'
+import { breakStream, joinStream, type Breakable } from './join.ts'
 import { watchLiveness, type Liveness } from './liveness.ts'
 import { GREETING_MS, SESSION_OPTIONS, WINDOW_BYTES } from './limits.ts'
 
@@ -52,6 +52,8 @@ export function serveConnectorSession(socket: Duplex, owner: ConnectorSessionOwn
       return
     }
     why = reason
+    // By hand: of a session that is destroyed streams end in order, and half a file would look whole (trap 47).
+    for (const stream of streams) breakStream(stream)
     session.goaway(constants.NGHTTP2_NO_ERROR, 0, Buffer.from(reason.slice(0, 200), 'utf8'))
     session.destroy()
   }

@@ -39,6 +39,7 @@ export type GateSessionOwner = {
 export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSession {
   const session = connect('http://connector', { ...SESSION_OPTIONS, createConnection: () => socket })
   let why = 'the connection closed'
+  const streams = new Set<ClientHttp2Stream>()
   let isReady = false
   let isBroken = false
   let liveness: Liveness | null = null
@@ -48,6 +49,8 @@ export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSe
       return
     }
     why = reason
+    // By hand: of a session that is destroyed streams end in order, and half a file would look whole (trap 47).
+    for (const stream of streams) stream.on('error', () => undefined).destroy(gone())
     // GOAWAY carries the reason; a peer that does not take it must not keep the socket.
     session.goaway(code, 0, Buffer.from(reason.slice(0, 200), 'utf8'))
     session.destroy()
@@ -82,7 +85,6 @@ export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSe
     socket.destroy()
     owner.closed(why, isBroken)
   })
-  const streams = new Set<ClientHttp2Stream>()
   return {
     open: service => {
       if (session.destroyed || session.closed || !isReady) throw gone()
