@@ -3,6 +3,7 @@ import { hash, randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { invitationRoutes } from './admin/invitation-routes.ts'
 import { accessRoutes } from './admin/access-routes.ts'
+import { createDashboardDoor } from './admin/dashboard/published.ts'
 import { createAdminAddress, type AdminAddress } from './admin-parts.ts'
 import { ensureAdminToken } from './admin/token.ts'
 import { adminRoutes } from './admin/routes.ts'
@@ -31,6 +32,7 @@ import { PortcullisError } from './policy/error.ts'
 import type { Snapshot } from './policy/snapshot.ts'
 import { createHeartbeatParts } from './heartbeat-parts.ts'
 import { overlayActions } from './overlay-actions.ts'
+import { DASHBOARD_VIA } from './policy/dashboard-policy.ts'
 import { createDashboard, type Dashboard } from './dashboard-parts.ts'
 import { createJournalParts } from './journal-parts.ts'
 import { createPolicyGuard, type PolicyGuard } from './policy-guard.ts'
@@ -170,7 +172,8 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   const { lookup } = countries
   const { heartbeats, attachUdp } = createHeartbeatParts({ current, lookup, reporter, clock })
   const tunnel = createGatewayParts({ access, reporter, clock, current, udp: attachUdp, stateDir })
-  const { through } = tunnel
+  const door = createDashboardDoor()
+  const through: typeof tunnel.through = via => (via === DASHBOARD_VIA ? door.connect() : tunnel.through(via))
   const forwarder = createForwarder({ through })
   const upstreams = createUpstreams({
     reporter,
@@ -297,6 +300,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     ...invitationRoutes(invitations),
   }
   const dashboard = createDashboard({
+    door,
     access,
     actions,
     current,

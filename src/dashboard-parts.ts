@@ -12,6 +12,7 @@ import { eventRoutes } from './admin/dashboard/pages/events.ts'
 import { standingRoutes, type PolicyEntry } from './admin/dashboard/pages/standing.ts'
 import { upstreamRoute } from './admin/dashboard/pages/upstreams.ts'
 import { overviewRoute } from './admin/dashboard/pages/overview.ts'
+import { servePublished, type DashboardDoor } from './admin/dashboard/published.ts'
 import { openDashboardServer, type CertificatePair, type DashboardServer } from './admin/dashboard/server.ts'
 import type { AdminActions } from './admin/routes.ts'
 import { findCertificateFiles, loadCertificate } from './edge/certificate-files.ts'
@@ -39,6 +40,8 @@ export type DashboardOptions = {
   /** How the gate names its policy directory. */
   readonly policyLabel: string
   readonly development: DevAuthority
+  /** Where requests for the name at which it is published come in. */
+  readonly door: DashboardDoor
   readonly internalError: (where: string, cause: unknown) => void
 }
 
@@ -77,6 +80,12 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     version: options.version,
     assets: loadAssets(),
     names: () => new Set(policy()?.names),
+    onInternalError: options.internalError,
+  })
+  const endPublished = servePublished({
+    handler,
+    door: options.door,
+    host: () => policy()?.published?.host ?? null,
     onInternalError: options.internalError,
   })
   let server: DashboardServer | null = null
@@ -126,6 +135,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     close: async () => {
       await moving
       handler.close()
+      endPublished()
       await server?.close()
       await Promise.all([reading.close(), pages.close()])
     },

@@ -101,6 +101,12 @@ export function showTrialEnd(
     if (losses.length > SHOWN) terminal.print(`  and ${losses.length - SHOWN} more: see --json`)
     for (const loss of losses.slice(0, SHOWN)) if (loss.active > 0) showFix(loss, terminal)
   }
+  if (losses.some(({ site, active }) => site === null && active > 0))
+    terminal.print(
+      '',
+      terminal.tone('warn', 'Addresses without a site may be anybody who asks what agents ask:'),
+      '  record only those that you know. bin/diagnose <address> shows what they do.',
+    )
   const places = counted(lostSites, 'site')
   terminal.print(
     '',

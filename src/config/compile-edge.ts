@@ -138,6 +138,10 @@ export function compileDashboard(
       certificate === undefined
         ? null
         : { certFile: resolve('cert', certificate.cert), keyFile: resolve('key', certificate.key) },
+    published:
+      written.publish === undefined
+        ? null
+        : { host: written.publish.host, sites: written.publish.sites, ranges: written.publish.sources },
     at: report.at(['dashboard', 'address']),
   }
 }

@@ -8,6 +8,7 @@ import { adviseStreams } from './advise-streams.ts'
 import { compileClasses, widerLimits } from './compile-classes.ts'
 import { checkEndpoints, compileDashboard, compileListeners, compileNames } from './compile-edge.ts'
 import { compileGateway } from './compile-gateway.ts'
+import { compilePublished } from './compile-dashboard.ts'
 import { compileHeartbeats } from './compile-heartbeats.ts'
 import { compileInvitations } from './compile-invitations.ts'
 import { compileProfile, type CompiledProfile } from './compile-profile.ts'
@@ -145,6 +146,16 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     siteIds: keysOf(source, 'sites'),
     listenerIds: [...keysOf(source, 'listeners'), ...keysOf(source, 'streams')],
   }
+  const published = compilePublished(
+    written.dashboard,
+    {
+      hosts: keysOf(source, 'names'),
+      upstreamIds: keysOf(source, 'upstreams'),
+      siteIds: places.siteIds,
+      console: classes.get('console'),
+    },
+    report,
+  )
   const rules = loadRules(
     written.rules,
     disk,
@@ -170,8 +181,9 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
     heartbeats,
     streams,
     invitations: compileInvitations(written, { streams, heartbeats }, classes, report),
-    names,
-    upstreams,
+    names: published === null ? names : [...names, published.name],
+    upstreams:
+      published === null ? upstreams : new Map([...upstreams, [published.group.id, published.group]]),
     gateway,
     classes,
     sites,

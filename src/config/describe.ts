@@ -1,4 +1,5 @@
 // Words for compiled policy values, shared by the effective policy and by the sentences about changes.
+import { onlyFromText } from '../policy/only-from.ts'
 import { connectorUrlText } from '../policy/connector-url.ts'
 import type { InvitationPolicy, PortRange } from '../policy/invitations.ts'
 import type { DashboardPolicy } from '../policy/dashboard-policy.ts'
@@ -47,11 +48,12 @@ export function heartbeatUpstreamText(upstream: HeartbeatListener['upstream']): 
 /** `127.0.0.1:9443, names gate.example.com, certificate /etc/...`, or `none`. */
 export function dashboardText(dashboard: DashboardPolicy | null): string {
   if (dashboard === null) return 'none'
-  const { endpoint, names, certificate } = dashboard
+  const { endpoint, names, certificate, published } = dashboard
   return [
     endpointText(endpoint),
     ...(names.length === 0 ? [] : [`names ${names.join(', ')}`]),
     ...(certificate === null ? [] : [`certificate ${certificate.certFile}`]),
+    ...(published === null ? [] : [`published as ${published.host} for ${onlyFromText(published)}`]),
   ].join(', ')
 }
 

@@ -281,6 +281,19 @@ export const dashboard = strict({
     .describe(
       'Its certificate. Left out: found by name in the certs directory, otherwise one of the development authority.',
     ),
+  publish: strict({
+    host: plainHost.describe(
+      'A host name of its own, never one of the RMM server. DNS must lead it to the gate.',
+    ),
+    sources: oneOrMany(cidr)
+      .default([])
+      .describe('Addresses that may see it, at most a /16 (IPv6: a /32) each.'),
+    sites: oneOrMany(id).default([]).describe('Sites whose addresses may see it.'),
+  })
+    .optional()
+    .describe(
+      "Serves the dashboard at a name of the gate's own TLS listeners, too, behind bans, countries, rules and limits, to these sources only. Left out: it is not published.",
+    ),
 }).describe('The dashboard. Left out: there is none.')
 
 const directory = z.string().min(1).max(400)

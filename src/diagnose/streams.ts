@@ -16,6 +16,7 @@ const STREAM_REASONS = [
   'netsupport-elsewhere',
   'port-internal',
   'source-not-invited',
+  'pc-away',
   'stream-limit-source',
   'stream-limit-site',
   'stream-limit-total',
@@ -75,6 +76,15 @@ export function streamOutcome(
         'protocol',
         `${address} reaches stream ${on}, but what it sends${saw === '' ? '' : ` (${saw})`} belongs to no service there (${times}): probably a program on the wrong port.`,
         wrongPort(evidence),
+        seen,
+      )
+    }
+    case 'pc-away': {
+      const saw = evidence.newest.get(kind)?.saw ?? ''
+      return problem(
+        'upstream',
+        `${address} was reset on ${on} ${times}, because ${REASONS[kind].because}${saw === '' ? '' : ` (${saw})`}.`,
+        remedyOf(kind),
         seen,
       )
     }

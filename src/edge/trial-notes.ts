@@ -77,7 +77,7 @@ function fieldsOf(
     country: countryWord(standing.country),
     class: trafficClass,
     host,
-    reason,
+    wouldBe: reason,
     stage,
     saw,
     line: formatSourceLine(line),

@@ -5,7 +5,9 @@ import { strongestTls, tlsRank, type TlsVersion } from '../net/tls-version.ts'
 import type { GeoFacts } from '../policy/facts.ts'
 import type { Overlay, Snapshot, TlsException, TlsProfileName } from '../policy/snapshot.ts'
 import { judgeShape, judgeSource, makeJudge, type PlanReason } from './judge.ts'
+import { liveTrials } from '../policy/trial.ts'
 import { replay, type Replay } from './replay.ts'
+import { withoutTrials } from './trial-end.ts'
 
 /** One device below the minimum, as far as it can be told apart: an address and a TLS fingerprint. */
 export type OldTlsDevice = {
@@ -21,6 +23,8 @@ export type OldTlsDevice = {
   readonly refused: boolean
   /** The exception that lets it in; null: none does. */
   readonly exceptionEndsMs: number | null
+  /** When the trial ends without which it would be refused; null: none lets it in. */
+  readonly trialEndsMs: number | null
   /** Why it would be refused when the exception ends; null: it would not, or there is none. */
   readonly afterException: PlanReason | null
 }
@@ -154,18 +158,21 @@ export function tlsNeeds(question: TlsQuestion, rows: Iterable<LedgerRow>): TlsN
 function finished(question: TlsQuestion, device: Gathering): OldTlsDevice {
   const { snapshot, overlay, lookup, nowMs } = question
   const { row, address, strongest, userAgents, count, firstMs, lastMs } = device
-  const judge = makeJudge(snapshot, overlay, snapshot)
+  const inForce = makeJudge(snapshot, overlay, snapshot)
+  const enforced = makeJudge(withoutTrials(snapshot), overlay, snapshot)
   const facts = { address, geo: lookup(address) }
   // Only the hello is judged: what it asked for afterwards is another matter.
   const shape = { ...row.shape, phase: 'hello' as const }
-  const at = (timeMs: number) =>
+  const at = (timeMs: number, judge = enforced) =>
     judgeShape(judge, judgeSource(judge, facts, shape.listener, timeMs), shape, timeMs)
-  const now = at(nowMs)
+  const now = at(nowMs, inForce)
+  const untried = at(nowMs)
+  const onTrial = now.allow && !untried.allow && untried.reason === 'tls-version-too-low'
   const refused = !now.allow && now.reason === 'tls-version-too-low'
   const exception = snapshot.siteByAddress.match(address)?.tlsException ?? null
-  // The exception covers the device when the same question after its end has another answer.
+  // The exception covers the device when the same question after its end has another answer; a trial must not hide that.
   const later = exception === null || exception.expiresMs <= nowMs ? null : at(exception.expiresMs)
-  const covered = now.allow && later !== null && !later.allow && later.reason === 'tls-version-too-low'
+  const covered = untried.allow && later !== null && !later.allow && later.reason === 'tls-version-too-low'
   return {
     address: address.text,
     site: snapshot.siteByAddress.match(address)?.id ?? null,
@@ -176,9 +183,15 @@ function finished(question: TlsQuestion, device: Gathering): OldTlsDevice {
     firstMs,
     lastMs,
     refused,
+    trialEndsMs: onTrial ? lastEnd(snapshot, nowMs) : null,
     exceptionEndsMs: covered && exception !== null ? exception.expiresMs : null,
     afterException: covered && !later.allow ? later.reason : null,
   }
+}
+
+function lastEnd(snapshot: Snapshot, nowMs: number): number {
+  const ends = liveTrials(snapshot, nowMs).filter(({ stages }) => stages.has('tls'))
+  return Math.max(...ends.map(({ expiresMs }) => expiresMs))
 }
 
 /** The policy with every listener and name raised to at least this version; exceptions of sites stay. */
@@ -201,9 +214,10 @@ function withMinimum(snapshot: Snapshot, minimum: TlsVersion): Snapshot {
   }
 }
 
-/** Who would be lost if the minimum rose: the same replay that `plan` makes of a policy with that minimum. */
+/** Who would be lost if the minimum rose: the same replay that `plan` makes of a policy with that minimum, trials left out. */
 export function whatWouldBreak(question: TlsQuestion, rows: Iterable<LedgerSum>): Replay {
-  const { snapshot, overlay, lookup, minimum, nowMs } = question
-  const candidate = withMinimum(snapshot, minimum)
-  return replay({ current: snapshot, candidate, overlay, lookup, rows, nowMs })
+  const { overlay, lookup, minimum, nowMs } = question
+  const current = withoutTrials(question.snapshot)
+  const candidate = withMinimum(current, minimum)
+  return replay({ current, candidate, overlay, lookup, rows, nowMs })
 }

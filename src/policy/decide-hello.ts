@@ -2,6 +2,7 @@
 import { strongestTls, tlsRank, type TlsVersion } from '../net/tls-version.ts'
 import type { RuleHit } from '../ips/rule-set.ts'
 import type { HelloFacts } from './facts.ts'
+import { isMeant, onlyFromText } from './only-from.ts'
 import { OWN_ALPN } from './own-path.ts'
 import { refusalOfHits } from './rule-hits.ts'
 import { helloScope } from './rule-scope.ts'
@@ -48,6 +49,13 @@ export function decideHello(
   const name = findName(snapshot, wanted)
   if (name === undefined) {
     const refusal = refuseWith(trace, 'name', 'name-unknown', wanted, listener.at)
+    return { allow: false, name: null, refusal, hits: NO_HITS }
+  }
+  const own = name.dashboard
+  if (own !== undefined && !isMeant(standing, own.onlyFrom)) {
+    // The same alert as for a name that does not exist; the event says what it was.
+    const saw = `${wanted}, which serves the dashboard to ${onlyFromText(own.onlyFrom)} only`
+    const refusal = refuseWith(trace, 'name', 'name-unknown', saw, own.onlyFrom.at)
     return { allow: false, name: null, refusal, hits: NO_HITS }
   }
   if (trace) note(trace, 'name', 'pass', wanted, 'the name is served', name.at)

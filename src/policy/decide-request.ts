@@ -6,6 +6,7 @@ import { classPolicy, decideAccess, type Digest } from './decide-access.ts'
 import { chooseTlsProfile, findName } from './decide-hello.ts'
 import type { RequestFacts } from './facts.ts'
 import type { ClassPolicy, Name } from './snapshot.ts'
+import { isMeant, onlyFromText } from './only-from.ts'
 import { isOwnPath, OWN_RULE } from './own-path.ts'
 import { refusalOfHits } from './rule-hits.ts'
 import { ruleScope } from './rule-scope.ts'
@@ -31,8 +32,16 @@ export function decideRequest(
   const name = decideHost(connection, facts, trace)
   if ('reason' in name) return { allow: false, class: null, refusal: name, hits: NO_HITS }
 
-  // The gate's own paths are for keys and operators: no trial opens them.
-  const tried = standing.snapshot.trials.length > 0 && !isOwnPath(facts) ? connection.listener.id : null
+  const own = name.dashboard
+  if (own !== undefined && !isMeant(standing, own.onlyFrom)) {
+    const saw = `${name.host}, which serves the dashboard to ${onlyFromText(own.onlyFrom)} only`
+    const refusal = refuseWith(trace, 'host', 'host-unknown', saw, own.onlyFrom.at)
+    return { allow: false, class: null, refusal, hits: NO_HITS }
+  }
+
+  // What the gate itself answers is for keys and operators: no trial opens it.
+  const isOwn = own !== undefined || isOwnPath(facts)
+  const tried = standing.snapshot.trials.length > 0 && !isOwn ? connection.listener.id : null
   let wouldBe = tried === null ? null : acceptedByTrial(standing, tried, facts.nowMs)
   const outdated = decideTls(connection, name, tried, facts.nowMs, trace)
   if (outdated !== null) {
@@ -48,7 +57,7 @@ export function decideRequest(
   }
   const { rule } = classified
   const trafficClass = rule?.class ?? 'other'
-  const policy = classPolicy(connection, trafficClass)
+  const policy = own?.policy ?? classPolicy(connection, trafficClass)
   if (trace) {
     const why =
       rule === OWN_RULE

@@ -20,16 +20,24 @@ export function sourceRefusal(
   trace?: Trace,
 ): Refusal | null {
   if (onlyFrom === undefined) return null
-  const { sites, ranges, at } = onlyFrom
+  const { at } = onlyFrom
   const saw = site === null ? source.address.text : `${source.address.text}, site ${site.id}`
-  const isMeant =
-    (site !== null && sites.includes(site.id)) || ranges.some(range => cidrContains(range, source.address))
-  if (!isMeant) return refuseWith(trace, 'access', 'source-not-invited', saw, at)
+  if (!isMeant({ source, site }, onlyFrom)) return refuseWith(trace, 'access', 'source-not-invited', saw, at)
   if (trace) note(trace, 'access', 'pass', saw, `the listener is for ${onlyFromText(onlyFrom)}`, at)
   return null
 }
 
+/** Whether it is for this source. */
+export function isMeant(
+  { source, site }: Pick<Standing, 'source' | 'site'>,
+  { sites, ranges }: Pick<OnlyFrom, 'sites' | 'ranges'>,
+): boolean {
+  return (
+    (site !== null && sites.includes(site.id)) || ranges.some(range => cidrContains(range, source.address))
+  )
+}
+
 /** `site acme, 198.51.100.7`. */
-function onlyFromText({ sites, ranges }: Pick<OnlyFrom, 'sites' | 'ranges'>): string {
+export function onlyFromText({ sites, ranges }: Pick<OnlyFrom, 'sites' | 'ranges'>): string {
   return [...sites.map(site => `site ${site}`), ...ranges.map(range => range.text)].join(', ')
 }

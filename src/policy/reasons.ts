@@ -316,6 +316,12 @@ export const REASONS = define({
       'Make the invitation again with --from naming this address too, or without --from; `portcullis invitations list` says who it is for.',
     alert: 'access_denied',
   },
+  'pc-away': {
+    phase: 'accept',
+    because: 'the PC that this port leads to for a while does not answer',
+    remedy:
+      'Is it switched on, is the invitation still open on its screen, and does its firewall let the gate in? Otherwise make a new invitation.',
+  },
   'tls-on-plain': {
     phase: 'hello',
     because: 'the client spoke TLS on a port behind which nothing speaks TLS',

@@ -2,7 +2,7 @@
 import type { Address } from '../net/address.ts'
 import type { Cidr, CidrTrie } from '../net/cidr.ts'
 import type { TlsVersion } from '../net/tls-version.ts'
-import type { DashboardPolicy } from './dashboard-policy.ts'
+import type { DashboardPolicy, PublishedDashboard } from './dashboard-policy.ts'
 import type { ConnectorVia, GatewayPolicy } from './gateway-policy.ts'
 import type { InvitationPolicy } from './invitations.ts'
 import type { RuleSet } from '../ips/rule-set.ts'
@@ -200,6 +200,8 @@ export type Name = {
   readonly certificates: readonly { readonly certFile: string; readonly keyFile: string }[] | null
   readonly whenDown: WhenDown
   readonly profile: Profile
+  /** The gate's own dashboard: absent on every name of the RMM. */
+  readonly dashboard?: PublishedDashboard
   readonly at: SourceLine
 }
 

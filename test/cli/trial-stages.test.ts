@@ -64,7 +64,7 @@ test('countries, TLS versions and closed classes pass on trial and are recorded;
   t.deepEqual(
     noted
       .map(({ fields }) => fields as Json)
-      .map(f => [f['address'], f['reason'], f['class'], f['saw'], f['count']].join(' '))
+      .map(f => [f['address'], f['wouldBe'], f['class'], f['saw'], f['count']].join(' '))
       .toSorted(),
     [
       `${TRAVELLER} country-refused agent CN 1`,
@@ -141,6 +141,13 @@ test('countries, TLS versions and closed classes pass on trial and are recorded;
   t.not(early.code, 0)
   t.regex(early.err, /2 sources with active agents would be lost; nothing was changed/)
   t.regex((await bench.cli(['trial', 'end'])).err, /needs a reason/)
+
+  t.regex((await bench.cli(['tls-report'])).out, new RegExp(`${OLD} +TLSv1 .*on trial until ${last}`))
+  const planned = await bench.cli(['plan', 'policies'])
+  t.regex(
+    planned.out,
+    /no active agent would be lost[^]*On trial in the candidate: country, tls, access until/,
+  )
 
   // openssl itself, at a listener without a load balancer in front.
   const port = bench.portcullis.gate.addresses().find(entry => entry.listener === 'plain')?.port ?? 0

@@ -162,11 +162,21 @@ test('two PCs with the same port at once, over TCP and UDP; only who is meant ge
   })
   t.is(await says(await dialled(t, host, 51_003), 'hi'), 'two hi')
 
+  // A PC that has gone is not held against anybody: each connection tries anew, and nothing else does.
+  const pcs = forward(51_004, ownHost())
+  await relays.apply([...all, pcs])
+  for (const count of [2, 3]) {
+    t.true(await isReset(t, host, 51_004))
+    t.like(await events.next('stream.refused', count), { reason: 'pc-away', listener: 'invitation:51004' })
+  }
+  await relays.apply(all)
+  t.deepEqual(events.of('upstream.down'), [])
+
   // One address gets half of the places, so that it cannot keep everybody else out.
   const second = await dialled(t, host, 51_000)
   t.is(await says(second, 'again'), 'one again')
   t.true(await isReset(t, host, 51_000))
-  t.like(events.of('stream.refused')[1], { reason: 'stream-limit-source', saw: '2 of 2 open' })
+  t.like(events.of('stream.refused')[3], { reason: 'stream-limit-source', saw: '2 of 2 open' })
   t.like(relays.state(51_000), { tcp: true, udp: true, connections: 2, flows: 1, bytesOut: 18 })
 
   const ended = [closed(tcpOne), closed(second)]

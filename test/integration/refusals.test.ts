@@ -158,6 +158,7 @@ const HOW: Readonly<Record<Reason, string | ((gate: WholeGate) => Promise<unknow
   'stream-limit-class': 'test/edge/tcp/streams.test.ts',
   'port-internal': 'test/edge/tcp/streams.test.ts',
   'source-not-invited': 'test/gateway/invitations.test.ts',
+  'pc-away': 'test/gateway/invitations.test.ts',
   'tls-on-plain': 'test/edge/tcp/mixed.test.ts',
   'service-unknown': 'test/edge/tcp/mixed.test.ts',
   'netsupport-elsewhere': gate => sayRaw(gate, `POST http://203.0.113.7/fakeurl.htm HTTP/1.1\r\n${HOST}\r\n`),

@@ -202,6 +202,20 @@ test('the gate’s own paths are never on trial: neither country nor TLS nor a c
   }
 })
 
+test('on a connection that a trial let in, the next request after its end is refused', t => {
+  const tried = withTrials(trial())
+  const { standing } = accept(tried, foreign)
+  const [name] = tried.names
+  if (name === undefined) throw new Error('no name')
+  const ask = (nowMs: number, tlsVersion: TlsVersion) => {
+    const connection = { standing, listener: https, name, serverName: name.host, tlsVersion }
+    return decideRequest(connection, requestFacts('GET', '/agent', { nowMs }), testDigest)
+  }
+  t.like(ask(END - 1, 'TLSv1.3'), { allow: true, wouldBe: { reason: 'country-refused' } })
+  t.like(ask(END, 'TLSv1.3'), { allow: false, refusal: { reason: 'class-country' } })
+  t.like(ask(END, 'TLSv1'), { allow: false, refusal: { reason: 'tls-version-too-low' } })
+})
+
 test('only a client that needs it gets the weak TLS profile while TLS is on trial', t => {
   const tried = withTrials(trial())
   const { standing } = accept(tried, source('203.0.113.9', 'US'))

@@ -55,7 +55,7 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     ...client,
     class: 'agent',
     host: 'rmm.example.test',
-    reason: 'class-country',
+    wouldBe: 'class-country',
     stage: 'country',
     saw: 'agent from DE',
     line: 'policies/portcullis.yaml:12:3',

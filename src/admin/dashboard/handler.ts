@@ -7,13 +7,14 @@ import { PortcullisError } from '../../policy/error.ts'
 import { ASSET_PREFIX, type Assets } from './assets.ts'
 import { clearCookie, readCookie, SESSION_COOKIE, setCookie, THEME_COOKIE } from './cookies.ts'
 import { MAX_FORM_BYTES, readForm } from './form.ts'
-import { isOwnHost, isOwnOrigin } from './headers.ts'
+import { isNamed, isOwnHost, isOwnOrigin } from './headers.ts'
 import { html } from './html.ts'
 import { framed, hasRole, isLimited, THEMES, type Theme } from './layout.ts'
 import { loginPage, MAX_NAME, MAX_PASSWORD, refusalStatus, refusalText } from './login.ts'
 import type { Page, PageAnswer, PageRoute } from './page.ts'
 import { ownPath, sendHtml, sendRedirect, sendText, type MoreHeaders } from './reply.ts'
 import { accountRoutes } from './pages/account.ts'
+import type { PublishedWay } from './published.ts'
 import { createRouter, type Match } from './router.ts'
 import { createSessions, hasToken, type Session, type SessionLimits } from './sessions.ts'
 import { createStreams } from './streams.ts'
@@ -37,7 +38,8 @@ export type DashboardParts = {
 
 /** Answers requests. */
 export type DashboardHandler = {
-  readonly answer: (request: IncomingMessage, response: ServerResponse) => Promise<void>
+  /** @param way how the request came, when not straight to the dashboard's own address */
+  readonly answer: (request: IncomingMessage, response: ServerResponse, way?: PublishedWay) => Promise<void>
   /** Ends all sessions and streams. */
   readonly close: () => void
 }
@@ -141,13 +143,16 @@ export function createDashboardHandler(parts: DashboardParts): DashboardHandler 
     sendHtml(response, status, page, more)
   }
 
-  const logIn = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+  const logIn = async (
+    request: IncomingMessage,
+    response: ServerResponse,
+    address: string,
+  ): Promise<void> => {
     const read = await readForm(request, MAX_FORM_BYTES)
     if (!read.ok) return sendText(response, read.status, TEXT, 'this is not the login form\n')
     const next = ownPath(read.form.get('next'))
     const name = read.form.get('name')?.trim() ?? ''
     const password = read.form.get('password') ?? ''
-    const address = addressOf(request)
     const fits = name !== '' && name.length <= MAX_NAME && password.length <= MAX_PASSWORD
     const check = fits
       ? await access.checkOperator(name, password, address)
@@ -295,11 +300,15 @@ export function createDashboardHandler(parts: DashboardParts): DashboardHandler 
     return runRoute(visit, match, read.form)
   }
 
-  const answer: DashboardHandler['answer'] = async (request, response) => {
+  const answer: DashboardHandler['answer'] = async (request, response, way) => {
     const { method = '' } = request
     const url = urlOf(request)
     if (url === undefined) return sendText(response, 400, TEXT, 'the target is not a path\n')
-    if (!isOwnHost(request.headers.host, parts.names())) {
+    const isOwn =
+      way === undefined
+        ? isOwnHost(request.headers.host, parts.names())
+        : isNamed(request.headers.host, way.host)
+    if (!isOwn) {
       return sendText(
         response,
         421,
@@ -326,7 +335,7 @@ export function createDashboardHandler(parts: DashboardParts): DashboardHandler 
       return sendText(response, 403, TEXT, 'this came from another web page; nothing has changed\n')
     }
     if (url.pathname === '/login') {
-      if (method === 'POST') return logIn(request, response)
+      if (method === 'POST') return logIn(request, response, way?.address ?? addressOf(request))
       const next = ownPath(url.searchParams.get('next'))
       if (visit !== undefined) return sendRedirect(response, next)
       return showLogin(request, response, 200, next, null)

@@ -43,6 +43,11 @@ export function isOwnHost(header: string | undefined, names: ReadonlySet<string>
   return host.startsWith('[') || /^\d+\.\d+\.\d+\.\d+$/.test(host) || host === 'localhost' || names.has(host)
 }
 
+/** Whether the Host header is this one name, at any port. @param name lower case */
+export function isNamed(header: string | undefined, name: string): boolean {
+  return HOST.exec(header ?? '')?.[1]?.toLowerCase() === name
+}
+
 /** Whether a request that changes something comes from a page of the dashboard itself. Browsers always say. */
 export function isOwnOrigin(headers: {
   readonly host?: string | undefined

@@ -2,9 +2,12 @@
 import { resolve } from 'node:path'
 import { loadPolicy } from '../../config/load.ts'
 import { renderProblem } from '../../config/problems.ts'
+import { trialText } from '../../config/describe.ts'
 import type { RuleEffect } from '../../journal/store-rules.ts'
 import type { Change, Replay } from '../../plan/replay.ts'
+import type { Snapshot } from '../../policy/snapshot.ts'
 import { formatSourceLine } from '../../policy/source-line.ts'
+import { liveTrials } from '../../policy/trial.ts'
 import { usageError, type Command, type CommandContext } from '../command.ts'
 import { counted, formatAgo, formatSpan } from '../format.ts'
 import { requirePolicy, shownDirectory } from '../gate-access.ts'
@@ -68,6 +71,7 @@ export const planCommand: Command = {
         terminal.print(terminal.tone('warn', words))
       } else show(plan.replay, spanOf(args), context)
       showRules(plan.rules, terminal)
+      showTrials(candidate.snapshot, context)
     }
     const lostByRules = plan.rules.some(effect => effect.knownAgents > 0)
     return (plan.replay?.lostAgents ?? 0) > 0 || lostByRules ? LOST : 0
@@ -138,6 +142,16 @@ function showTable(changes: readonly Change[], { terminal, nowMs }: CommandConte
     ),
   )
   if (changes.length > SHOWN) terminal.print(`  and ${changes.length - SHOWN} more: see --json`)
+}
+
+/** What is on trial loses nobody yet: said, so that nobody takes it for harmless. */
+function showTrials(candidate: Snapshot, { terminal, nowMs }: CommandContext): void {
+  for (const trial of liveTrials(candidate, nowMs()))
+    terminal.print(
+      '',
+      terminal.tone('warn', `On trial in the candidate: ${trialText(trial)}.`),
+      '  What these stages refuse is not counted above. Once it is in force: portcullis trial report',
+    )
 }
 
 function showRules(effects: readonly RuleEffect[], terminal: Terminal): void {

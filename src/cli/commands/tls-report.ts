@@ -169,6 +169,8 @@ function showDevices(devices: readonly OldTlsDevice[], { terminal, nowMs }: Comm
 
 function stateOf(device: OldTlsDevice, terminal: Terminal): string {
   if (device.refused) return terminal.tone('bad', 'refused')
+  if (device.trialEndsMs !== null)
+    return terminal.tone('warn', `on trial until ${formatDay(device.trialEndsMs - 1)}`)
   if (device.exceptionEndsMs !== null)
     return terminal.tone('warn', `exception until ${formatDay(device.exceptionEndsMs - 1)}`)
   return 'admitted'
@@ -256,6 +258,7 @@ function csvOf({ devices }: TlsNeeds): readonly string[] {
       'requests',
       'first',
       'last',
+      'trial_until',
       'refused',
       'exception_until',
     ]),
@@ -269,6 +272,7 @@ function csvOf({ devices }: TlsNeeds): readonly string[] {
         device.count,
         day(device.firstMs),
         day(device.lastMs),
+        device.trialEndsMs === null ? null : formatDay(device.trialEndsMs - 1),
         device.refused ? 'yes' : 'no',
         device.exceptionEndsMs === null ? null : formatDay(device.exceptionEndsMs - 1),
       ]),

@@ -75,6 +75,11 @@ export function judgeService(
   return refused
 }
 
+/** No server of a service could be reached. A PC that is helped is none of the fleet: nobody must look for the cause at the RMM server. */
+export function unreachable(listener: StreamListener, { at }: StreamService, problem: string): Refusal {
+  return refusal(listener.probes === false ? 'pc-away' : 'upstream-down', problem, at)
+}
+
 /** Whether the policy in force would let an open stream in, limits aside. */
 export function isStillAdmitted(
   listenerId: string,

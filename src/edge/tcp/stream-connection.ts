@@ -15,7 +15,7 @@ import { lastWordsOf, type AnswerForm } from '../opening.ts'
 import { PhaseTimer } from '../phase-timer.ts'
 import { tlsAlertRecord } from '../tls-alert.ts'
 import { readTlsFacts } from '../tls-profiles.ts'
-import { admitStream, judgeService, readSource } from './admit-stream.ts'
+import { admitStream, judgeService, readSource, unreachable } from './admit-stream.ts'
 import { answerTo, chooseByFirstBytes, chooseByHello, NO_ANSWER } from './choose-service.ts'
 import { readRedirect } from './http-redirect.ts'
 import type { StreamContext } from './stream-context.ts'
@@ -273,7 +273,7 @@ export class StreamConnection {
       first: this.#takeFirst(),
       localPort: this.localPort,
       // Agents switch to their secondary address at once on a reset, and only after a time-out on anything else (trap 20).
-      onFailed: problem => this.#refuse(refusal('upstream-down', problem, service.at)),
+      onFailed: problem => this.#refuse(unreachable(this.listener, service, problem)),
       onClosed: () => this.#release(),
     })
   }

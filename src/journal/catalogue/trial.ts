@@ -11,12 +11,12 @@ export const TRIAL_EVENTS: Definitions<Names> = {
     severity: 'info',
     when: 'Traffic passed only because its stage is on trial. The first of a source, class and reason is reported at once, more of an hour together; the ledger has all of it, and `portcullis trial report` says whom the end of the trial loses.',
     sentence: f =>
-      `On trial: ${plural(f.count, 'request or connection', 'requests and connections')}${f.class === null ? '' : ` (${f.class})`} of ${f.address} (${f.country}${f.site === null ? '' : `, site ${f.site}`}) passed on ${f.listener} and would be refused from ${formatTime(f.expiresMs)}: ${REASONS[f.reason].because}${f.saw === '' ? '' : ` (${f.saw})`}; decided by ${f.line}. ${REASONS[f.reason].remedy}`,
+      `On trial: ${plural(f.count, 'request or connection', 'requests and connections')}${f.class === null ? '' : ` (${f.class})`} of ${f.address} (${f.country}${f.site === null ? '' : `, site ${f.site}`}) passed on ${f.listener} and would be refused from ${formatTime(f.expiresMs)}: ${REASONS[f.wouldBe].because}${f.saw === '' ? '' : ` (${f.saw})`}; decided by ${f.line}. ${REASONS[f.wouldBe].remedy}`,
     counter: {
       name: 'portcullis_trial_admissions_total',
       help: 'Reports of traffic that only a trial lets pass; each may stand for many requests',
       labels: ['reason', 'class'],
-      values: f => [f.reason, f.class ?? 'none'],
+      values: f => [f.wouldBe, f.class ?? 'none'],
     },
     stored: true,
     fromClients: true,

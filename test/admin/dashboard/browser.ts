@@ -59,6 +59,7 @@ export type WatchedContext = {
 }
 
 const POLICY = `
+trial: { expires: ${new Date(Date.now() + 20 * 86_400_000).toISOString().slice(0, 10)}, stages: tls }
 dashboard: { address: '127.0.0.1:0' }
 trusted:
   - { address: 198.51.100.200, note: Head office }

@@ -18,6 +18,7 @@ import { scopeOf } from './scope.ts'
 import { entryList, standingForms } from './site-forms.ts'
 import { siteHealth, type SiteHealth } from './site-health.ts'
 import type { AddressDiagnosis, PageSources } from './sources.ts'
+import { siteTrialPanel } from './site-trial.ts'
 import { sinceOf, spanLinks, spanOf, type Span } from './span.ts'
 import { rangesOverlap } from './within.ts'
 import { stepLabel } from './world.ts'
@@ -40,7 +41,7 @@ export function siteRoutes(sources: PageSources): readonly PageRoute[] {
         const span = spanOf(query)
         const ranges = site.ranges.map(range => range.text)
         const scope = [site.id]
-        const [steps, traffic, seen, devices, refusals, entries] = await Promise.all([
+        const [steps, traffic, seen, devices, events, entries] = await Promise.all([
           sources.ask('timeline', {
             sinceMs: sinceOf(span, nowMs),
             untilMs: nowMs,
@@ -66,7 +67,8 @@ export function siteRoutes(sources: PageSources): readonly PageRoute[] {
             steps,
             health: siteHealth({ traffic: traffic[0] ?? null, seen: seen[0] ?? null }, nowMs),
             devices,
-            refusals: refusals.filter(event => event.reason !== null),
+            refusals: events.filter(event => event.reason !== null),
+            tried: events,
             entries: entries.filter(entry => rangesOverlap(entry.range, site.ranges)),
             heartbeats: heartbeatsOf(view.status().heartbeats, site.id),
             diagnoses,
@@ -89,6 +91,8 @@ export type SiteData = {
   readonly health: SiteHealth
   readonly devices: SiteDevices
   readonly refusals: readonly StoredEvent[]
+  /** Events of the site in which a trial may show. */
+  readonly tried: readonly StoredEvent[]
   readonly entries: readonly OverlayEntry[]
   readonly heartbeats: readonly SiteHeartbeats[]
   /** Null: being worked out. */
@@ -121,6 +125,7 @@ function siteView(data: SiteData): Html {
       <p><a href="/sites">Sites</a> / ${site.id} ${state(health.tone, health.word)} ${health.sentence}</p>
     </div>
     ${diagnosisPanel(data.diagnoses, devices.sources.length)}
+    ${siteTrialPanel(data.trials, data.tried, nowMs)}
     ${panel(
       'Timeline',
       html`<div class="figures">
