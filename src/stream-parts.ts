@@ -58,7 +58,12 @@ export function findingLoneSessions(
         const { address, port, listener, site, country, durationMs, bytesOut } = closed
         if (!sessions.closed(`${listener} ${address}`, durationMs, clock()) || bytesOut === 0) return
         reporter.report('stream.lone-session', {
-          ...{ address, port, listener, site, country, durationMs },
+          address,
+          port,
+          listener,
+          site,
+          country,
+          durationMs,
           product: stream.product ?? listener,
           advice: stream.udpNotifications.advice,
         })
