@@ -146,10 +146,10 @@ export class FlowTable<Upstream> {
       flow.withheld++
       return false
     }
-    for (const counts of [total, fresh]) {
-      counts.replies++
-      counts.bytesOut += bytes
-    }
+    total.replies++
+    total.bytesOut += bytes
+    fresh.replies++
+    fresh.bytesOut += bytes
     const isFirst = flow.lastReplyMs === null
     flow.lastReplyMs = nowMs
     this.#unanswered.heartbeats = 0

@@ -61,7 +61,8 @@ export class CapsuleReader {
       const length = checkedLength(type, readVarint(chunk, lengthAt))
       const end = valueAt + length
       if (end <= chunk.length) {
-        if (this.#isKnown(type)) this.#onCapsule(type, chunk.subarray(valueAt, end))
+        if (this.#isKnown(type))
+          this.#onCapsule(type, new Uint8Array(chunk.buffer, chunk.byteOffset + valueAt, length))
       } else this.#begin(type, length, chunk, valueAt)
       at = end
     }

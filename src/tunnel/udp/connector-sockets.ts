@@ -326,5 +326,6 @@ type Found = (error: NodeJS.ErrnoException | null, address: string, family: numb
 
 // The address of a service is literal: asking the resolver would only cost a turn of the event loop per source.
 function literal(host: string, _options: unknown, found: Found): void {
-  found(null, host, isIPv6(host) ? 6 : 4)
+  // The family that is answered is not looked at: the socket has its own.
+  found(null, host, 4)
 }

@@ -130,7 +130,7 @@ class World {
   /** Lets everything happen that waits for a turn of the event loop. */
   async settle(): Promise<void> {
     for (let turn = 0; turn < 3; turn++) {
-      this.nowMs += 1
+      this.nowMs += 5
       await new Promise(resolve => setImmediate(resolve))
     }
   }

@@ -48,14 +48,20 @@ test('what comes out of the tunnel is bounded by what went in: the amplification
     for (let index = 0; index < 50; index++) server.socket.send(Buffer.alloc(200), from.port, from.address)
     server.socket.send(Buffer.alloc(1_400), from.port, from.address)
   })
-  const { dial, port, relay, of } = await world(t, server.port, { listener: { datagramBytes: 1_000 } })
+  const { dial, port, relay, connector, of } = await world(t, server.port, {
+    listener: { datagramBytes: 1_000 },
+  })
   await dial()
   const client = await udpPeer(t)
   client.socket.send('x', port(), '127.0.0.1')
   client.socket.send(Buffer.alloc(500), port(), '127.0.0.1')
-  await until(() => client.got.length >= 5)
+  await until(() => (connector.states()[0]?.datagramsOut ?? 0) >= 102)
+  // What comes for another one now comes behind all of it.
+  const second = await udpPeer(t)
+  second.socket.send(Buffer.alloc(500), port(), '127.0.0.1')
+  await until(() => client.got.length >= 5 && second.got.length > 0)
   await relay.close()
-  const [closed] = of('heartbeat.closed')
+  const closed = of('heartbeat.closed').find(({ heartbeats }) => heartbeats === 2)
   t.true((closed?.withheld ?? 0) > 50)
   t.true((closed?.bytesOut ?? 0) <= 3 * (501 + 2 * 28))
 })
