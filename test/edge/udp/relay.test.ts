@@ -315,6 +315,27 @@ test('agents that fall silent are told by site, with where to look; a closed lis
   t.like(service.state().sites, [{ senders: { present: 0, late: 0, gone: 0 } }])
 })
 
+test('countries on trial: heartbeats of a network that is refused pass and are noted, until the trial ends under the open flow', async t => {
+  const server = await peer(t)
+  const client = await peer(t)
+  const { geo } = snapshot()
+  const trial = { stages: new Set(['country'] as const), sites: null, listeners: null, at: at(30) }
+  const { port, of, apply, advance } = await world(t, [settings(server.port)])
+  await apply({
+    geo: { ...geo, loopback: { value: 'refuse', at: at(5) } },
+    trials: [{ ...trial, expiresMs: Date.now() + 600_000 }],
+  })
+  client.socket.send('beat', port(), '127.0.0.1')
+  await until(() => server.got.length === 1)
+  t.like(of('trial.admitted'), [
+    { class: 'heartbeat', wouldBe: 'network-refused', line: 'policies/portcullis.yaml:5:1' },
+  ])
+  advance(600_000)
+  client.socket.send('beat', port(), '127.0.0.1')
+  await until(() => of('heartbeat.refused').length === 1)
+  t.is(server.got.length, 1)
+})
+
 const onLinux = process.platform === 'linux' ? test : test.skip
 onLinux('what the system drops before the gate sees it is told (Linux counts it)', async t => {
   const server = await peer(t)
