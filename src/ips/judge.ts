@@ -6,11 +6,12 @@ import { toHeadRule, toRule } from './compiled-rule.ts'
 import { Engine, newRun } from './engine/engine.ts'
 import type { Pass } from './engine/pass.ts'
 import { Weighing } from './hits.ts'
+import { announcesBody, hasOpaqueBody, UNREADABLE } from './judged-body.ts'
+import { KnownHeads, type KnownHead } from './known-heads.ts'
 import { Judgement, reportFrom, type Report } from './judgement.ts'
 import { modeIn } from './modes.ts'
-import { contentTypes } from './parts/body-kind.ts'
 import { INSPECTED_HELLO, withBody, withMessage } from './parts/inspect.ts'
-import type { BodyProblem, Inflate } from './parts/inspected.ts'
+import type { Inflate } from './parts/inspected.ts'
 import { byPhase, pathIndex, type Candidates, type PathIndex } from './path-index.ts'
 import type { RuleDocument, RuleProblem } from './rule-document.ts'
 import type { HelloScope, RateQuestion, RuleCounter, RuleHit, RuleScope, RuleSet } from './rule-set.ts'
@@ -90,6 +91,10 @@ export function judgeOnDemand(make: () => Judging): Judging {
 const NO_HITS: readonly RuleHit[] = []
 const NO_RATES: readonly RateQuestion[] = []
 
+function readsBeyondHead({ condition }: CompiledRule): boolean {
+  return condition.phases.has('hello')
+}
+
 function isRate(rule: CompiledRule): boolean {
   return rule.rate !== null
 }
@@ -103,6 +108,7 @@ class Judge {
   /** Rules that may fire on any path, and shortlists of them for heads and bodies. */
   readonly #anywhere: Candidates
   readonly #shortlists: Shortlists
+  readonly #heads = new KnownHeads()
   readonly #hasMessageRules: boolean
   readonly #hasRateRules: boolean
   /** Rules that count and may hold on any path; those tied to paths come from the index. */
@@ -169,14 +175,20 @@ class Judge {
     const { facts, pass, run } = judgement
     const present = this.#bits.present(facts.query, facts.headers, false)
     const report = reportFrom(judgement.headScore)
-    for (const rule of this.#inPlay(judgement, 'head', present)) {
+    const known = this.#isPrefiltered ? this.#heads.of(facts) : null
+    for (const rule of this.#onHead(judgement, present, known)) {
       if ((rule.condition.needs & present) === 0 && this.#isPrefiltered) continue
       if (rule.rate !== null || !applies(rule, facts, scope)) continue
       const mode = modeIn(rule.document, scope)
       if (mode === 'off') continue
       const number = this.#numberOf(rule)
+      if (known?.quiet.has(number) === true) {
+        this.engine.countAsked(number)
+        continue
+      }
       const firing = this.engine.ask(number, pass)
       if (pass.exhausted) break
+      if (firing === null && !readsBeyondHead(rule)) known?.quiet.add(number)
       if (firing === null || this.#isDecidedByBody(rule, judgement, scope)) continue
       judgement.firedOnHead.add(number)
       if (this.#weighing.add(rule, firing, mode, pass, facts, scope, report)) break
@@ -185,6 +197,17 @@ class Judge {
     judgement.headScore = report.score
     judgement.headWork = run.work
     return report.hits
+  }
+
+  /** Rules that can fire on a head, in their order; what more than the head decides is not left out of what is remembered. */
+  #onHead(judgement: Judgement, present: Sources, known: KnownHead | null): readonly CompiledRule[] {
+    if (known !== null && known.inPlay !== null) return known.inPlay
+    const picked = this.#inPlay(judgement, 'head', present)
+    if (known === null) return picked
+    const others = this.#shortlists.head.beyondRequest.flatMap(place => this.#anywhere.head[place] ?? [])
+    const all = [...new Set([...picked, ...others])]
+    known.inPlay = all.sort((a, b) => this.#numberOf(a) - this.#numberOf(b))
+    return known.inPlay
   }
 
   /** Rules that can fire, in their order. */
@@ -364,36 +387,3 @@ class Judge {
 function applies({ methods, classes }: CompiledRule, facts: RequestFacts, scope: RuleScope): boolean {
   return (methods === null || methods.has(facts.method)) && (classes === null || classes.has(scope.class))
 }
-
-/** Whether a request says that a body follows. */
-export function announcesBody({ headers }: RequestFacts): boolean {
-  const length = headers.get('content-length')
-  return headers.get('transfer-encoding') !== undefined || (length !== undefined && length.trim() !== '0')
-}
-
-// Bodies without text to attack with; a rule that names the path sees them all the same.
-const OPAQUE_TYPE =
-  /^(?:application\/(?:octet-stream|zip|x-zip|gzip|x-gzip|x-7z|pdf|x-msdownload|vnd\.ms-cab)|image\/|audio\/|video\/|font\/)[^,;]*(?:;[^,/]*)?$/i
-
-/** Whether a body is, by its type, nothing that text is found in. */
-export function hasOpaqueBody(facts: RequestFacts): boolean {
-  const types = contentTypes(facts.headers)
-  return types.length > 0 && types.every(type => OPAQUE_TYPE.test(type))
-}
-
-/** Problems that leave rules without sight of what the server will see. Broken JSON or XML is looked at as text instead. */
-const UNREADABLE: ReadonlySet<BodyProblem> = new Set<BodyProblem>([
-  'coding-unknown',
-  'coding-broken',
-  'coding-ratio',
-  'coding-layers',
-  'multipart-count',
-  'json-depth',
-  'json-count',
-  'xml-depth',
-  'xml-count',
-  'form-count',
-  'base64-count',
-  'zip-count',
-  'zip-ratio',
-])

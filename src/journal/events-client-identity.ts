@@ -1,4 +1,4 @@
-// Fields of the events about identities of clients: who a name belongs to; catalogue/client-identity.ts has their words.
+// Fields of the events about clients with a good key: who a name belongs to, and who breaks the protocol; catalogue/client-identity.ts has their words.
 import type { IdentityRefusal } from '../policy/gateway-policy.ts'
 
 type Who = {
@@ -24,6 +24,8 @@ export type ClientIdentityEventFields = {
     readonly why: IdentityRefusal
   }
   'client.identity-forgotten': { readonly client: string; readonly key: string; readonly identity: string }
+  /** A client with a good key broke the protocol of the tunnel, or flooded. */
+  'client.protocol-broken': Who & { readonly why: string }
   /** The file of identities cannot be used as it should. */
   'client.identities-trouble': { readonly file: string; readonly problem: string }
 }

@@ -5,6 +5,7 @@ import type { ClientFields, Reporter } from '../journal/events.ts'
 import { openGateSession } from './h2/gate-session.ts'
 import type { AdmitRequest, Admitted } from './admit-identity.ts'
 import { IDENTITY_HEADER, readClaim, type KeyingMaterial } from './client-identity.ts'
+import { createConduct, type Conduct } from './conduct.ts'
 import { claimedAddress, claimedName, readIdentity, readKey } from './identity.ts'
 import type { Place, Registry } from './registry.ts'
 import type { AttachUdp } from './udp-attach.ts'
@@ -69,6 +70,7 @@ export function createAttach(
   options: AttachOptions,
 ): (request: AttachRequest, protocol: string) => Promise<AttachAnswer> {
   const { access, registry, reporter, limits } = options
+  const conduct = createConduct()
   const checking = new Map<string, number>()
   let checkingInAll = 0
 
@@ -128,6 +130,15 @@ export function createAttach(
       )
     if (signal.aborted) return refused(400, 'client-gone', 'The client is gone.', LATER)
     const { name, maxClients } = check.key
+    const heldMs = conduct.heldMs(name, source, options.monotonicMs())
+    if (heldMs > 0)
+      return refused(
+        429,
+        'conduct-held',
+        'Connections from this address with this key broke the protocol again and again.',
+        CONDUCT,
+        heldMs / 1_000,
+      )
     if (!registry.hasRoom(name, identity.name, maxClients)) return full(maxClients ?? 0)
     const claim = readClaim(
       headers.get(IDENTITY_HEADER.toLowerCase()),
@@ -141,11 +152,20 @@ export function createAttach(
       return refused(403, code, message, remedy, retryAfterSeconds)
     }
     const place = registry.apply({ identity, proven: admitted.identity, key: name, from: client })
-    return udpName === null ? switchToH2(place, options) : switchToUdp(place, udpName, options)
+    return udpName === null
+      ? switchToH2(place, { ...named, key: name }, options, conduct)
+      : switchToUdp(place, udpName, options)
   }
 }
 
-function switchToH2(place: Place, { monotonicMs }: AttachOptions): AttachAnswer {
+type Who = { readonly client: string; readonly key: string; readonly publicAddress: string }
+
+function switchToH2(
+  place: Place,
+  { client, key, publicAddress }: Who,
+  { monotonicMs, reporter }: AttachOptions,
+  conduct: Conduct,
+): AttachAnswer {
   return {
     protocol: H2_PROTOCOL,
     headers: [],
@@ -155,7 +175,13 @@ function switchToH2(place: Place, { monotonicMs }: AttachOptions): AttachAnswer 
         nowMs: monotonicMs,
         ready: () => joined.ready(session),
         fading: () => joined.fade(),
-        closed: () => joined.leave(),
+        closed: (why, broken) => {
+          if (broken) {
+            conduct.broke(key, publicAddress, monotonicMs())
+            reporter.report('client.protocol-broken', { client, key, publicAddress, why })
+          }
+          joined.leave()
+        },
       })
       const joined = place.join({ protocol: 'tcp', detach: session.end })
       return { state: 'connector', drain: () => session.finish(SHUTDOWN) }
@@ -194,6 +220,8 @@ const UPDATE = 'Connector and gate must be of versions that go together; update 
 const RAISE = 'Raise the limit at the gate, or detach clients that are no longer used.'
 const NAME_IT =
   'Add it to the policy of the gate, under gateway.connectors, with the name of its key; TCP services need that only for upstreams.'
+const CONDUCT =
+  'The event client.protocol-broken at the gate names the client: stop what runs there. What is attached already goes on.'
 const LATER = 'Try again a little later.'
 
 function refused(

@@ -189,6 +189,7 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     what: 'write',
     problem: 'ENOSPC: no space left on device',
   },
+  'heartbeat.overrun': { listener: 'automate', port: 75, datagrams: 456 },
   'heartbeat.flood': { listener: 'automate', datagrams: 48_211, newFlows: 1_000, flows: 9_800 },
   'heartbeat.senders-gone': {
     listener: 'automate',
@@ -302,6 +303,12 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     identity: 'ed25519/11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
   },
   'client.identity-unpinned': { client: 'PC-17', key: 'acme', publicAddress: '203.0.113.7', why: 'full' },
+  'client.protocol-broken': {
+    client: 'PC-17',
+    key: 'acme',
+    publicAddress: '203.0.113.7',
+    why: 'it opened a stream',
+  },
   'client.identity-forgotten': {
     client: 'PC-17',
     key: 'acme',

@@ -10,6 +10,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls'
 import * as fc from 'fast-check'
 import test, { type ExecutionContext } from 'ava'
 import { DialError, dialGate } from '../../src/tunnel/connector/dial.ts'
+import { createConduct } from '../../src/tunnel/conduct.ts'
 import { CONTROL_FRAMES } from '../../src/tunnel/h2/limits.ts'
 import { identityHeaders, readIdentity, readKey } from '../../src/tunnel/identity.ts'
 import {
@@ -216,6 +217,39 @@ test('a connector that floods with pings, or opens streams itself, is thrown out
   backwards.request({ ':path': '/' }).on('error', () => undefined)
   await closeOf(backwards)
   t.is(gate.parts.registry.connections(), 0)
+})
+
+test('whoever breaks the protocol again and again waits, with his key and from his address alone, and what is attached stays', async t => {
+  const gate = await startTunnelGate(t, {
+    access: new FakeAccess({ [KEY]: KEY_NAME, 'second key': 'branch' }),
+  })
+  const mine = await attach(gate, {}, { identity: { name: 'neighbour' } })
+  await gate.events.next('client.connected')
+  const garbage = async (): Promise<void> => {
+    const socket = await joined(t, gate)
+    socket.resume()
+    socket.write(Buffer.alloc(100, 0xff))
+    await once(socket, 'close')
+  }
+  for (let count = 1; count <= 8; count++) {
+    await garbage()
+    await gate.events.next('client.protocol-broken', count)
+  }
+  const held = await refusalOf(attach(gate, {}))
+  t.is(held.code, 'conduct-held')
+  t.true(held.retryAfterMs !== null && held.retryAfterMs > 0 && held.retryAfterMs <= 60_000)
+  const other = await attach(gate, {}, { key: 'second key' })
+  await other.ready
+  t.is(gate.parts.registry.find(KEY_NAME, 'neighbour')?.name, 'neighbour')
+  mine.session.end('over')
+  // The memory by itself, with a clock by hand.
+  const conduct = createConduct()
+  for (let nowMs = 0; nowMs < 80_000; nowMs += 10_000) conduct.broke('k', 'a', nowMs)
+  t.is(conduct.heldMs('k', 'a', 80_000), 0)
+  for (let nowMs = 80_000; nowMs < 80_008; nowMs++) conduct.broke('k', 'a', nowMs)
+  t.is(conduct.heldMs('k', 'a', 80_010), 59_990)
+  t.is(conduct.heldMs('k', 'b', 80_010), 0)
+  t.is(conduct.heldMs('k', 'a', 140_000), 0)
 })
 
 test('keys are checked for so many at once and no more, and those who wait are told when to come again', async t => {

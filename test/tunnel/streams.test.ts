@@ -88,6 +88,34 @@ test('trap 47: a reset travels as a reset, both ways', async t => {
   t.deepEqual(ends, ['ECONNRESET'])
 })
 
+test('trap 47: a tunnel that one side ends breaks what runs through it, on both sides, and leaves nothing open', async t => {
+  for (const ends of ['gate', 'connector'] as const) {
+    const told: (string | null)[] = []
+    const over = Promise.withResolvers<void>()
+    const port = await service(t, socket => {
+      socket.write('half of it')
+      socket.resume()
+      socket.on('error', (error: NodeJS.ErrnoException) => told.push(error.code ?? null))
+      socket.on('end', () => told.push('end'))
+      socket.on('close', () => over.resolve())
+    })
+    const gate = await startTunnelGate(t)
+    const connector = await attach(gate, { upload: port })
+    await gate.events.next('client.connected')
+    const client = gate.parts.registry.find(KEY_NAME, 'rmm')
+    if (client === undefined) return t.fail()
+    const stream = await open(client, 'upload')
+    await once(stream, 'data')
+    stream.on('end', () => told.push('end at the gate'))
+    const closed = once(stream, 'close')
+    if (ends === 'gate') client.detach('over')
+    else connector.session.end('over')
+    await Promise.all([over.promise, closed.catch(() => undefined)])
+    t.deepEqual(told, ['ECONNRESET'], ends)
+    t.not(stream.errored ?? stream.readableAborted, false, ends)
+  }
+})
+
 test('megabytes go both ways at once, whole', async t => {
   const port = await service(t, socket => socket.pipe(socket))
   const client = await clientWith(t, { echo: port })
@@ -124,13 +152,18 @@ test('whoever does not read holds the sender back', async t => {
     }
     push()
   })
-  const client = await clientWith(t, { flood: port })
+  const echo = await service(t, socket => socket.pipe(socket))
+  const client = await clientWith(t, { flood: port, echo })
+  const other = await open(client, 'echo')
   const stream = await open(client, 'flood')
   stream.pause()
-  // Until nothing moves any more.
+  // Until nothing moves any more while another stream of the same tunnel goes to and fro: that one is not held back.
   for (let before = -1; before !== written;) {
     before = written
-    for (let turn = 0; turn < 40; turn++) await new Promise(done => setTimeout(done, 5))
+    for (let turn = 0; turn < 50; turn++) {
+      other.write('x')
+      await once(other, 'data')
+    }
   }
   t.true(written < 40 << 20, `${written} bytes are under way`)
   let got = 0
@@ -139,6 +172,7 @@ test('whoever does not read holds the sender back', async t => {
   await full.promise
   t.true(got > 100 << 20)
   stream.destroy()
+  other.destroy()
 })
 
 test('a service that is not offered, and one that does not answer, are told apart; the tunnel stays', async t => {

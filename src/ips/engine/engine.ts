@@ -131,6 +131,11 @@ export class Engine {
     return { rule, number, found: pass.found }
   }
 
+  /** Counts a question whose answer was known. */
+  countAsked(number: number): void {
+    this.#asked[number] = (this.#asked[number] as number) + 1
+  }
+
   /** What each rule cost since the engine was made. */
   counters(): readonly RuleCounter[] {
     return this.rules.map(({ id }, number) => ({

@@ -24,6 +24,8 @@ export type Needs = {
 
 /** A list of rules by what they cannot hold without. */
 export class Shortlist {
+  /** Places in the list of rules that wait for what is no part of the request, such as the country of its source. */
+  readonly beyondRequest: readonly number[]
   /** Places in the list of rules that may hold whatever a scan says. */
   readonly #open: readonly number[]
   readonly #needs: readonly number[]
@@ -36,11 +38,13 @@ export class Shortlist {
     const open: number[] = []
     const watched = new Map<number, Watched>()
     const words = (plan.requirements.length + 31) >> 5
+    const beyond = new Set<number>()
     const watch = (place: number, view: number, bit: number): void => {
+      const read = plan.collections[plan.selections[plan.views[view]?.selection ?? -1]?.collection ?? -1]
+      if (read?.phase === 'hello') beyond.add(place)
       let entry = watched.get(view)
       if (entry === undefined) {
-        const { collection } = plan.selections[plan.views[view]?.selection ?? -1] ?? { collection: -1 }
-        const source = needs.ofCollection(plan.collections[collection]?.id ?? '')
+        const source = needs.ofCollection(read?.id ?? '')
         entry = { view, source, needs: 0, mask: new Uint32Array(words), byBit: new Map() }
         watched.set(view, entry)
       }
@@ -59,6 +63,7 @@ export class Shortlist {
         for (const { group, bit } of gate)
           for (const view of plan.groups[group] ?? []) watch(place, view, bit)
     }
+    this.beyondRequest = [...beyond]
     this.#open = open
     this.#needs = needs.ofRules
     this.#watched = [...watched.values()]

@@ -1,4 +1,4 @@
-// Events of identities: whose name a client has, and who else wanted it.
+// Events of clients with a good key: whose name one has, who else wanted it, and who breaks the protocol.
 import type { IdentityRefusal } from '../../policy/gateway-policy.ts'
 import { stop, type Definitions } from '../definition.ts'
 import type { ClientIdentityEventFields } from '../events-client-identity.ts'
@@ -61,6 +61,21 @@ export const CLIENT_IDENTITY_EVENTS: Definitions<keyof ClientIdentityEventFields
     counter: null,
     stored: true,
     fromClients: false,
+  },
+  'client.protocol-broken': {
+    code: 'I07',
+    severity: 'warning',
+    when: 'A client with a good gateway key broke the protocol of the tunnel, or flooded the gate with frames that carry nothing. Its connection was ended.',
+    sentence: f =>
+      `Client ${f.client} of key ${f.key} at ${f.publicAddress} broke the protocol of the tunnel: ${stop(f.why)} Its connection was ended. Look at what runs there; portcullis keys remove ${f.key} keeps all of the key out.`,
+    counter: {
+      name: 'portcullis_tunnel_protocol_breaks_total',
+      help: 'Connections of connectors that were ended because the protocol was broken',
+      labels: [],
+      values: () => [],
+    },
+    stored: true,
+    fromClients: true,
   },
   'client.identities-trouble': {
     code: 'I06',

@@ -1,8 +1,8 @@
 // The connector's side of reversed HTTP/2: it is the server and serves CONNECT to the services of its own file, nothing else.
 import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
-import { joinStream, type Breakable } from './join.ts'
-import { watchLiveness } from './liveness.ts'
+import { breakStream, joinStream, type Breakable } from './join.ts'
+import { watchLiveness, type Liveness } from './liveness.ts'
 import { GREETING_MS, SESSION_OPTIONS, WINDOW_BYTES } from './limits.ts'
 
 /** A service that could be reached, or why not. */
@@ -39,6 +39,7 @@ export function serveConnectorSession(socket: Duplex, owner: ConnectorSessionOwn
   let why = 'the gate closed the connection'
   let said = false
   let isTold = false
+  let liveness: Liveness | null = null
   const streams = new Set<ServerHttp2Stream>()
   const tell = (): void => {
     if (isTold) return
@@ -51,6 +52,8 @@ export function serveConnectorSession(socket: Duplex, owner: ConnectorSessionOwn
       return
     }
     why = reason
+    // By hand: of a session that is destroyed streams end in order, and half a file would look whole (trap 47).
+    for (const stream of streams) breakStream(stream)
     session.goaway(constants.NGHTTP2_NO_ERROR, 0, Buffer.from(reason.slice(0, 200), 'utf8'))
     session.destroy()
   }
@@ -59,7 +62,7 @@ export function serveConnectorSession(socket: Duplex, owner: ConnectorSessionOwn
     clearTimeout(greeting)
     session.setLocalWindowSize(WINDOW_BYTES)
     const read = (): number => ('bytesRead' in socket ? Number(socket.bytesRead) : 0)
-    watchLiveness(session, read, owner.nowMs, end)
+    liveness = watchLiveness(session, read, owner.nowMs, end)
     owner.ready()
   })
   session.on('goaway', (_code: number, _last: number, data?: Buffer) => {
@@ -80,6 +83,7 @@ export function serveConnectorSession(socket: Duplex, owner: ConnectorSessionOwn
   })
   session.on('stream', (stream: ServerHttp2Stream, headers) => {
     streams.add(stream)
+    liveness?.countPayload(stream)
     stream.on('error', () => undefined)
     stream.once('close', () => streams.delete(stream))
     void serve(stream, headers[':method'], headers[':authority'] ?? '', owner)

@@ -3,7 +3,7 @@ import { connect, constants, type ClientHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { PortcullisError } from '../../policy/error.ts'
 import { breakStream } from './join.ts'
-import { watchLiveness } from './liveness.ts'
+import { watchLiveness, type Liveness } from './liveness.ts'
 import { GREETING_MS, MAX_STREAMS, SESSION_OPTIONS, WINDOW_BYTES } from './limits.ts'
 
 /** A reversed connection to a connector. */
@@ -31,21 +31,26 @@ export type GateSessionOwner = {
   readonly ready: () => void
   /** It takes no new streams; what runs on it goes on. */
   readonly fading?: () => void
-  /** It is over. Called once, also when `ready` never was. */
-  readonly closed: (why: string) => void
+  /** It is over. Called once, also when `ready` never was. `broken`: the other side broke the protocol, or flooded. */
+  readonly closed: (why: string, broken: boolean) => void
 }
 
 /** Begins a session on a socket whose connector has been told to be the server of it. */
 export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSession {
   const session = connect('http://connector', { ...SESSION_OPTIONS, createConnection: () => socket })
   let why = 'the connection closed'
+  const streams = new Set<ClientHttp2Stream>()
   let isReady = false
+  let isBroken = false
+  let liveness: Liveness | null = null
   const end = (reason: string, code: number = constants.NGHTTP2_NO_ERROR): void => {
     if (session.destroyed) {
       socket.destroy()
       return
     }
     why = reason
+    // By hand: of a session that is destroyed streams end in order, and half a file would look whole (trap 47).
+    for (const stream of streams) stream.on('error', () => undefined).destroy(gone())
     // GOAWAY carries the reason; a peer that does not take it must not keep the socket.
     session.goaway(code, 0, Buffer.from(reason.slice(0, 200), 'utf8'))
     session.destroy()
@@ -56,7 +61,10 @@ export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSe
     isReady = true
     session.setLocalWindowSize(WINDOW_BYTES)
     const read = (): number => ('bytesRead' in socket ? Number(socket.bytesRead) : 0)
-    watchLiveness(session, read, owner.nowMs, end)
+    liveness = watchLiveness(session, read, owner.nowMs, (reason, broken) => {
+      isBroken ||= broken
+      end(reason)
+    })
     owner.ready()
   })
   session.on('goaway', (_code: number, _last: number, data?: Buffer) => {
@@ -65,15 +73,18 @@ export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSe
   })
   session.on('error', (error: Error) => {
     why = error.message
+    isBroken ||= isProtocolError(error)
   })
   // Never asked for; a connector that opens streams of its own breaks the protocol.
-  session.on('stream', () => end('it opened a stream', constants.NGHTTP2_PROTOCOL_ERROR))
+  session.on('stream', () => {
+    isBroken = true
+    end('it opened a stream', constants.NGHTTP2_PROTOCOL_ERROR)
+  })
   session.once('close', () => {
     clearTimeout(greeting)
     socket.destroy()
-    owner.closed(why)
+    owner.closed(why, isBroken)
   })
-  const streams = new Set<ClientHttp2Stream>()
   return {
     open: service => {
       if (session.destroyed || session.closed || !isReady) throw gone()
@@ -81,6 +92,7 @@ export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSe
         throw unreachable(service, `${MAX_STREAMS} connections are open through it`)
       const stream = session.request({ ':method': 'CONNECT', ':authority': service }, { endStream: false })
       streams.add(stream)
+      liveness?.countPayload(stream)
       stream.once('close', () => streams.delete(stream))
       return tunnelStream(stream, service)
     },
@@ -94,6 +106,17 @@ export function openGateSession(socket: Duplex, owner: GateSessionOwner): GateSe
     isOpen: () => isReady && !session.closed && !session.destroyed,
   }
 }
+
+/** Whether Node found that the other side does not keep to HTTP/2; a line that broke is none of it. */
+function isProtocolError(error: Error): boolean {
+  return 'code' in error && PROTOCOL_ERRORS.has(String(error.code))
+}
+
+const PROTOCOL_ERRORS: ReadonlySet<string> = new Set([
+  'ERR_HTTP2_ERROR',
+  'ERR_HTTP2_TOO_MANY_INVALID_FRAMES',
+  'ERR_HTTP2_TOO_MANY_CUSTOM_SETTINGS',
+])
 
 function tunnelStream(stream: ClientHttp2Stream, service: string): TunnelStream {
   let isOpen = false

@@ -25,6 +25,14 @@ export const GREETING_MS = 5_000
 /** Pings and settings that a peer may send between two own pings; a correct one sends one. */
 export const CONTROL_FRAMES = 64
 
+/**
+ * Bytes a second that may come without being payload of a stream, and how many more for each byte of payload. Frames around
+ * payload of one byte and their TLS records stay far below it; floods of frames that carry nothing (WINDOW_UPDATE, padding,
+ * header lists that are refused one by one) do not.
+ */
+export const BARE_BYTES_PER_SECOND = 2 * 1024 * 1024
+export const BARE_BYTES_PER_PAYLOAD = 4
+
 /** SETTINGS of both sides. */
 const SETTINGS: Settings = {
   initialWindowSize: WINDOW_BYTES,

@@ -57,6 +57,14 @@ export type BindHandlers = {
  */
 const FLUSH_GAP_MS = 4
 
+type Every = (ms: number, tick: () => void) => () => void
+
+/** A connection alone must not keep the process. */
+const everyWithoutHold: Every = (ms, tick) => {
+  const timer = setInterval(tick, ms).unref()
+  return () => clearInterval(timer)
+}
+
 /** Wraps a stream that is joined already. It is read from the next turn on. */
 export class BindConnection {
   readonly #stream: Duplex
@@ -64,7 +72,7 @@ export class BindConnection {
   readonly #nowMs: () => number
   readonly #outbox = new Outbox()
   readonly #liveness: Liveness
-  readonly #timer: NodeJS.Timeout
+  readonly #stopTicking: () => void
   readonly counts: BindCounts = {
     datagramsIn: 0,
     datagramsOut: 0,
@@ -86,8 +94,15 @@ export class BindConnection {
   /**
    * @param early bytes that came before it was handed over
    * @param nowMs a clock that never goes back
+   * @param every calls back again and again; returns what ends it
    */
-  constructor(stream: Duplex, early: Uint8Array, handlers: BindHandlers, nowMs: () => number) {
+  constructor(
+    stream: Duplex,
+    early: Uint8Array,
+    handlers: BindHandlers,
+    nowMs: () => number,
+    every: Every = everyWithoutHold,
+  ) {
     this.#stream = stream
     this.#handlers = handlers
     this.#nowMs = nowMs
@@ -108,8 +123,7 @@ export class BindConnection {
     stream.on('close', () =>
       this.#leave({ by: 'network', code: GOODBYE.silent, text: 'the connection was closed' }),
     )
-    this.#timer = setInterval(() => this.#tick(), TICK_MS)
-    this.#timer.unref()
+    this.#stopTicking = every(TICK_MS, () => this.#tick())
     setImmediate(() => {
       if (early.length > 0) this.#received(reader, early)
       stream.resume()
@@ -283,7 +297,7 @@ export class BindConnection {
   #leave(end: BindEnd): void {
     if (this.#ended) return
     this.#ended = true
-    clearInterval(this.#timer)
+    this.#stopTicking()
     this.#handlers.onEnd(end)
   }
 }

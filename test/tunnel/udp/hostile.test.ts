@@ -143,6 +143,7 @@ test('an end whose peer does not read keeps a bounded queue, drops the oldest, a
   let nowMs = 1_000
   const { promise, resolve } = Promise.withResolvers<BindEnd>()
   const stream = new Stuck()
+  const ticks = new Set<() => void>()
   const nothing = (): void => undefined
   const end = new BindConnection(
     stream,
@@ -156,7 +157,12 @@ test('an end whose peer does not read keeps a bounded queue, drops the oldest, a
       onEnd: resolve,
     },
     () => nowMs,
+    (_ms, tick) => {
+      ticks.add(tick)
+      return () => ticks.delete(tick)
+    },
   )
+  const look = (): void => ticks.forEach(tick => tick())
   for (let index = 0; index < 20_000; index++) {
     nowMs += 0.01
     end.send(1, Buffer.alloc(400))
@@ -165,14 +171,16 @@ test('an end whose peer does not read keeps a bounded queue, drops the oldest, a
   t.true(end.queuedBytes <= MAX_QUEUED_BYTES + 65_536)
   t.true(stream.written + stream.writableLength < 1_000_000)
   t.true(end.dropped.overflow > 10_000)
-  nowMs += 3_000
-  await until(() => end.dropped.aged > 0)
-  nowMs += 500
-  await until(() => end.queuedBytes === 0)
-  for (let index = 0; index < 20 && end.isOpen; index++) {
+  // Every quarter of a second from now on.
+  const states: (readonly [aged: boolean, queued: boolean])[] = []
+  for (let index = 0; index < 32 && end.isOpen; index++) {
     nowMs += 250
-    await new Promise(done => setTimeout(done, 260))
+    look()
+    states.push([end.dropped.aged > 0, end.queuedBytes > 0])
   }
+  t.deepEqual(states[0], [false, true])
+  t.true(states.some(([aged, queued]) => aged && !queued))
+  t.is(ticks.size, 0)
   t.like(await promise, { by: 'network', code: GOODBYE.silent })
 })
 
