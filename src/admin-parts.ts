@@ -56,7 +56,8 @@ export function createAdminAddress(parts: AdminParts, reporter: Reporter): Admin
       }
     },
     close: async () => {
-      await Promise.all([...leaving, admin].map(server => server?.close()))
+      const open = admin === null ? [...leaving] : [...leaving, admin]
+      await Promise.all(open.map(server => server.close()))
     },
   }
 }
