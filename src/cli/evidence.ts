@@ -1,4 +1,5 @@
 // Gathers what a diagnosis needs: policy, countries, store, and the running gate if there is one.
+import { basename } from 'node:path'
 import { inspectCertificates } from './certificate-report.ts'
 import type { CertificateState, GateStatus } from '../admin/status.ts'
 import { summariseActivity, type Activity } from '../diagnose/activity.ts'
@@ -8,6 +9,7 @@ import type { Evidence, Happening, OpenNow, UpstreamTrouble } from '../diagnose/
 import { bundledDatabases } from '../geo/bundled.ts'
 import type { CountryLookup, DatabaseState } from '../geo/country-lookup.ts'
 import { createCountryLookup } from '../geo/lookup.ts'
+import { quantileOf } from '../journal/latency.ts'
 import type { LedgerRow } from '../journal/ledger-facts.ts'
 import type { StoreReader } from '../journal/store-core.ts'
 import type { StoredEvent } from '../journal/store-events.ts'
@@ -21,6 +23,7 @@ import type { Overlay, Snapshot } from '../policy/snapshot.ts'
 import { CommandArguments, type CommandContext } from './command.ts'
 import { askGate, commandOptions, openStore } from './gate-access.ts'
 import { clientTroubles, crossOrigins, handshakeProblemOf, mismatchOf, witnesses } from './evidence-events.ts'
+import { missingIntermediate } from './chain.ts'
 import { happeningsOf } from './happenings.ts'
 import { questionOf, upstreamUp } from './question.ts'
 
@@ -81,6 +84,7 @@ export async function openSurroundings(
       store === undefined ? buildOverlay([]) : buildOverlay(store.overlay.list(), store.rules.promoted()),
     happenings: happeningsOf(snapshot, store, nowMs - LOOK_BACK_MS),
     passing: onceOnly(() => passingSources(store, nowMs - HOUR_MS)),
+    ownMs: onceOnly(() => ownPart(store, nowMs - HOUR_MS)),
     commandOptions: commandOptions(args),
     nowMs,
   }
@@ -106,6 +110,7 @@ type Common = {
   readonly overlay: Overlay
   readonly happenings: readonly Happening[]
   readonly passing: () => ReadonlySet<string>
+  readonly ownMs: () => Pick<Evidence, 'ownMs'> | null
   readonly commandOptions: string
   readonly nowMs: number
 }
@@ -151,6 +156,8 @@ function about(common: Common, address: Address, device: string | null): Gathere
       happenings: common.happenings,
       upstreams: upstreamTroubles(status),
       upstreamsDown: status === undefined ? null : down,
+      ...gapOf(certificates),
+      ...common.ownMs(),
       certificateProblem: certificateProblem(certificates, snapshot, nowMs),
       ...heartbeatFacts(status, explanation.standing.site?.id ?? null),
       publicHost: snapshot.names[0]?.host ?? null,
@@ -173,6 +180,29 @@ function openNow({ connections, open }: GateStatus, address: string): OpenNow {
 /** `agent`, `websocket agent`, `stream relay`: idle ones, and those that begin or end, say nothing of an agent that stays. */
 function lasts(state: string): boolean {
   return CLASSES.some(name => state === name) || /^(?:websocket|stream) /.test(state)
+}
+
+/** So few requests say nothing. */
+const ENOUGH = 20
+
+/** The gate's own part of the time of requests; null: too few. */
+function ownPart(store: StoreReader | undefined, sinceMs: number): Pick<Evidence, 'ownMs'> | null {
+  const buckets: number[] = []
+  for (const row of store?.latency.since(sinceMs) ?? []) {
+    if (row.part !== 'gate') continue
+    for (const [index, count] of row.buckets.entries()) buckets[index] = (buckets[index] ?? 0) + count
+  }
+  const ownMs = quantileOf(buckets, 0.5)
+  return ownMs === null || buckets.reduce((sum, count) => sum + count, 0) < ENOUGH ? null : { ownMs }
+}
+
+/** The first certificate file that lacks its intermediate. */
+function gapOf(certificates: readonly CertificateState[]): Pick<Evidence, 'incompleteChain'> {
+  for (const { file, development } of certificates) {
+    const issuer = development ? null : missingIntermediate(file)
+    if (issuer !== null) return { incompleteChain: { file: basename(file), issuer } }
+  }
+  return {}
 }
 
 function onceOnly<T>(make: () => T): () => T {

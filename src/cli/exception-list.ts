@@ -1,4 +1,5 @@
-// Every deviation that ends by itself: allows, TLS exceptions and exceptions from rules, with who, why, until when and last use.
+// Every deviation that ends by itself: allows, TLS exceptions, exceptions from rules and trials, with who, why, until when and last use.
+import { trialScope } from '../config/describe.ts'
 import type { StoreReader } from '../journal/store-core.ts'
 import type { Cidr } from '../net/cidr.ts'
 import { tlsRank } from '../net/tls-version.ts'
@@ -8,7 +9,7 @@ import { shortRange } from './format.ts'
 
 /** One deviation. */
 export type ListedException = {
-  readonly kind: 'allow' | 'tls' | 'rule'
+  readonly kind: 'allow' | 'tls' | 'rule' | 'trial'
   /** What it opens: `203.0.113.7 for agent`, `site acme down to TLSv1`, `rule x on /automate`. */
   readonly what: string
   readonly reason: string
@@ -62,6 +63,19 @@ export function listExceptions(
     })
   }
   found.push(...ruleExceptions(snapshot, store, sinceMs, ended))
+  for (const trial of snapshot.trials) {
+    const line = formatSourceLine(trial.at)
+    found.push({
+      kind: 'trial',
+      what: `trial of ${trialScope(trial)}`,
+      reason: 'recorded instead of refused',
+      owner: 'policy',
+      expiresMs: trial.expiresMs,
+      ended: ended(trial.expiresMs),
+      line,
+      lastUsedMs: lastTried(store, line, sinceMs),
+    })
+  }
   return found.sort((a, b) => (a.expiresMs ?? Infinity) - (b.expiresMs ?? Infinity))
 }
 
@@ -106,6 +120,13 @@ function ruleUses(store: StoreReader | undefined, sinceMs: number): ReadonlyMap<
     uses.set(ruleId, timeMs)
   }
   return uses
+}
+
+/** The newest of what only this trial let pass, by where it stands; the gate may call the directory something else. */
+function lastTried(store: StoreReader | undefined, line: string, sinceMs: number): number | null {
+  const events = store?.events.find({ name: 'trial.admitted', sinceMs, limit: 1_000 }) ?? []
+  const place = line.slice(line.lastIndexOf('/') + 1)
+  return events.find(({ fields }) => String(fields['trial']).endsWith(place))?.timeMs ?? null
 }
 
 function lastPassed(

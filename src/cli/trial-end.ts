@@ -144,7 +144,8 @@ export async function endTrial(args: CommandArguments, context: CommandContext):
   const guard = guardOf(args)
   const { snapshot } = requirePolicy(args, context)
   if (snapshot.trials.length === 0) {
-    terminal.print('Nothing is on trial: the policy enforces everything.')
+    if (args.flag('json')) terminal.json({ ended: [], gate: null, guard: null })
+    else terminal.print('Nothing is on trial: the policy enforces everything.')
     return 0
   }
   const { policy, state } = snapshot.directories

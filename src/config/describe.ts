@@ -187,11 +187,16 @@ export function entryText(entry: AllowEntry): string {
 }
 
 /** A trial in one line. */
-export function trialText({ stages, sites, listeners, expiresMs }: Trial): string {
+export function trialText(trial: Trial): string {
+  return `${trialScope(trial)} until ${formatLastDay(trial.expiresMs)}`
+}
+
+/** Its stages and places. */
+export function trialScope({ stages, sites, listeners }: Trial): string {
   const where = [
     ...(sites === null ? [] : [`site ${[...sites].join(', ')}`]),
     ...(listeners === null ? [] : [`listener ${[...listeners].join(', ')}`]),
   ]
   const place = where.length === 0 ? '' : ` for ${where.join(' on ')}`
-  return `${[...stages].join(', ')}${place} until ${formatLastDay(expiresMs)}`
+  return `${[...stages].join(', ')}${place}`
 }

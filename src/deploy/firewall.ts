@@ -1,5 +1,6 @@
 // Firewall lines: the rule of the cut-over with its way back, and what the policy's own listeners and servers need. Pure.
 import type { Address } from '../net/address.ts'
+import type { InvitationPolicy, PortRange } from '../policy/invitations.ts'
 import type { Snapshot } from '../policy/snapshot.ts'
 import type { StreamListener } from '../policy/streams.ts'
 
@@ -196,9 +197,16 @@ export type PlanLine = {
   readonly direction: 'in' | 'out'
   readonly protocol: 'tcp' | 'udp'
   readonly port: number
+  /** Last port of a range that begins with `port`; absent: it is one port. */
+  readonly lastPort?: number
   /** Who or where: `any`, addresses, or a host. */
   readonly peer: string
   readonly why: string
+}
+
+/** `443`, or `51000-51099`. */
+export function portText({ port, lastPort = port }: Pick<PlanLine, 'port' | 'lastPort'>): string {
+  return lastPort === port ? String(port) : `${port}-${lastPort}`
 }
 
 /** What the machine of the gate must let in and out, from its policy. */
@@ -236,10 +244,27 @@ export function gateLines(snapshot: Snapshot): readonly PlanLine[] {
   }
   const trusted = snapshot.trusted.values().map(entry => entry.range.text)
   for (const stream of snapshot.streams) out.push(...streamLines(stream, trusted))
+  if (snapshot.invitations !== null) out.push(...invitationLines(snapshot.invitations))
   const unique = new Map(
-    out.map(line => [`${line.direction} ${line.protocol} ${line.port} ${line.peer}`, line]),
+    out.map(line => [`${line.direction} ${line.protocol} ${portText(line)} ${line.peer}`, line]),
   )
   return [...unique.values()]
+}
+
+function invitationLines({ ports, targets, targetPorts }: InvitationPolicy): readonly PlanLine[] {
+  const range = ({ first, last }: PortRange): Pick<PlanLine, 'port' | 'lastPort'> =>
+    last === first ? { port: first } : { port: first, lastPort: last }
+  const pcs = targets.map(({ text }) => text).join(', ')
+  return (['tcp', 'udp'] as const).flatMap(protocol => [
+    { direction: 'in' as const, protocol, ...range(ports), peer: 'any', why: 'invitations' },
+    ...targetPorts.map(entry => ({
+      direction: 'out' as const,
+      protocol,
+      ...range(entry),
+      peer: pcs,
+      why: 'invitations: to the PCs',
+    })),
+  ])
 }
 
 function streamLines(
@@ -277,7 +302,7 @@ export function placements(lines: readonly PlanLine[]): readonly Placement[] {
   const inbound = lines.filter(line => line.direction === 'in')
   const outbound = lines.filter(line => line.direction === 'out')
   const say = (line: PlanLine, from: string, to: string): string =>
-    `allow ${line.protocol}/${line.port} from ${from} to ${to}  (${line.why})`
+    `allow ${line.protocol}/${portText(line)} from ${from} to ${to}  (${line.why})`
   const publicIn = inbound.map(line =>
     say(line, line.peer === 'any' ? 'the internet' : line.peer, 'the gate'),
   )
@@ -308,7 +333,7 @@ export function placements(lines: readonly PlanLine[]): readonly Placement[] {
       lines: [
         ...inbound.map(
           line =>
-            `router: forward ${line.protocol}/${line.port} of the public address to the gate  (${line.why})`,
+            `router: forward ${line.protocol}/${portText(line)} of the public address to the gate  (${line.why})`,
         ),
         ...toServer.map(text => `RMM server's own firewall: ${text}`),
       ],
@@ -329,7 +354,8 @@ export function placements(lines: readonly PlanLine[]): readonly Placement[] {
 export function gateNftables(lines: readonly PlanLine[]): readonly string[] {
   const accept = lines
     .filter(line => line.direction === 'in')
-    .map(({ protocol, port, peer }) => {
+    .map(({ protocol, peer, ...line }) => {
+      const port = portText(line)
       if (peer === 'any') return `    ${protocol} dport ${port} accept`
       const four = peer.split(', ').filter(range => !range.includes(':'))
       const six = peer.split(', ').filter(range => range.includes(':'))

@@ -54,6 +54,15 @@ export function classOutcome(
     now.every(entry => entry.allowed)
   )
     return settled(`${address} was refused ${what} (${times})`)
+  if (kind === 'method-refused') {
+    const method = evidence.newest.get(kind)?.request.split(' ', 1)[0] ?? ''
+    return problem(
+      'class',
+      sentence(''),
+      fixes.addMethod(context, method, outcome.classes, explanation.standing),
+      [seen],
+    )
+  }
   const refused = now.filter(entry => !entry.allowed)
   const classes = refused.length > 0 ? refused.map(entry => entry.class) : outcome.classes
   return problem('class', sentence(lineOf(refused)), fixes.openClass(context, kind, classes), [seen])

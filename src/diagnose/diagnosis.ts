@@ -51,6 +51,15 @@ function about(evidence: Evidence, found: Diagnosis): Diagnosis {
   return { ...found, evidence: [...found.evidence, ...surroundings(evidence, found)].slice(0, MAX_PROOFS) }
 }
 
+/** Networks that no country database knows, in words. */
+const INNER: Readonly<Record<string, string>> = {
+  private: 'a private address',
+  cgnat: 'an address of carrier-grade NAT (100.64.0.0/10)',
+  loopback: 'an address of the gate itself',
+  'link-local': 'a link-local address',
+  reserved: 'a reserved address',
+}
+
 const MAX_PROOFS = 6
 const RELEVANT_MS = 3_600_000
 
@@ -101,6 +110,14 @@ function refusedNow(evidence: Evidence): Diagnosis | null {
     )
   }
   const country = countryWord(standing.country)
+  if (refusal.reason === 'network-refused') {
+    return problem(
+      'country',
+      `${address} is refused because it is ${INNER[country] ?? 'an address of no country'}, and the policy refuses those ${placeWords(refusal.line)}.${endedException(evidence, 'allow')}`,
+      fixes.admitInner(context, standing.snapshot.listeners[0]?.id ?? 'https'),
+      [seen],
+    )
+  }
   const { first, second } = explanation.country
   const asked = first !== null || second !== null
   return problem(
@@ -235,7 +252,7 @@ function goneQuiet(evidence: Evidence, lastMs: number): Diagnosis | null {
   return problem(
     'gone-quiet',
     `${address} came through until ${timeWords(lastMs)} and is silent since. ${rest}${cutOff}`,
-    clients.goneQuiet(fixContext(evidence), evidence.publicHost),
+    clients.goneQuiet(fixContext(evidence), evidence.publicHost, others),
     [{ atMs: lastMs, text: 'the last that passed' }],
   )
 }
@@ -246,11 +263,38 @@ export const MANY = 50
 function slow(evidence: Evidence): Diagnosis | null {
   const late = evidence.upstreams.filter(member => member.pace !== null)
   const [{ member, origin, sinceMs, pace } = { pace: null }] = late
-  if (pace === null || member === undefined || sinceMs === undefined) return null
+  if (pace === null || member === undefined || sinceMs === undefined) return slowGate(evidence)
   return problem(
     'slow',
     `${subjectOf(evidence)} gets through, but the RMM server is slow: ${member} (${origin ?? ''}) takes ${pace.recentMs} ms for what usually takes ${pace.usualMs} ms.`,
     clients.slowUpstream(fixContext(evidence)),
-    [{ atMs: sinceMs, text: `${member} began to answer late` }],
+    [
+      { atMs: sinceMs, text: `${member} began to answer late` },
+      evidence.ownMs === undefined
+        ? null
+        : {
+            atMs: null,
+            text: `the gate itself adds ${msWords(evidence.ownMs)} to a request (median of the last hour)`,
+          },
+    ],
   )
+}
+
+/** A gate that keeps requests so long is felt by people. */
+const SLOW_GATE_MS = 250
+
+/** It is not the server but the gate. */
+function slowGate(evidence: Evidence): Diagnosis | null {
+  const { ownMs } = evidence
+  if (ownMs === undefined || ownMs < SLOW_GATE_MS) return null
+  return problem(
+    'slow',
+    `${subjectOf(evidence)} gets through, but the gate itself is slow: it keeps a request for ${msWords(ownMs)} before the RMM server gets it (median of the last hour).`,
+    clients.slowGate(fixContext(evidence)),
+  )
+}
+
+/** `0.4 ms`, `310 ms`. */
+function msWords(ms: number): string {
+  return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
 }

@@ -93,6 +93,10 @@ export type Evidence = {
   /** Names whose upstream is down now; null: no gate runs, so nobody knows. */
   readonly upstreamsDown: readonly string[] | null
   readonly certificateProblem: string | null
+  /** A certificate file of the gate that lacks the intermediate certificate which signed it; left out: none does. */
+  readonly incompleteChain?: { readonly file: string; readonly issuer: string }
+  /** The gate's own part of the time of requests in the last hour, in milliseconds; left out: too few to say. */
+  readonly ownMs?: number
   /** Listeners for heartbeats, as the running gate has them; left out: none runs. */
   readonly heartbeatListeners?: readonly HeartbeatListenerFacts[]
   readonly publicHost: string | null
@@ -178,7 +182,7 @@ export function witnessed({ newest }: Evidence, reason: string): Proof | null {
   if (witness === undefined) return null
   const { atMs, reference, saw, line, request } = witness
   const what = request === '' ? '' : `${request}: `
-  const by = line === '' ? '' : `, decided by ${line}`
+  const by = line === '' ? '' : `, decided by ${line.replace(/^\((.*)\)$/, '$1')}`
   const under = reference === null ? '' : `, reference ${reference}`
   return { atMs, text: `${what}${saw === '' ? reason : saw}${by}${under}` }
 }

@@ -111,6 +111,10 @@ export function neverArrived(context: FixContext, publicHost: string | null, gat
       `Resolve-DnsName ${publicHost ?? 'gate.example.com'}`,
     ),
     'If it succeeds: diagnose again; the test shows up here as "connected and sent nothing".',
+    onGate(
+      `bin/portcullis diagnose ${context.address} --live${context.commandOptions}`,
+      'Watch here while somebody there tries: ',
+    ),
   ])
 }
 
@@ -123,8 +127,22 @@ export function neverTried(publicHost: string | null, product: string): Fix {
 }
 
 /** Agents that used to come do not any more. */
-export function goneQuiet(context: FixContext, publicHost: string | null): Fix {
+export function goneQuiet(context: FixContext, publicHost: string | null, others: number): Fix {
+  const gateFirst: readonly Part[] = [
+    onGate(
+      `bin/portcullis status${context.commandOptions}`,
+      'Does the gate listen, and does its server answer? ',
+    ),
+    {
+      where: 'site',
+      shell: 'sh',
+      before: 'Is it reached from outside? From any other network: ',
+      command: `bin/diagnose --probe https://${publicHost ?? 'gate.example.com'}`,
+    },
+    'If both are well, it is this site after all:',
+  ]
   return makeFix([
+    ...(others === 0 ? gateFirst : []),
     'Is the site on-line? Are its machines switched on?',
     reachabilityTest(publicHost),
     'Look at the RMM server: if it still hears from these agents, they use its direct address, which is their secondary one.',
@@ -161,6 +179,18 @@ export function slowUpstream({ commandOptions }: FixContext): Fix {
   return makeFix([
     'Look at the RMM server: its database, its processor, a backup that runs, its disk.',
     onGate(`bin/portcullis status${commandOptions}`, 'Which requests wait: '),
+  ])
+}
+
+/** The gate keeps requests longer than it should. */
+export function slowGate({ commandOptions }: FixContext): Fix {
+  return makeFix([
+    onGate(
+      `bin/portcullis status${commandOptions}`,
+      'How many connections are open, and how much memory is in use: ',
+    ),
+    'Does another program use up the processor or the disk of the machine? Give the gate more, or move the other one.',
+    onGate(`bin/portcullis rules stats${commandOptions}`, 'Which rules work most: '),
   ])
 }
 

@@ -39,7 +39,10 @@ export function unban(context: FixContext, { bans }: Standing): Fix {
             `bin/portcullis allow ${address} --reason "..."${commandOptions}`,
             `Remove the ban at ${formatSourceLine(ban.at)}, or: `,
           )
-        : onGate(`bin/portcullis unban ${withoutFullPrefix(ban.range.text)}${commandOptions}`),
+        : onGate(
+            `bin/portcullis unban ${withoutFullPrefix(ban.range.text)}${commandOptions}`,
+            'If the ban is not meant for this client, lift it: ',
+          ),
     ),
   )
 }
@@ -70,6 +73,21 @@ export function admitCountry(context: FixContext, country: string, geo: Explanat
         : `If that is right for site ${site.id}, add the country to it in portcullis.yaml:`,
     ],
     siteYaml(context, isCode ? [`countries: [${country}]`] : []),
+  )
+}
+
+/** An address of an inner network: often all that is left of many clients behind something that hides theirs. */
+export function admitInner(context: FixContext, listener: string): Fix {
+  const { address, site, commandOptions } = context
+  return makeFix(
+    [
+      `Do many customers arrive as ${address}? Then it is a load balancer or router before the gate that hides their addresses: let it speak PROXY protocol and name it in loadBalancers of listener ${listener}, or let it pass addresses on.`,
+      onGate(`bin/portcullis allow ${address} --for 7d --reason "..."${commandOptions}`, 'For now: '),
+      site === null
+        ? 'If it is one client in a network of yours, record it as a site in portcullis.yaml:'
+        : `If it belongs to site ${site.id}, its addresses say so already: widen geo in portcullis.yaml instead.`,
+    ],
+    site === null ? siteYaml(context, []) : null,
   )
 }
 
@@ -193,6 +211,27 @@ export function trust(context: FixContext): string {
     : siteYaml(context, ['trusted: true'])
 }
 
+/** A method that a class does not take. No allow lifts that, so the class takes it at this site. */
+export function addMethod(
+  context: FixContext,
+  method: string,
+  classes: readonly TrafficClass[],
+  standing: Standing,
+): Fix {
+  const { classes: general } = standing.snapshot
+  const lines = classes.map(name => {
+    const now = (context.site?.classes.get(name) ?? general.get(name))?.limits.methods ?? []
+    return `  ${name}: { limits: { methods: [${[...new Set([...now, method])].join(', ')}] } }`
+  })
+  if (!PLAIN_METHOD.test(method) || lines.length === 0) return remedyOf('method-refused')
+  return makeFix(
+    ['If the product needs this method, let the class take it at this site:'],
+    siteYaml(context, ['classes:', ...lines]),
+  )
+}
+
+const PLAIN_METHOD = /^[A-Z]{1,20}$/
+
 /** A limit that was reached: twice as much room. */
 export function capacity(
   context: FixContext,
@@ -267,8 +306,8 @@ export function bodies(
 export function addLoadBalancer({ address }: FixContext, listener: string): Fix {
   return makeFix(
     [
-      'If it is your load balancer, list it. From then on it must name the client of every connection:',
-      'If it is not, somebody tries to pass as another client: leave it as it is.',
+      'If it is not your load balancer, somebody tries to pass as another client: leave it as it is.',
+      'If it is, list it. From then on it must name the client of every connection:',
     ],
     `listeners:\n  ${JSON.stringify(listener)}:\n    loadBalancers:\n      - ${yamlAddress(address)}\n`,
   )

@@ -25,13 +25,13 @@ const FAULTS: readonly Fault[] = [
   },
   {
     fault: 'expired',
-    words: 'it takes the certificate for expired: is its clock right?',
+    words: 'it takes the certificate for expired, so its clock is probably wrong',
     looksLike: /certificate expired/i,
   },
   { fault: 'revoked', words: 'it takes the certificate for revoked', looksLike: /certificate revoked/i },
   {
     fault: 'certificate',
-    words: 'it does not trust the certificate: its name, its chain or its dates (is its clock behind?)',
+    words: 'it does not trust the certificate: its name, its chain, or its dates if its clock is behind',
     looksLike: /certificate unknown|bad certificate|unsupported certificate|certificate_/i,
   },
   {
@@ -71,11 +71,34 @@ export function readHandshake(problem: string | null): {
     return { fault: 'hang-up', words: 'it does not trust the certificate, shares no cipher, or hangs up' }
   const known = FAULTS.find(({ looksLike }) => looksLike.test(problem))
   if (known === undefined) return { fault: 'hang-up', words: problem }
-  return { fault: known.fault, words: `${known.words} (${problem})` }
+  return { fault: known.fault, words: `${known.words} (${alertOf(problem)})` }
+}
+
+/** `alert: bad certificate`, without the words of the library around it. */
+function alertOf(problem: string): string {
+  return problem.replace(/^(?:ssl\/tls|tlsv1|sslv3|tls) alert /i, 'its alert: ')
+}
+
+/** Whether a chain that is not complete explains it. */
+export function isAboutChain(fault: HandshakeFault): boolean {
+  return fault === 'authority' || fault === 'certificate' || fault === 'hang-up'
+}
+
+/** The file holds one certificate where two belong. */
+function completeChain({ file, issuer }: { readonly file: string; readonly issuer: string }): Fix {
+  return makeFix([
+    `Put the certificate of ${issuer} behind the one in ${file}: the file that certbot calls fullchain.pem and others call bundle or chain has both. It is taken up by itself.`,
+    'Then let the client try again; nothing has to be changed at the device.',
+  ])
 }
 
 /** What to do about it. */
-export function handshakeFix(fault: HandshakeFault, publicHost: string | null): Fix {
+export function handshakeFix(
+  fault: HandshakeFault,
+  publicHost: string | null,
+  gap: { readonly file: string; readonly issuer: string } | null = null,
+): Fix {
+  if (gap !== null && isAboutChain(fault)) return completeChain(gap)
   const host = publicHost ?? 'gate.example.com'
   const look = {
     where: 'site',

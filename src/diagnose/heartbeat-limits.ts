@@ -1,4 +1,5 @@
 // What a source met on listeners for heartbeats: too many flows, or datagrams that are too large.
+import { isForwardId } from '../policy/invitations.ts'
 import { REASONS } from '../policy/reasons.ts'
 import type { HeartbeatListener } from '../policy/snapshot.ts'
 import type { OutcomeCount } from './activity.ts'
@@ -24,9 +25,14 @@ export function heartbeatOutcome(
   const { snapshot } = evidence.explanation.standing
   const listener = snapshot.heartbeats.find(({ id }) => outcome.listeners.includes(id))
   const on = outcome.listeners.join(', ')
+  const isHelp = outcome.listeners.every(isForwardId)
+  const who = `${isHelp ? 'Datagrams' : 'Heartbeats'} of ${subjectOf(evidence)}`
+  const meanwhile = isHelp
+    ? 'Remote control goes on over TCP, only slower.'
+    : 'Its agents check in all the same, only later when a technician calls them.'
   return problem(
     kind === 'datagram-too-large' ? 'body' : 'capacity',
-    `Heartbeats of ${subjectOf(evidence)} were refused on ${on} ${times} because ${REASONS[kind].because}. Its agents check in all the same, only later when a technician calls them.`,
+    `${who} were refused on ${on} ${times} because ${REASONS[kind].because}. ${meanwhile}`,
     listener === undefined ? remedyOf(kind) : roomFor(kind, listener, evidence),
     [witnessed(evidence, kind)],
   )

@@ -16,7 +16,7 @@ import {
 } from './finding.ts'
 import * as fixes from './fixes.ts'
 import * as clients from './fixes-client.ts'
-import { handshakeFix, readHandshake } from './handshake.ts'
+import { handshakeFix, isAboutChain, readHandshake, type HandshakeFault } from './handshake.ts'
 import { heartbeatOutcome } from './heartbeat-limits.ts'
 import { likelyClient } from './tls-client.ts'
 import { settled } from './settled.ts'
@@ -61,8 +61,8 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     const others = healthyOthers(outcome, evidence)
     return problem(
       'handshake',
-      `${address} reaches the gate but breaks off the TLS handshake ${times}: ${words}.${others}`,
-      handshakeFix(fault, publicHost),
+      `${address} reaches the gate but breaks off the TLS handshake ${times}: ${words}.${others}${gapWords(fault, evidence)}`,
+      handshakeFix(fault, publicHost, evidence.incompleteChain ?? null),
       [seen],
     )
   }
@@ -170,6 +170,12 @@ export function explainOutcome(outcome: OutcomeCount, evidence: Evidence): Diagn
     case 'draining':
       return problem('protocol', refused, fixes.remedyOf(kind), [seen])
   }
+}
+
+/** The gate's own fault comes before all that a device may have. */
+function gapWords(fault: HandshakeFault, { incompleteChain }: Evidence): string {
+  if (incompleteChain === undefined || !isAboutChain(fault)) return ''
+  return ` The gate sends its certificate without the intermediate one that signed it (${incompleteChain.issuer}): browsers and Windows fetch that by themselves, other clients do not.`
 }
 
 /** Says that others behind the same address are well: then it is this device, not the gate. */

@@ -1,4 +1,5 @@
 // Certificates by name: loaded from files, validated before use, replaced while running, the last good one kept.
+import { hash } from 'node:crypto'
 import { watch, type FSWatcher } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -17,7 +18,7 @@ import type { DevAuthority } from './dev-authority.ts'
 export type CertificateSet = {
   readonly origin: 'configured' | 'directory' | 'development'
   readonly certificates: readonly ValidCertificate[]
-  /** Changes exactly when one of the certificates does. */
+  /** Changes exactly when one of the certificates or its chain does. */
   readonly fingerprint: string
 }
 
@@ -276,8 +277,15 @@ function adopt(
   nowMs: number,
 ): void {
   const { name } = entry
-  const fingerprint = certificates.map(certificate => certificate.fingerprint).join(' ')
-  const isReplacement = entry.set !== null
+  // The text has the chain as well: whoever adds a forgotten intermediate certificate wants it served.
+  const fingerprint = certificates
+    .map(({ fingerprint: own, cert }) => `${own} ${hash('sha256', cert)}`)
+    .join(' ')
+  const prints = new Set(entry.set?.certificates.map(certificate => certificate.fingerprint))
+  const isSame =
+    prints.size === certificates.length &&
+    certificates.every(certificate => prints.has(certificate.fingerprint))
+  const isReplacement = entry.set !== null && !isSame
   if (entry.set?.fingerprint === fingerprint) {
     entry.heldUntilMs = null
     return
@@ -293,12 +301,11 @@ function adopt(
       return
     }
   }
-  const known = new Set(entry.set?.certificates.map(certificate => certificate.fingerprint))
   entry.set = { origin, certificates, fingerprint }
   entry.heldUntilMs = null
   if (isReplacement) entry.changedMs = nowMs
   for (const { fingerprint: print, subject, validToMs, keyType } of certificates) {
-    if (!known.has(print))
+    if (!prints.has(print))
       reporter.report('certificate.loaded', { name: name.host, subject, validToMs, keyType })
   }
 }

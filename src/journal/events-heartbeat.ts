@@ -87,6 +87,8 @@ export type HeartbeatEventFields = {
     readonly upstream: string
     readonly count: number
   }
+  /** The system dropped datagrams, because the gate did not take them from its socket in time; of a minute. */
+  'heartbeat.overrun': { readonly listener: string; readonly port: number; readonly datagrams: number }
   /** More new flows per second than may be opened; of a second, then of a minute each. */
   'heartbeat.flood': {
     readonly listener: string

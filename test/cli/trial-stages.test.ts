@@ -128,6 +128,11 @@ test('countries, TLS versions and closed classes pass on trial and are recorded;
     /On trial +country, tls, access until .* \(in (?:19|20|21) days\)/,
   )
 
+  t.regex(
+    (await bench.cli(['exceptions'])).out,
+    /^trial +trial of country, tls, access +till [-0-9]+ +used /m,
+  )
+
   // The report says whom the end loses and what helps; the end is refused as long as it loses agents.
   const report = await bench.json(['trial', 'report'])
   t.is(report.code, 1)

@@ -13,7 +13,18 @@ import { NOW_MS } from './support.ts'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const POLICIES = join(ROOT, 'policies')
 
-function shipped(file: string): { readonly snapshot: Snapshot; readonly warnings: readonly string[] } {
+type Shipped = { readonly snapshot: Snapshot; readonly warnings: readonly string[] }
+
+const loaded = new Map<string, Shipped>()
+
+/** A shipped policy, loaded once. */
+function shipped(file: string): Shipped {
+  const known = loaded.get(file) ?? load(file)
+  loaded.set(file, known)
+  return known
+}
+
+function load(file: string): Shipped {
   const result = loadPolicy({ directory: POLICIES, file, nowMs: NOW_MS })
   if (!result.ok) throw new Error(result.problems.map(renderProblem).join('\n'))
   return { snapshot: result.snapshot, warnings: result.warnings.map(renderProblem) }

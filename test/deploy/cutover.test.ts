@@ -11,9 +11,17 @@ import {
   WAIT_MS,
   type CutoverFacts,
 } from '../../src/deploy/cutover.ts'
-import { cutoverRules, gateLines, gateNftables, placements, productPorts } from '../../src/deploy/firewall.ts'
+import {
+  cutoverRules,
+  gateLines,
+  gateNftables,
+  placements,
+  portText,
+  productPorts,
+} from '../../src/deploy/firewall.ts'
+import type { InvitationPolicy } from '../../src/policy/invitations.ts'
 import { parseAddress, type Address } from '../../src/net/address.ts'
-import { cidr, listener, snapshot, upstreamGroup } from '../support/snapshot.ts'
+import { at, cidr, listener, snapshot, upstreamGroup } from '../support/snapshot.ts'
 
 const NOW = 100 * WAIT_MS
 const nothing: CutoverFacts = {
@@ -150,7 +158,34 @@ needsNft('nftables takes the printed tables (needs nft and root)', t => {
       }),
     ],
   })
-  t.is(nftCheck(gateNftables(gateLines(policy))), '')
+  t.is(nftCheck(gateNftables(gateLines({ ...policy, invitations: INVITATIONS }))), '')
+})
+
+const INVITATIONS: InvitationPolicy = {
+  publicHost: null,
+  host: '0.0.0.0',
+  ports: { first: 51_000, last: 51_099 },
+  longestMs: 3_600_000,
+  targets: [cidr('10.20.0.0/16')],
+  targetPorts: [
+    { first: 3_389, last: 3_389 },
+    { first: 49_152, last: 65_535 },
+  ],
+  connections: 10,
+  at: at(90),
+}
+
+test('the public ports of invitations, and the way to the PCs, are in the plan: TCP and UDP, as ranges', t => {
+  const lines = gateLines(snapshot({ listeners: [], upstreams: new Map(), invitations: INVITATIONS }))
+  t.deepEqual(
+    lines.map(line => `${line.direction} ${line.protocol}/${portText(line)} ${line.peer}`),
+    ['tcp', 'udp'].flatMap(protocol => [
+      `in ${protocol}/51000-51099 any`,
+      `out ${protocol}/3389 10.20.0.0/16`,
+      `out ${protocol}/49152-65535 10.20.0.0/16`,
+    ]),
+  )
+  t.true(gateNftables(lines).includes('    udp dport 51000-51099 accept'))
 })
 
 test('N7, S9: lines come from the policy itself, in four placements', t => {

@@ -41,6 +41,45 @@ export async function testCertificate(
   return { cert: certificate.toString('pem'), key: await exportKey(keys.privateKey) }
 }
 
+/** A chain of three as public authorities have it: the certificate names the place of its issuer's. All PEM. */
+export async function testChain(
+  name: string,
+): Promise<TestCertificate & { readonly root: string; readonly intermediate: string }> {
+  const { certificate: root, keys: rootKeys } = await theAuthority()
+  const [middleKeys, keys] = [await generateKeys('ecdsa'), await generateKeys('ecdsa')]
+  const times = { notBefore: new Date(Date.now() - DAY_MS), notAfter: new Date(Date.now() + DAY_MS * 30) }
+  const signingAlgorithm = { name: 'ECDSA', hash: 'SHA-256' }
+  const middle = await x509.X509CertificateGenerator.create({
+    ...times,
+    signingAlgorithm,
+    serialNumber: '02',
+    subject: 'CN=Test intermediate',
+    issuer: root.subject,
+    publicKey: middleKeys.publicKey,
+    signingKey: rootKeys.privateKey,
+    extensions: [new x509.BasicConstraintsExtension(true, 0, true)],
+  })
+  const leaf = await x509.X509CertificateGenerator.create({
+    ...times,
+    signingAlgorithm,
+    serialNumber: '03',
+    subject: `CN=${name}`,
+    issuer: middle.subject,
+    publicKey: keys.publicKey,
+    signingKey: middleKeys.privateKey,
+    extensions: [
+      new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: name }]),
+      new x509.AuthorityInfoAccessExtension({ caIssuers: 'http://ca.example.test/intermediate.crt' }),
+    ],
+  })
+  return {
+    root: root.toString('pem'),
+    intermediate: middle.toString('pem'),
+    cert: leaf.toString('pem'),
+    key: await exportKey(keys.privateKey),
+  }
+}
+
 function theAuthority(): Promise<{ certificate: x509.X509Certificate; keys: webcrypto.CryptoKeyPair }> {
   return (authority ??= makeAuthority())
 }

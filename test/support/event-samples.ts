@@ -189,6 +189,7 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     what: 'write',
     problem: 'ENOSPC: no space left on device',
   },
+  'heartbeat.overrun': { listener: 'automate', port: 75, datagrams: 456 },
   'heartbeat.flood': { listener: 'automate', datagrams: 48_211, newFlows: 1_000, flows: 9_800 },
   'heartbeat.senders-gone': {
     listener: 'automate',

@@ -29,6 +29,8 @@ export const CN = '111.235.160.1'
 
 const WAIT_MS = 60_000
 const LOOK_MS = 3
+/** A look may cost as much as a request: who waits long looks less often. */
+const MAX_LOOK_MS = 25
 
 /** A log line as it was written. */
 export type LoggedEvent<K extends EventName = EventName> = EventFields[K] & {
@@ -312,9 +314,9 @@ export async function until(
   otherwise = `still not so: ${condition.toString()}`,
 ): Promise<void> {
   const late = AbortSignal.timeout(WAIT_MS)
-  while (!(await condition())) {
+  for (let pauseMs = LOOK_MS; !(await condition()); pauseMs = Math.min(MAX_LOOK_MS, pauseMs * 1.2)) {
     if (late.aborted) throw new Error(otherwise)
-    await new Promise(done => setTimeout(done, LOOK_MS))
+    await new Promise(done => setTimeout(done, pauseMs))
   }
 }
 

@@ -1,5 +1,5 @@
 // portcullis firewall-plan: the exact firewall lines that the policy's own listeners and servers need, in the four placements.
-import { gateLines, gateNftables, placements } from '../../deploy/firewall.ts'
+import { gateLines, gateNftables, placements, portText } from '../../deploy/firewall.ts'
 import { suggest } from '../../config/spelling.ts'
 import { usageError, type Command } from '../command.ts'
 import { requirePolicy } from '../gate-access.ts'
@@ -30,9 +30,9 @@ export const firewallPlanCommand: Command = {
       terminal.json({ lines, placements: shown, nftables })
       return Promise.resolve(0)
     }
-    const rows = lines.map(({ direction, protocol, port, peer, why }) => [
+    const rows = lines.map(({ direction, protocol, peer, why, ...line }) => [
       direction,
-      `${protocol}/${port}`,
+      `${protocol}/${portText(line)}`,
       direction === 'in' ? `from ${peer}` : `to ${peer}`,
       terminal.tone('dim', why),
     ])

@@ -7,6 +7,7 @@ import type { HeartbeatListener, Snapshot } from '../../policy/snapshot.ts'
 import type { CurrentPolicy } from '../connection.ts'
 import type { FlowEnd } from './flow.ts'
 import type { HeartbeatTunnels } from './way.ts'
+import { ReceiveLosses } from './receive-losses.ts'
 import { HeartbeatService, type ServiceContext } from './service.ts'
 
 /** What the relay needs from outside. */
@@ -41,6 +42,8 @@ export type HeartbeatRelay = {
 
 const TICK_MS = 1_000
 const RETRY_MS = 10_000
+/** How often the system is asked what it dropped. */
+const LOSSES_MS = 60_000
 
 /** Creates a relay that listens nowhere until `apply`. */
 export function createHeartbeatRelay(options: HeartbeatRelayOptions): HeartbeatRelay {
@@ -50,6 +53,8 @@ export function createHeartbeatRelay(options: HeartbeatRelayOptions): HeartbeatR
   let queue: Promise<unknown> = Promise.resolve()
   let ticking: NodeJS.Timeout | null = null
   let triedMs = 0
+  const losses = new ReceiveLosses()
+  let lossesMs = options.clock()
 
   const inTurn = (work: () => Promise<void>): Promise<void> => {
     const done = queue.then(work)
@@ -64,8 +69,21 @@ export function createHeartbeatRelay(options: HeartbeatRelayOptions): HeartbeatR
     for (const service of services.values()) await service.open(isV4Wanted)
   }
 
+  const lookForLosses = async (): Promise<void> => {
+    const open = [...services.values()].flatMap(service => service.addresses())
+    const lost = await losses.look([...new Set(open.map(({ port }) => port))])
+    for (const [port, datagrams] of lost) {
+      const listener = open.find(entry => entry.port === port)?.listener ?? ''
+      options.reporter.report('heartbeat.overrun', { listener, port, datagrams })
+    }
+  }
+
   const tick = (): void => {
     const nowMs = options.clock()
+    if (Math.abs(nowMs - lossesMs) >= LOSSES_MS) {
+      lossesMs = nowMs
+      void lookForLosses()
+    }
     let isIncomplete = false
     let isBack = false
     for (const service of services.values()) {

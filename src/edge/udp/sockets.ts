@@ -4,7 +4,7 @@ import { isIPv6 } from 'node:net'
 import type { Endpoint } from '../../policy/snapshot.ts'
 
 /** Asked for; the system gives what net.core.rmem_max allows. It holds the heartbeats that come while the gate is busy. */
-const RECEIVE_BUFFER_BYTES = 1_048_576
+const RECEIVE_BUFFER_BYTES = 4_194_304
 /** What waits to be sent on one socket; beyond it datagrams are dropped, as a full network card would. */
 const MAX_QUEUED_BYTES = 1_048_576
 /** Datagrams of one client that wait until its upstream socket is connected. */

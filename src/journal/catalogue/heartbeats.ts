@@ -12,6 +12,7 @@ type Names =
   | 'heartbeat.unanswered'
   | 'heartbeat.answered'
   | 'heartbeat.flood'
+  | 'heartbeat.overrun'
 
 // Datagrams of another class than heartbeats go the same way.
 const what = (f: DatagramFields): string => (f.class === undefined ? 'heartbeat' : 'datagram')
@@ -109,6 +110,21 @@ export const HEARTBEAT_EVENTS: Definitions<Names> = {
     counter: {
       name: 'portcullis_heartbeat_floods_total',
       help: 'Reports of more new heartbeat flows than a listener opens; each may stand for many',
+      labels: ['listener'],
+      values: f => [f.listener],
+    },
+    stored: true,
+    fromClients: false,
+  },
+  'heartbeat.overrun': {
+    code: 'H16',
+    severity: 'warning',
+    when: 'The system dropped heartbeats of the last minute before the gate saw them: more came at once than the receive buffer of the socket holds (Linux counts them).',
+    sentence: f =>
+      `${plural(f.datagrams, 'heartbeat')} to UDP port ${f.port} (${f.listener}) were dropped by the system in the last minute, because the gate did not get to them in time. Raise the buffer (sysctl net.core.rmem_max=4194304, then restart the gate), and look at what keeps the processors busy.`,
+    counter: {
+      name: 'portcullis_heartbeat_overruns_total',
+      help: 'Reports of heartbeats that the system dropped; each may stand for many',
       labels: ['listener'],
       values: f => [f.listener],
     },

@@ -54,7 +54,8 @@ export const POLICY_SITUATIONS: readonly Situation[] = [
     title: 'private address refused',
     place: { address: '10.1.2.3' },
     cause: 'country',
-    sentence: /private/,
+    sentence: /is refused because it is a private address, and the policy refuses those/,
+    steps: /hides their addresses: let it speak PROXY protocol/,
   }),
   refused(AGENT, {
     title: 'IPv6 address of a refused country',
@@ -188,16 +189,14 @@ export const POLICY_SITUATIONS: readonly Situation[] = [
   },
   {
     title: 'a method that the class does not take',
-    policy: 'classes: { agent: { limits: { methods: [GET] } } }',
+    policy: source =>
+      `classes: { agent: { limits: { methods: [GET] } } }\nsites: { acme: { addresses: [${source}], classes: { agent: { limits: { methods: [GET] } } } } }`,
     happen: scene => scene.ask(CHECK_IN),
     cause: 'class',
     sentence: /the method is not among those/,
-    steps: /Add the method to limits\.methods/,
-    mend: ({ bench }) => {
-      bench.mergePolicy('classes: { agent: { limits: { methods: [POST] } } }')
-      return bench.cli(['reload'])
-    },
-    retry: scene => scene.passes(CHECK_IN),
+    steps: /^If the product needs this method, let the class take it at this site:$/,
+    mend: 'try',
+    retry: async scene => (await scene.passes(CHECK_IN)) && (await scene.passes(AGENT)),
   },
   refused(LONG, {
     title: 'a body that is too large',
@@ -261,7 +260,7 @@ export const POLICY_SITUATIONS: readonly Situation[] = [
         .then(() => ask()),
     cause: 'banned',
     sentence: /is banned until \d{4}-\d\d-\d\d \d\d:\d\d UTC: password guessing .*jane/,
-    steps: /^bin\/portcullis unban 216\.160\.83\.\d+$/,
+    steps: /^If the ban is not meant for this client, lift it: bin\/portcullis unban 216\.160\.83\.\d+$/,
     mend: ({ bench, source }) => bench.cli(['unban', source]),
     retry: scene => scene.passes(),
   },

@@ -346,3 +346,27 @@ test('flood: a thousand silent clients of one source are held to its limit, and 
   await events.next('stream.closed', 51)
   t.is(relay.connections().length, 0)
 })
+
+test('a closed class on trial: the stream is carried and noted, and the end enforces', async t => {
+  const server = await startServer(t, socket => socket.end('in'))
+  const classes = new Map(snapshot().classes).set('relay', classPolicy({ access: stated('closed', 33) }))
+  const trial = { stages: new Set(['access'] as const), sites: null, listeners: new Set(['raw']), at: at(30) }
+  const { port, events, advance } = await startStreams(t, [stream([service([member(server.port)])])], {
+    classes,
+    trials: [{ ...trial, expiresMs: Date.now() + 3_600_000 }],
+  })
+  for (const _ of [1, 2]) t.is((await readAll(await connectTcp(port))).bytes.toString(), 'in')
+  t.like(events.of('trial.admitted'), [
+    {
+      address: '127.0.0.1',
+      listener: 'raw',
+      class: 'relay',
+      wouldBe: 'class-closed',
+      saw: 'relay',
+      count: 1,
+    },
+  ])
+  advance(3_600_000)
+  t.is(await attempt(port), 'ECONNRESET')
+  t.like(await events.next('stream.refused'), { reason: 'class-closed' })
+})

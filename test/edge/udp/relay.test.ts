@@ -2,6 +2,7 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import test, { type ExecutionContext } from 'ava'
+import { dropsByPort } from '../../../src/edge/udp/receive-losses.ts'
 import { HeartbeatService } from '../../../src/edge/udp/service.ts'
 import { createHeartbeatRelay, type HeartbeatRelay } from '../../../src/edge/udp/relay.ts'
 import type { EventFields, EventName } from '../../../src/journal/events.ts'
@@ -312,4 +313,59 @@ test('agents that fall silent are told by site, with where to look; a closed lis
   t.like(events.at(-1), { name: 'heartbeat.back', fields: { site: 'berlin', known: 2, gone: 1 } })
   service.close('connector-away')
   t.like(service.state().sites, [{ senders: { present: 0, late: 0, gone: 0 } }])
+})
+
+test('countries on trial: heartbeats of a network that is refused pass and are noted, until the trial ends under the open flow', async t => {
+  const server = await peer(t)
+  const client = await peer(t)
+  const { geo } = snapshot()
+  const trial = { stages: new Set(['country'] as const), sites: null, listeners: null, at: at(30) }
+  const { port, of, apply, advance } = await world(t, [settings(server.port)])
+  await apply({
+    geo: { ...geo, loopback: { value: 'refuse', at: at(5) } },
+    trials: [{ ...trial, expiresMs: Date.now() + 600_000 }],
+  })
+  client.socket.send('beat', port(), '127.0.0.1')
+  await until(() => server.got.length === 1)
+  t.like(of('trial.admitted'), [
+    { class: 'heartbeat', wouldBe: 'network-refused', line: 'policies/portcullis.yaml:5:1' },
+  ])
+  advance(600_000)
+  client.socket.send('beat', port(), '127.0.0.1')
+  await until(() => of('heartbeat.refused').length === 1)
+  t.is(server.got.length, 1)
+})
+
+const onLinux = process.platform === 'linux' ? test : test.skip
+onLinux('what the system drops before the gate sees it is told (Linux counts it)', async t => {
+  const server = await peer(t)
+  const client = await peer(t)
+  const { port, of, advance } = await world(t, [settings(server.port)])
+  client.socket.connect(port(), '127.0.0.1')
+  await once(client.socket, 'connect')
+  // In one turn, so that nobody takes them: far more than any buffer holds.
+  const full = Buffer.alloc(1_400)
+  for (let index = 0; index < 8_000; index++) client.socket.send(full)
+  await until(() => server.got.length > 0)
+  advance(60_000)
+  await until(() => of('heartbeat.overrun').length === 1)
+  t.like(of('heartbeat.overrun')[0], { listener: 'automate', port: port() })
+  t.true((of('heartbeat.overrun')[0]?.datagrams ?? 0) > 100)
+})
+
+test('drops are read by port, and the port of the other end is no port of ours', t => {
+  const head =
+    '   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops'
+  const line = (local: string, remote: string, drops: number): string =>
+    `  788: ${local} ${remote} 07 00000000:00000000 00:00000000 00000000     0        0 4383085 2 0000000078b7e5b6 ${drops}            `
+  const text = [
+    head,
+    line('00000000:004B', '00000000:0000', 456),
+    line('0100007F:004B', '00000000:0000', 4),
+    line('0100007F:D6A2', '0500000A:004B', 9),
+    line('00000000:0050', '00000000:0000', 7),
+    '',
+  ].join('\n')
+  t.deepEqual([...dropsByPort(text, [75, 81])], [[75, 460]])
+  t.deepEqual([...dropsByPort('', [75])], [])
 })

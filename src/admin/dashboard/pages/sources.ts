@@ -33,7 +33,7 @@ export type ExceptionWish = {
 
 /** A deviation from the policy that ends, or should. */
 export type ListedException = {
-  readonly kind: 'allow' | 'tls' | 'rule'
+  readonly kind: 'allow' | 'tls' | 'rule' | 'trial'
   readonly what: string
   readonly reason: string
   readonly owner: string
