@@ -15,10 +15,14 @@ export type AdminAddress = {
   readonly close: () => Promise<void>
 }
 
+/** A reload may take seconds on a busy machine, and who asked for it hears of it last: as long as a caller waits. */
+const LEAVE_MS = 30_000
+
 /** Makes the admin address, not open yet. */
 export function createAdminAddress(parts: AdminParts, reporter: Reporter): AdminAddress {
   let admin: AdminServer | null = null
-  let left: Promise<unknown> = Promise.resolve()
+  /** Servers at addresses of before, until their last call is answered. */
+  const leaving = new Set<AdminServer>()
   const listen = (snapshot: Snapshot): Promise<AdminServer> => openAdminServer(snapshot.admin.endpoint, parts)
   return {
     endpoint: () => admin?.endpoint ?? null,
@@ -43,13 +47,17 @@ export function createAdminAddress(parts: AdminParts, reporter: Reporter): Admin
       try {
         admin = await listen(snapshot)
         // Not waited for: the call that asked for this reload may come from there and wants its answer.
-        left = Promise.all([left, old?.close()])
+        if (old !== null) {
+          leaving.add(old)
+          void old.close(LEAVE_MS).then(() => leaving.delete(old))
+        }
       } catch (cause) {
         reporter.report('listener.failed', adminFailure(snapshot, cause))
       }
     },
     close: async () => {
-      await Promise.all([left, admin?.close()])
+      const open = admin === null ? [...leaving] : [...leaving, admin]
+      await Promise.all(open.map(server => server.close()))
     },
   }
 }

@@ -6,7 +6,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { InvitationAnswer, InvitationRequest } from './admin/invitation-routes.ts'
 import type { InvitationStatus } from './admin/status.ts'
 import { INVITATION_FILE, readInvitationFile, writeInvitationFile } from './invitation-file.ts'
-import { createInvitationRelays, type InvitationRelays } from './invitation-relays.ts'
+import { createInvitationRelays, type ForwardState, type InvitationRelays } from './invitation-relays.ts'
 import type { ForwardFields } from './journal/events-invitations.ts'
 import { messageOf } from './own-events.ts'
 import { parseAddress } from './net/address.ts'
@@ -92,10 +92,11 @@ export function createInvitationParts(options: InvitationPartsOptions): Invitati
     }
   }
 
-  const stateOf = (forward: InvitationForward): InvitationStatus => ({
-    ...forward,
-    ...relays.state(forward.port),
-  })
+  const list = (): readonly InvitationStatus[] => {
+    const states = relays.states()
+    return table.list().map(forward => ({ ...forward, ...(states.get(forward.port) ?? NOT_OPEN) }))
+  }
+  const find = (port: number): InvitationStatus | null => list().find(entry => entry.port === port) ?? null
 
   /** Takes forwards out and cuts off who is connected. */
   const endAll = async (forwards: readonly InvitationForward[]): Promise<ReadonlyMap<number, number>> => {
@@ -211,8 +212,8 @@ export function createInvitationParts(options: InvitationPartsOptions): Invitati
       }
       table.put(forward)
       await relays.apply(table.list())
-      const { tcp, udp } = relays.state(forward.port)
-      if (!tcp || !udp) {
+      const opened = find(forward.port)
+      if (opened === null || !opened.tcp || !opened.udp) {
         table.drop(forward.port)
         await relays.apply(table.list())
         unusable.add(forward.port)
@@ -230,7 +231,7 @@ export function createInvitationParts(options: InvitationPartsOptions): Invitati
         )
       }
       reporter.report('invitation.opened', fieldsOf(forward))
-      return { ok: true, forward: stateOf(forward), publicHost: policy.publicHost }
+      return { ok: true, forward: opened, publicHost: policy.publicHost }
     }
     return refuse(
       request,
@@ -284,11 +285,11 @@ export function createInvitationParts(options: InvitationPartsOptions): Invitati
   timer.unref()
 
   return {
-    list: () => table.list().map(stateOf),
+    list,
     listNow: () =>
       inTurn(async () => {
         await expire()
-        return table.list().map(stateOf)
+        return list()
       }),
     open: request => inTurn(() => openNow(request)),
     end: (port, who) =>
@@ -296,7 +297,7 @@ export function createInvitationParts(options: InvitationPartsOptions): Invitati
         await expire()
         const forward = table.get(port)
         if (forward === undefined) return null
-        const last = stateOf(forward)
+        const last = find(port)
         const cut = await endAll([forward])
         reporter.report('invitation.closed', {
           ...fieldsOf(forward),
@@ -322,6 +323,8 @@ export function createInvitationParts(options: InvitationPartsOptions): Invitati
 
 const TARGET_REMEDY =
   'Forwards lead to PCs in invitations.targets only. For anything else use a stream, or `portcullis connect`.'
+
+const NOT_OPEN: ForwardState = { tcp: false, udp: false, connections: 0, flows: 0, bytesIn: 0, bytesOut: 0 }
 
 class UnknownServer extends Error {
   constructor(host: string, problem: string) {

@@ -31,7 +31,8 @@ export type InvitationRelays = {
    * @returns how many connections and flows were cut, by port
    */
   readonly apply: (forwards: readonly InvitationForward[]) => Promise<ReadonlyMap<number, number>>
-  readonly state: (port: number) => ForwardState
+  /** By public port. */
+  readonly states: () => ReadonlyMap<number, ForwardState>
   /** Everything that listens, as status lists it. */
   readonly addresses: StreamRelay['addresses']
   readonly connections: StreamRelay['connections']
@@ -101,19 +102,23 @@ export function createInvitationRelays(
       }
       return cut
     },
-    state: port => {
-      const isOpen = (list: readonly { readonly listener: string }[], id: string): boolean =>
-        list.some(({ listener }) => listener === id)
-      const stream = streamOf(port)
-      const { bytesIn = 0, bytesOut = 0 } = before.get(port) ?? {}
-      return {
-        tcp: isOpen(streams.addresses(), forwardId(port)),
-        udp: isOpen(datagrams.addresses(), datagramId(port)),
-        connections: stream?.open ?? 0,
-        flows: flowsOf(port),
-        bytesIn: (stream?.bytesIn ?? bytesIn) - bytesIn,
-        bytesOut: (stream?.bytesOut ?? bytesOut) - bytesOut,
+    states: () => {
+      const listening = new Set([...streams.addresses(), ...datagrams.addresses()].map(at => at.listener))
+      const byId = new Map(streams.states().map(stream => [stream.listener, stream]))
+      const flows = new Map(datagrams.states().map(entry => [entry.listener, entry.flows]))
+      const stateOf = ({ port }: InvitationForward): ForwardState => {
+        const stream = byId.get(forwardId(port))
+        const { bytesIn = 0, bytesOut = 0 } = before.get(port) ?? {}
+        return {
+          tcp: listening.has(forwardId(port)),
+          udp: listening.has(datagramId(port)),
+          connections: stream?.open ?? 0,
+          flows: flows.get(datagramId(port)) ?? 0,
+          bytesIn: (stream?.bytesIn ?? bytesIn) - bytesIn,
+          bytesOut: (stream?.bytesOut ?? bytesOut) - bytesOut,
+        }
       }
+      return new Map(forwards.map(forward => [forward.port, stateOf(forward)]))
     },
     addresses: () => [...streams.addresses(), ...datagrams.addresses()],
     connections: () => streams.connections(),

@@ -11,6 +11,7 @@ import { planRoutes } from './admin/dashboard/pages/plan.ts'
 import { ruleRoutes } from './admin/dashboard/pages/rule.ts'
 import { rulesRoutes } from './admin/dashboard/pages/rules.ts'
 import { siteFormRoutes } from './admin/dashboard/pages/site-forms.ts'
+import { siteOpeningRoutes } from './admin/dashboard/pages/site-openings.ts'
 import { siteRoutes } from './admin/dashboard/pages/site.ts'
 import { sitesRoutes } from './admin/dashboard/pages/sites.ts'
 import type { ChangedFile, PageSources } from './admin/dashboard/pages/sources.ts'
@@ -77,6 +78,7 @@ export function createPages(options: PagesOptions): Pages {
       ...sitesRoutes(sources),
       ...siteRoutes(sources),
       ...siteFormRoutes(sources),
+      ...siteOpeningRoutes(sources),
       ...addressRoutes(sources),
       ...rulesRoutes(sources),
       ...ruleRoutes(sources),

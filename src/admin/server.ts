@@ -28,8 +28,8 @@ export type AdminServer = {
   readonly wanted: Endpoint
   /** As bound. */
   readonly endpoint: Endpoint
-  /** Takes no new connections, lets running calls finish for up to two seconds, then closes what is left. */
-  readonly close: () => Promise<void>
+  /** Takes no new connections, lets running calls finish for up to `withinMs` (two seconds), then closes what is left. Asked again, the newer time holds. */
+  readonly close: (withinMs?: number) => Promise<void>
 }
 
 const CLOSE_MS = 2_000
@@ -58,19 +58,21 @@ export async function openAdminServer(endpoint: Endpoint, parts: AdminParts): Pr
   server.maxConnections = MAX_CONNECTIONS
   await listen(server, endpoint)
   const bound = server.address() as AddressInfo
+  let late: NodeJS.Timeout | undefined
+  let closed: Promise<void> | undefined
   return {
     wanted: endpoint,
     endpoint: { host: endpoint.host, port: bound.port },
-    close: () =>
-      new Promise(resolve => {
-        const late = setTimeout(() => server.closeAllConnections(), CLOSE_MS)
-        server.close(() => {
-          clearTimeout(late)
-          resolve()
-        })
+    close: (withinMs = CLOSE_MS) => {
+      clearTimeout(late)
+      late = setTimeout(() => server.closeAllConnections(), withinMs)
+      closed ??= new Promise<void>(resolve => {
+        server.close(() => resolve())
         for (const response of running) response.shouldKeepAlive = false
         server.closeIdleConnections()
-      }),
+      })
+      return closed.finally(() => clearTimeout(late))
+    },
   }
 }
 

@@ -17,7 +17,7 @@ import type { WrittenPolicy } from './schema.ts'
 import type { WrittenService, WrittenStream } from './schema-streams.ts'
 import type { WrittenTarget } from './scalars-streams.ts'
 import { suggestion } from './spelling.ts'
-import { applyProfile, type LoadedStreamProfile } from './stream-profiles.ts'
+import { applyProfile, udpNotificationsOf, type LoadedStreamProfile } from './stream-profiles.ts'
 
 /** What streams are compiled from. */
 export type StreamBasis = {
@@ -90,6 +90,7 @@ function compileStream(
     keepAliveMs: entry.keepAlive,
     idleMs: entry.idle === 'none' ? 0 : entry.idle,
     product: profile?.product ?? null,
+    ...udpNotificationsOf(entry, profile),
     at: report.at(path),
   }
 }

@@ -175,6 +175,9 @@ export const streamProfileFile = strict({
       'For kind mixed: the first bytes that are the product’s; they lead to the upstream of the stream.',
     ),
   udpNotifications: strict({
+    port: count(1, 65_535).describe(
+      'Port of the sessions: over TCP every client holds two connections to it, one of them for notifications.',
+    ),
     until: release.describe('Last version that can send them.'),
     usualBefore: release.describe('Versions before this one send them unless told otherwise.'),
     advice: note('What to change in the product.'),

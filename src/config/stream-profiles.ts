@@ -1,5 +1,5 @@
 // Stream profiles: loading them, and what a product's version leaves of their ports.
-import type { StreamKind } from '../policy/streams.ts'
+import type { StreamKind, StreamListener } from '../policy/streams.ts'
 import type { Disk } from './compile.ts'
 import type { Findings, Reporter } from './context.ts'
 import type { Path } from './read.ts'
@@ -152,4 +152,14 @@ function checkNotifications(
       `${udp.advice}; then write notifications: tcp`,
     )
   }
+}
+
+/** What a stream has to know of notifications over UDP: nothing when the version in use has none. */
+export function udpNotificationsOf(
+  { version }: WrittenStream,
+  profile: LoadedStreamProfile | undefined,
+): Pick<StreamListener, 'udpNotifications'> {
+  const udp = profile?.udpNotifications
+  if (udp === undefined || (version !== undefined && compareReleases(version, udp.until) > 0)) return {}
+  return { udpNotifications: { port: udp.port, advice: udp.advice } }
 }

@@ -51,4 +51,10 @@ export type StreamEventFields = {
     readonly durationMs: number
     readonly ending: Ending
   }
+  /** A client held one connection where the product uses two: it waits for notifications over UDP, which never come. */
+  'stream.lone-session': ClientFields & {
+    readonly product: string
+    readonly durationMs: number
+    readonly advice: string
+  }
 }

@@ -103,6 +103,9 @@ export function afterRules(
   return { allow: true, class: trafficClass, name, policy, wouldBe, hits }
 }
 
+/** What NetSupport clients ask their gateway for, which most of them know by its address. */
+const NETSUPPORT_PATH = '/fakeurl.htm'
+
 function decideHost(
   connection: ConnectionFacts,
   facts: RequestFacts,
@@ -119,7 +122,14 @@ function decideHost(
     return name
   }
   const other = findName(snapshot, facts.host)
-  if (other === undefined) return refuseWith(trace, 'host', 'host-unknown', facts.host, listener.at)
+  if (other === undefined) {
+    // Inside TLS, too: whoever looks for the device wants to know what it is, not that its gateway is no name of ours.
+    if (facts.method === 'POST' && facts.pathFolded === NETSUPPORT_PATH) {
+      const saw = `the request of a NetSupport client for ${facts.host}, inside TLS`
+      return refuseWith(trace, 'host', 'netsupport-elsewhere', saw, listener.at)
+    }
+    return refuseWith(trace, 'host', 'host-unknown', facts.host, listener.at)
+  }
   if (serverName !== null && other !== name) {
     return refuseWith(trace, 'host', 'host-mismatch', `${facts.host}, TLS server name ${serverName}`, name.at)
   }

@@ -105,7 +105,17 @@ export type StreamListener = {
   readonly idleMs: number
   /** Product of the stream profile; null: none. */
   readonly product: string | null
+  /** The product can send notifications over UDP, which never pass; absent: it cannot, or not in this version. */
+  readonly udpNotifications?: UdpNotifications
   readonly at: SourceLine
+}
+
+/** Datagrams that a server sends to the address that its client came from, which is the gate. */
+export type UdpNotifications = {
+  /** The port of the product's sessions: with notifications over TCP every client holds two connections to it. */
+  readonly port: number
+  /** What to change in the product. */
+  readonly advice: string
 }
 
 /** Whether a stream forwards anything by TLS of its own or hands it to the edge: such clients can be told why by an alert. */

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { callAdmin } from '../../src/admin/client.ts'
 import { adminRoutes, type AdminActions } from '../../src/admin/routes.ts'
-import { openAdminServer, type AdminServer } from '../../src/admin/server.ts'
+import { openAdminServer, type AdminAnswer, type AdminServer } from '../../src/admin/server.ts'
 import type { GateStatus } from '../../src/admin/status.ts'
 import { testStatus } from './dashboard/support.ts'
 import { ensureAdminToken, readAdminToken } from '../../src/admin/token.ts'
@@ -272,4 +272,41 @@ test('the client says that no gate runs, that the token is wrong, and what the g
     undefined,
     'nobody there',
   )
+})
+
+test('a server that closes answers what it was asked before, for as long as it is given', async t => {
+  const asked = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const
+  const done = Promise.withResolvers<AdminAnswer>()
+  const server = await openAdminServer(
+    { host: '127.0.0.1', port: 0 },
+    {
+      token: TOKEN,
+      metrics: () => Promise.resolve(''),
+      routes: {
+        'POST /v1/answered': () => {
+          asked[0].resolve()
+          return done.promise
+        },
+        'POST /v1/endless': () => {
+          asked[1].resolve()
+          return new Promise(() => undefined)
+        },
+      },
+      onInternalError: () => undefined,
+    },
+  )
+  const call = (path: string): Promise<Response> =>
+    fetch(`http://127.0.0.1:${server.endpoint.port}${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' },
+      body: '{}',
+    })
+  const answered = call('/v1/answered')
+  const endless = t.throwsAsync(call('/v1/endless'))
+  await Promise.all(asked.map(({ promise }) => promise))
+  const leaving = server.close(600_000)
+  await t.throwsAsync(call('/v1/answered'), undefined, 'nobody new is let in')
+  done.resolve({ status: 200, body: { ok: true } })
+  t.deepEqual(await (await answered).json(), { ok: true })
+  await Promise.all([server.close(0), leaving, endless])
 })

@@ -177,7 +177,7 @@ test('two PCs with the same port at once, over TCP and UDP; only who is meant ge
   t.is(await says(second, 'again'), 'one again')
   t.true(await isReset(t, host, 51_000))
   t.like(events.of('stream.refused')[3], { reason: 'stream-limit-source', saw: '2 of 2 open' })
-  t.like(relays.state(51_000), { tcp: true, udp: true, connections: 2, flows: 1, bytesOut: 18 })
+  t.like(relays.states().get(51_000), { tcp: true, udp: true, connections: 2, flows: 1, bytesOut: 18 })
 
   const ended = [closed(tcpOne), closed(second)]
   const cut = await relays.apply(all.slice(1))

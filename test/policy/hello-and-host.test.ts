@@ -166,6 +166,18 @@ test('the Host must belong to the name of the handshake', t => {
   t.is(host('a.example.test', wide, 'b.example.test'), 'agent')
   t.is(host('a.example.test', wide, 'strict.example.test'), 'host-mismatch')
   t.is(host('open.example.test', open, 'elsewhere.test'), 'host-unknown')
+  // A NetSupport client names the address of its gateway, inside TLS as well: it is named, not its host.
+  const netSupport = (method: string, path: string, wanted: string): string =>
+    outcome(
+      ask(three, requestFacts(method, path, { host: wanted }), {
+        name: open,
+        serverName: 'open.example.test',
+        tlsVersion: 'TLSv1.2',
+      }),
+    )
+  t.is(netSupport('POST', '/FakeURL.htm', '203.0.113.7'), 'netsupport-elsewhere')
+  t.is(netSupport('GET', '/fakeurl.htm', '203.0.113.7'), 'host-unknown')
+  t.is(netSupport('POST', '/fakeurl.htm/x', '203.0.113.7'), 'host-unknown')
   t.is(host(null, open, 'open.example.test'), 'agent')
   t.is(host(null, open, 'a.example.test'), 'agent')
   // Placed by the listener without a name: a stricter TLS profile cannot be entered by the Host header.

@@ -92,6 +92,12 @@ export const EVENT_SAMPLES: { readonly [K in EventName]: EventFields[K] } = {
     what: 'tls-to-plain',
     upstream: '10.0.0.5:16888',
   },
+  'stream.lone-session': {
+    ...client,
+    product: 'Supportworks',
+    durationMs: 600_000,
+    advice: 'switch notifications to TCP (Server Configuration > Communications)',
+  },
   'stream.closed': {
     ...client,
     ...stream,

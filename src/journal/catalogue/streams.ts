@@ -1,11 +1,18 @@
 // Events of raw TCP: refused, opened and ended streams, and sides that do not speak the same.
 import { REASONS } from '../../policy/reasons.ts'
 import { formatDuration, type Definitions } from '../definition.ts'
+import type { ClientFields } from '../events.ts'
 import type { StreamFields } from '../events-streams.ts'
 
-type Names = 'stream.refused' | 'stream.opened' | 'stream.counted' | 'stream.mismatch' | 'stream.closed'
+type Names =
+  | 'stream.refused'
+  | 'stream.opened'
+  | 'stream.counted'
+  | 'stream.mismatch'
+  | 'stream.closed'
+  | 'stream.lone-session'
 
-const who = (f: StreamFields): string =>
+const who = (f: ClientFields): string =>
   `${f.address}:${f.port} (${f.country}${f.site === null ? '' : `, site ${f.site}`})`
 
 const where = (f: StreamFields): string => `${f.listener}, port ${f.localPort}`
@@ -82,6 +89,21 @@ export const STREAM_EVENTS: Definitions<Names> = {
       values: f => [f.listener, f.class ?? 'none', f.ending],
     },
     stored: false,
+    fromClients: true,
+  },
+  'stream.lone-session': {
+    code: 'S06',
+    severity: 'warning',
+    when: 'A client of a product that holds two connections when notifications come over TCP held one for a minute or more, and no second one ever. Once a day for each address; several clients behind one address are not told apart, so it is a hint.',
+    sentence: f =>
+      `${f.address} (${f.country}${f.site === null ? '' : `, site ${f.site}`}) held a single connection to ${f.product} on ${f.listener} for ${formatDuration(f.durationMs)}; with notifications over TCP there are two. It seems to wait for notifications over UDP, which the server sends to the address of the gate, so they never arrive: ${f.advice}.`,
+    counter: {
+      name: 'portcullis_stream_lone_sessions_total',
+      help: 'Clients that seem to wait for notifications over UDP',
+      labels: ['listener'],
+      values: f => [f.listener],
+    },
+    stored: true,
     fromClients: true,
   },
 }

@@ -51,6 +51,11 @@ browserTest(
       colorScheme: 'light',
       viewport: { width: 1280, height: 800 },
     })
+    // A plan that loses agents: its page has more than any other that is reached by links.
+    await page.goto('/plan')
+    await page.fill('textarea[name=policy]', lab.policyText().replace(/home:\n\s+- US/, 'home:\n  - NZ'))
+    await page.getByRole('button', { name: 'Make the plan' }).click()
+    await page.getByRole('button', { name: 'Put it in force' }).waitFor()
     const problems: string[] = []
     let hostile = 0
     const pages = await walk(page, 1, async path => {

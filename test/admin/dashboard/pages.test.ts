@@ -163,6 +163,26 @@ test('support allows, bans and lifts for its own sites, with a reason and an end
   lab.advance(5 * 3_600_000)
   t.like(await lab.ask('8.8.4.17'), { status: 200 }, 'it has ended by itself')
 
+  // A policy that keeps deployments closed: support opens them for a while, for its own site.
+  lab.writePolicy(lab.policyText().replace('model: all-traffic', 'model: agent-only'))
+  t.true((await lab.portcullis.reload('command')).ok)
+  const support = await lab.as('limited')
+  const installer = { path: '/labtech/service/LabTechRemoteAgent.msi' }
+  t.regex((await support.get('/sites/other')).body, /New agents cannot be installed through the gate/)
+  t.like(await lab.ask('8.8.4.17', installer), { status: 403 })
+  const wish = { for: '2h', reason: 'forty new PCs' }
+  t.is((await support.post('/sites/acme/enroll', { form: wish })).status, 403)
+  t.is((await support.post('/sites/other/enroll', { form: { ...wish, for: '1y' } })).status, 400)
+  t.is((await support.post('/sites/other/enroll', { form: wish })).status, 303)
+  t.regex((await support.get('/sites/other')).body, /ends\s+in \w+ \w+:\s*forty new PCs/)
+  t.like(await lab.ask('8.8.4.17', installer), { status: 404 }, 'it reaches the server')
+  t.like(await lab.ask(AGENT, installer), { status: 403 }, 'of another site')
+  const { value } = await lab.json(['enroll', 'list'])
+  t.like((value['openings'] as readonly object[])[0], { site: 'other', owner: 'limited' })
+  t.is((await support.post('/sites/other/enroll/close', { form: {} })).status, 303)
+  t.regex((await support.get('/sites/other')).body, /New agents cannot be installed/)
+  t.like(await lab.ask('8.8.4.17', installer), { status: 403 })
+
   const vi = await lab.as('vi')
   const seen = await vi.get('/sites/other')
   t.false(seen.body.includes('/sites/other/ban'), 'no form for a viewer')

@@ -28,40 +28,46 @@ export function certificateRoute(sources: CertificateSources): GetRoute {
         kind: 'page',
         title: 'Certificates',
         body: html`${without.map(
-          name =>
-            html`<p class="problem">
-              There is no usable certificate for ${name}: TLS fails for everybody who asks for it. Put its
-              certificate and key into the certs directory;
-              <a href="/events?name=certificate.rejected">refused files</a> say why.
-            </p>`,
-        )}
-        ${panel(
-          'In use',
-          sorted.length === 0
-            ? emptyState(
-                'No certificate is in use.',
-                'Put certificates into the certs directory; they are taken up by themselves.',
-              )
-            : table(
-                'Certificates in use, soonest end first',
-                [
-                  { head: 'Name' },
-                  { head: 'Left', short: true },
-                  { head: 'Ends', short: true },
-                  { head: 'Key', short: true },
-                  { head: 'Subject', long: true },
-                  { head: 'SHA-256', long: true },
-                ],
-                sorted.map(entry => [
-                  entry.name,
-                  daysLeft(entry, nowMs),
-                  exact(entry.validToMs),
-                  entry.keyType,
-                  entry.development ? state('warn', 'development, not for production') : entry.subject,
-                  html`<span class="code">${entry.sha256}</span>`,
-                ]),
-              ),
-        )}`,
+            name =>
+              html`<p class="problem">
+                There is no usable certificate for ${name}: TLS fails for everybody who asks for it. Put its
+                certificate and key into the certs directory;
+                <a href="/events?name=certificate.rejected">refused files</a> say why.
+              </p>`,
+          )}
+          ${panel(
+            'In use',
+            sorted.length === 0
+              ? emptyState(
+                  'No certificate is in use.',
+                  'Put certificates into the certs directory; they are taken up by themselves.',
+                )
+              : table(
+                  'Certificates in use, soonest end first',
+                  [
+                    { head: 'Name' },
+                    { head: 'Left', short: true },
+                    { head: 'Ends', short: true },
+                    { head: 'Key', short: true },
+                    { head: 'Subject', long: true },
+                    { head: 'File', long: true },
+                    { head: 'SHA-256', long: true },
+                  ],
+                  sorted.map(entry => [
+                    entry.name,
+                    daysLeft(entry, nowMs),
+                    exact(entry.validToMs),
+                    entry.keyType,
+                    entry.development ? state('warn', 'development, not for production') : entry.subject,
+                    html`<code>${entry.file}</code>`,
+                    html`<span class="code">${entry.sha256}</span>`,
+                  ]),
+                ),
+          )}
+          <p class="dim">
+            Renewed files in the certs directory are taken up by themselves, without a restart. On the command
+            line: <code>bin/portcullis cert</code>
+          </p>`,
       }
     },
   }

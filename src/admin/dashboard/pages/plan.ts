@@ -11,9 +11,11 @@ import {
   table,
   textField,
 } from '../components.ts'
+import { REASONS } from '../../../policy/reasons.ts'
 import { html, type Html } from '../html.ts'
 import { link, type PageAnswer, type PageRequest, type PageRoute } from '../page.ts'
 import { fileDiff } from './file-diff.ts'
+import { isReason } from './refusals.ts'
 import type { PageSources, PlanCandidate, PlanChange, PlanJob, PlanOutcome } from './sources.ts'
 
 const MAX_TEXT_BYTES = 512 * 1024
@@ -167,7 +169,7 @@ export function planView({ job, csrf, nowMs }: PlanData): Html {
   return html`
     <p>
       A plan replays the recorded traffic of the last 7 days through another policy and says who would be lost
-      and who gained. It changes nothing.
+      and who gained. It changes nothing by itself; once it is made, it can be put in force.
     </p>
     ${job === null ? null : jobView(job, csrf, nowMs)}
     ${panel(
@@ -351,7 +353,8 @@ function changeTable(caption: string, changes: readonly PlanChange[], nowMs: num
         html`<a href="${link`/addresses/${change.address}`}">${change.address}</a>`,
         change.class ?? '–',
         ago(change.lastMs, nowMs),
-        html`${change.reason}: ${change.saw} <code class="small">${change.line}</code>`,
+        html`${isReason(change.reason) ? REASONS[change.reason].because : change.reason} (${change.saw})
+          <code class="small">${change.line}</code>`,
       ]),
   )}
   ${more > 0 ? html`<p class="dim">and ${counted(more, 'more source')}</p>` : null}`

@@ -92,7 +92,8 @@ async function add(kind: 'ban' | 'allow', request: PageRequest, sources: PageSou
   }
 }
 
-function siteOf({ params, view }: PageRequest, sources: PageSources): Site | null {
+/** The site of the path, as far as this operator sees it. */
+export function siteOf({ params, view }: PageRequest, sources: PageSources): Site | null {
   const site = sources.snapshot().sites.find(entry => entry.id === params['site'])
   return site !== undefined && view.sees(site.id) ? site : null
 }
@@ -101,7 +102,8 @@ function notHere(site: Site): PageAnswer {
   return invalid(site, `Write an address or range of ${site.name}: ${rangesOf(site)}.`)
 }
 
-function invalid(site: Site, what: string): PageAnswer {
+/** Nothing was changed, and why. */
+export function invalid(site: Site, what: string): PageAnswer {
   return {
     kind: 'page',
     title: 'Nothing was changed',

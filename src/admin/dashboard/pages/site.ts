@@ -16,6 +16,7 @@ import { diagnosisPanel } from './diagnosis.ts'
 import { refusalTable } from './refusals.ts'
 import { scopeOf } from './scope.ts'
 import { entryList, standingForms } from './site-forms.ts'
+import { isEnrollOpen, openingPanel, openingsOf } from './site-openings.ts'
 import { siteHealth, type SiteHealth } from './site-health.ts'
 import type { AddressDiagnosis, PageSources } from './sources.ts'
 import { siteTrialPanel } from './site-trial.ts'
@@ -70,6 +71,7 @@ export function siteRoutes(sources: PageSources): readonly PageRoute[] {
             refusals: events.filter(event => event.reason !== null),
             tried: events,
             entries: entries.filter(entry => rangesOverlap(entry.range, site.ranges)),
+            openings: isEnrollOpen(site, sources.snapshot()) ? null : openingsOf(entries, site, nowMs),
             heartbeats: heartbeatsOf(view.status().heartbeats, site.id),
             diagnoses,
             forms: hasRole(view.operator, 'support') && scopeIncludes(scopeOf(view), site.id) ? csrf : null,
@@ -94,6 +96,8 @@ export type SiteData = {
   /** Events of the site in which a trial may show. */
   readonly tried: readonly StoredEvent[]
   readonly entries: readonly OverlayEntry[]
+  /** Null: the policy itself lets new agents be installed. */
+  readonly openings: readonly OverlayEntry[] | null
   readonly heartbeats: readonly SiteHeartbeats[]
   /** Null: being worked out. */
   readonly diagnoses: readonly AddressDiagnosis[] | null
@@ -116,7 +120,7 @@ export type SiteHeartbeats = {
 
 /** The page. */
 function siteView(data: SiteData): Html {
-  const { site, span, steps, health, devices, refusals, entries, forms, nowMs } = data
+  const { site, span, steps, health, devices, refusals, entries, openings, forms, nowMs } = data
   const admitted = total(steps, step => step.admitted + step.failed)
   const refused = total(steps, step => step.refused)
   const base = link`/sites/${site.id}`
@@ -154,6 +158,7 @@ function siteView(data: SiteData): Html {
       'Bans and allows',
       html`${entryList(entries, site, forms, nowMs)} ${forms === null ? null : standingForms(site, forms)}`,
     )}
+    ${openings === null ? null : openingPanel(site, openings, forms, nowMs)}
   `
 }
 
