@@ -304,6 +304,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
     access,
     actions,
     current,
+    lookup,
     reporter,
     clock,
     version: options.version,

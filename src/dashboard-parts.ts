@@ -22,7 +22,10 @@ import type { Reporter } from './journal/events.ts'
 import { storeFile } from './journal/store-file.ts'
 import { openStoreReading, type StoreReading } from './journal/store-reading.ts'
 import { messageOf } from './own-events.ts'
+import type { Address } from './net/address.ts'
 import { parseCidr } from './net/cidr.ts'
+import { reachesDashboard } from './policy/dashboard-reach.ts'
+import type { GeoFacts } from './policy/facts.ts'
 import { sitesWithin } from './policy/sites-within.ts'
 import { formatSourceLine } from './policy/source-line.ts'
 import type { DashboardPolicy } from './policy/dashboard-policy.ts'
@@ -34,6 +37,7 @@ export type DashboardOptions = {
   readonly access: Access
   readonly actions: AdminActions
   readonly current: CurrentPolicy
+  readonly lookup: (address: Address) => GeoFacts
   readonly reporter: Reporter
   readonly clock: () => number
   readonly version: string
@@ -86,6 +90,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     handler,
     door: options.door,
     host: () => policy()?.published?.host ?? null,
+    isOpenTo: address => reachesDashboard(current(), { address, geo: options.lookup(address) }, clock()),
     onInternalError: options.internalError,
   })
   let server: DashboardServer | null = null

@@ -182,6 +182,33 @@ test('the file: what was learned is there after a start, a torn line costs itsel
   t.deepEqual(open().pins.list(), [])
 })
 
+test('whoever shows one new identity after the other cannot make the file grow until it is too large to be read', async t => {
+  const file = join(directory(t), 'client-identities.jsonl')
+  const open = (): { pins: IdentityPins; settled: () => Promise<void> } => {
+    const store = openPinFile(file, problem => t.fail(problem))
+    return { pins: createIdentityPins(store), settled: store.settled }
+  }
+  const { pins, settled } = open()
+  const made = (index: number, kept: boolean): IdentityClaim => ({
+    text: `ed25519/${String(index).padStart(43, '0')}`,
+    kept,
+  })
+  ask(pins, made(1, true), { name: 'SERVER' })
+  ask(pins, made(2, true), { name: 'GONE' })
+  for (let round = 0; round < 20; round++) {
+    for (let index = 0; index < 50; index++) ask(pins, made(1_000 * round + index, false), { name: 'PC-17' })
+    if (round === 10) pins.forget('GONE', null)
+    await settled()
+    t.true(readFileSync(file, 'utf8').split('\n').length <= 260, `round ${round}`)
+  }
+  t.is(statSync(file).mode & 0o777, 0o600)
+  t.deepEqual(open().pins.list(), pins.list())
+  t.deepEqual(
+    pins.list().map(({ name, identity }) => `${name} ${identity.slice(-5)}`),
+    ['SERVER 00001', 'PC-17 19049'],
+  )
+})
+
 test('a connector makes its file once, keeps it, and stays at work when it cannot', t => {
   const folder = directory(t)
   const file = join(folder, 'connector.identity')

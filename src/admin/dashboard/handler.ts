@@ -54,6 +54,7 @@ type Visit = {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly url: URL
+  readonly isOpen: () => boolean
   readonly session: Session
   readonly operator: Operator
 }
@@ -265,10 +266,11 @@ export function createDashboardHandler(parts: DashboardParts): DashboardHandler 
   }
 
   /** A stream outlives many changes: whoever may no longer open the page does not follow it either. */
-  const isStillAllowed = ({ session }: Visit, match: Match): boolean => {
+  const isStillAllowed = ({ session, isOpen }: Visit, match: Match): boolean => {
     const operator = access.operator(session.operator)
     return (
       sessions.isLive(session) &&
+      isOpen() &&
       operator !== undefined &&
       operator.createdMs === session.operatorCreatedMs &&
       objection(operator, match) === null
@@ -325,7 +327,8 @@ export function createDashboardHandler(parts: DashboardParts): DashboardHandler 
       return sendText(response, 405, TEXT, 'only GET, HEAD and POST\n', { allow: 'GET, HEAD, POST' })
     if (method !== 'POST' && url.pathname.startsWith(ASSET_PREFIX)) return sendAsset(url, assets, response)
     const visiting = visitor(request)
-    const visit = visiting === undefined ? undefined : { request, response, url, ...visiting }
+    const isOpen = way?.isOpen ?? (() => true)
+    const visit = visiting === undefined ? undefined : { request, response, url, isOpen, ...visiting }
     if (method === 'POST' && !isOwnOrigin(request.headers)) {
       const page = {
         title: 'Not done',

@@ -1,7 +1,7 @@
 // The dashboard behind the gate's own listeners: no socket of its own, only streams that the gate itself has opened.
 import { createServer } from 'node:http'
 import { duplexPair, type Duplex } from 'node:stream'
-import { parseAddress } from '../../net/address.ts'
+import { parseAddress, type Address } from '../../net/address.ts'
 import type { DashboardHandler } from './handler.ts'
 import { sendText } from './reply.ts'
 
@@ -11,6 +11,8 @@ export type PublishedWay = {
   readonly address: string
   /** The one name that it answers to there. */
   readonly host: string
+  /** Whether the policy still lets this client come here: an answer may go on for hours. */
+  readonly isOpen: () => boolean
 }
 
 /** What it needs. */
@@ -19,6 +21,8 @@ export type PublishedOptions = {
   readonly door: DashboardDoor
   /** The name at which it is served; null: it is not. */
   readonly host: () => string | null
+  /** Whether the policy in force lets this client come to that name. */
+  readonly isOpenTo: (client: Address) => boolean
   readonly onInternalError: (where: string, cause: unknown) => void
 }
 
@@ -57,7 +61,8 @@ const HEAD_MS = 10_000
 const REQUEST_MS = 30_000
 
 /** Serves what comes through the door. Whoever holds a stream is the gate: it alone says who the client is. Returns the end. */
-export function servePublished({ handler, door, host, onInternalError }: PublishedOptions): () => void {
+export function servePublished(options: PublishedOptions): () => void {
+  const { handler, door, host, onInternalError } = options
   const open = new Set<Duplex>()
   const server = createServer(
     { headersTimeout: HEAD_MS, requestTimeout: REQUEST_MS, keepAliveTimeout: 0, maxHeaderSize: 32 * 1024 },
@@ -68,7 +73,8 @@ export function servePublished({ handler, door, host, onInternalError }: Publish
       const isProbe = address === undefined && request.method === 'GET' && request.url === '/login'
       if (address === undefined && !isProbe)
         return sendText(response, 400, TEXT, 'whose request this is cannot be told\n')
-      const way = { address: address?.text ?? 'unknown', host: name }
+      const isOpen = (): boolean => address !== undefined && options.isOpenTo(address)
+      const way = { address: address?.text ?? 'unknown', host: name, isOpen }
       handler.answer(request, response, way).catch((cause: unknown) => {
         if (request.destroyed && response.destroyed) return
         onInternalError('dashboard', cause)

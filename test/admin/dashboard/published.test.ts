@@ -35,45 +35,51 @@ type Extra = {
   readonly form?: Readonly<Record<string, string>>
 }
 
-/** One request through the gate, as a browser at this address would make it; the code of the error when there is no answer. */
-async function browse(
+/** One request through the gate, as a browser at this address would make it. Resolves with the head of the answer. */
+async function ask(
   bench: RunningBench,
   source: string,
   path: string,
   extra: Extra = {},
-): Promise<Got | string> {
+): Promise<IncomingMessage> {
   const { port } = bench
+  const { socket } = await dial(
+    { protocol: 'https', host: extra.serverName ?? OTHER_HOST, port },
+    {
+      proxySource: source,
+      resolve: () => ({ host: '127.0.0.1', port }),
+      ca: readFileSync(bench.authorityFile, 'utf8'),
+    },
+    AbortSignal.timeout(10_000),
+  )
+  const host = extra.host ?? OTHER_HOST
+  const body = extra.form === undefined ? undefined : new URLSearchParams(extra.form).toString()
+  const outgoing = request({
+    createConnection: () => socket,
+    method: body === undefined ? 'GET' : 'POST',
+    path,
+    headers: {
+      host,
+      connection: 'close',
+      ...(body === undefined
+        ? {}
+        : {
+            origin: `https://${host}`,
+            'content-type': 'application/x-www-form-urlencoded',
+            'content-length': String(Buffer.byteLength(body)),
+          }),
+      ...extra.headers,
+    },
+  })
+  outgoing.end(body)
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+  return response
+}
+
+/** The whole answer; the code of the error when there is none. */
+async function browse(...asked: Parameters<typeof ask>): Promise<Got | string> {
   try {
-    const { socket } = await dial(
-      { protocol: 'https', host: extra.serverName ?? OTHER_HOST, port },
-      {
-        proxySource: source,
-        resolve: () => ({ host: '127.0.0.1', port }),
-        ca: readFileSync(bench.authorityFile, 'utf8'),
-      },
-      AbortSignal.timeout(10_000),
-    )
-    const host = extra.host ?? OTHER_HOST
-    const body = extra.form === undefined ? undefined : new URLSearchParams(extra.form).toString()
-    const outgoing = request({
-      createConnection: () => socket,
-      method: body === undefined ? 'GET' : 'POST',
-      path,
-      headers: {
-        host,
-        connection: 'close',
-        ...(body === undefined
-          ? {}
-          : {
-              origin: `https://${host}`,
-              'content-type': 'application/x-www-form-urlencoded',
-              'content-length': String(Buffer.byteLength(body)),
-            }),
-        ...extra.headers,
-      },
-    })
-    outgoing.end(body)
-    const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+    const response = await ask(...asked)
     const parts: Buffer[] = []
     for await (const part of response) parts.push(part as Buffer)
     return {
@@ -190,6 +196,28 @@ test('nobody else learns that it is there; bans, countries, rules and names of t
   bench.writePolicy(bench.policyText().replace(/\n {2}publish:[^]*?\n(?=\w)/, '\n'))
   t.true((await bench.portcullis.reload('command')).ok)
   t.is(typeof (await browse(bench, OFFICE, '/login')), 'string')
+})
+
+test('whoever follows events is sent away once the policy does not let him come any more, and others go on', async t => {
+  const bench = await start(t)
+  const follow = async (source: string): Promise<IncomingMessage> => {
+    const login = await logIn(bench, source)
+    const cookies = typeof login === 'string' ? [] : login.cookies
+    const cookie = cookies.map(entry => entry.split(';')[0]).join('; ')
+    const response = await ask(bench, source, '/events/stream?after=0-0', { headers: { cookie } })
+    t.regex(response.headers['content-type'] ?? '', /event-stream/)
+    return response.on('error', () => undefined).resume()
+  }
+  const office = await follow(OFFICE)
+  const branch = await follow(BRANCH)
+  const gone = once(office, 'close', { signal: AbortSignal.timeout(20_000) })
+  const narrower = bench.policyText().replace('8.8.4.0/28', '8.8.4.8/32')
+  t.not(narrower, bench.policyText())
+  bench.writePolicy(narrower)
+  t.true((await bench.portcullis.reload('command')).ok)
+  await t.notThrowsAsync(gone)
+  t.false(branch.closed)
+  branch.destroy()
 })
 
 test('it is published to named sources only, under a name of its own', async t => {
