@@ -107,6 +107,7 @@ export function createInvitationParts(options: InvitationPartsOptions): Invitati
   }
 
   const expire = async (): Promise<void> => {
+    if (table.meetClock(clock())) isUnsaved = true
     const over = table.expired(clock())
     if (over.length === 0) return
     const cut = await endAll(over)
@@ -272,6 +273,7 @@ export function createInvitationParts(options: InvitationPartsOptions): Invitati
 
   const timer = setInterval(() => {
     if (!isRestored) return
+    if (table.meetClock(clock())) isUnsaved = true
     if (table.expired(clock()).length > 0)
       inTurn(expire).catch((cause: unknown) =>
         reporter.report('gate.internal-error', {

@@ -1,4 +1,5 @@
 // Compiles the dashboard as a name of the gate's own listeners: who may see it, and the way to it within the gate.
+import type { Cidr } from '../net/cidr.ts'
 import { DASHBOARD_VIA } from '../policy/dashboard-policy.ts'
 import type { ClassPolicy, Name, Profile, UpstreamGroup } from '../policy/snapshot.ts'
 import { BUILT_IN } from '../policy/source-line.ts'
@@ -14,6 +15,7 @@ export type PublishBasis = {
   readonly hosts: readonly string[]
   readonly upstreamIds: readonly string[]
   readonly siteIds: readonly string[]
+  readonly sites: WrittenPolicy['sites']
   /** Policy of class console, whose countries and limits hold. */
   readonly console: ClassPolicy | undefined
 }
@@ -28,7 +30,7 @@ const ROUTE = ['dashboard', 'publish'] as const
 /** Compiles it; null: it is not published, or its lines have mistakes. */
 export function compilePublished(
   written: WrittenPolicy['dashboard'],
-  { hosts, upstreamIds, siteIds, console: usual }: PublishBasis,
+  { hosts, upstreamIds, siteIds, sites: recorded, console: usual }: PublishBasis,
   report: Reporter,
 ): Published | null {
   const publish = written?.publish
@@ -57,15 +59,13 @@ export function compilePublished(
       'list addresses under sources, or ids under sites: the login must not stand open to the internet',
     )
   }
-  for (const [index, { prefix, address, text }] of sources.entries()) {
-    const widest = WIDEST[address.family]
-    if (prefix < widest) {
-      report.error(
-        [...ROUTE, 'sources', index],
-        `${text} is too wide: the login would stand open to strangers`,
-        `at most a /${widest}, better the addresses of an office or a VPN`,
-      )
-    }
+  for (const [index, range] of sources.entries()) {
+    if (!isTooWide(range)) continue
+    report.error(
+      [...ROUTE, 'sources', index],
+      `${range.text} is too wide: the login would stand open to strangers`,
+      `at most a /${WIDEST[range.address.family]}, better the addresses of an office or a VPN`,
+    )
   }
   for (const [index, id] of sites.entries()) {
     if (!siteIds.includes(id))
@@ -73,6 +73,13 @@ export function compilePublished(
         [...ROUTE, 'sites', index],
         `there is no site ${JSON.stringify(id)}`,
         'sites are under sites',
+      )
+    const wide = recorded[id]?.addresses.find(isTooWide)
+    if (wide !== undefined)
+      report.error(
+        [...ROUTE, 'sites', index],
+        `site ${id} is too wide (${wide.text}): the login would stand open to strangers`,
+        'name the addresses of its office or VPN under sources instead',
       )
   }
   const at = report.at([...ROUTE])
@@ -113,6 +120,10 @@ export function compilePublished(
       at,
     },
   }
+}
+
+function isTooWide({ prefix, address }: Cidr): boolean {
+  return prefix < WIDEST[address.family]
 }
 
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST'])

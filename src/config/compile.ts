@@ -152,6 +152,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
       hosts: keysOf(source, 'names'),
       upstreamIds: keysOf(source, 'upstreams'),
       siteIds: places.siteIds,
+      sites: written.sites,
       console: classes.get('console'),
     },
     report,

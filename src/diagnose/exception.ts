@@ -178,11 +178,13 @@ function exceptRules(snapshot: Snapshot, thing: RefusedThing, wanted: Wanted): E
       expires,
     }),
   )
+  const narrowed = items.every(item => item.includes('\n      paths: '))
+  const where = narrowed ? 'this path' : 'any path'
   const names = infos.map(rule => `${rule.id} (${formatSourceLine(rule.at)})`).join(', ')
   return {
     ok: true,
     yaml: `rules:\n  exceptions:\n${items.join('')}`,
-    opens: `Rule ${names} does not act on this from ${address} until the end of ${expires}.`,
+    opens: `Rule ${names} does not act on ${where} from ${address} until the end of ${expires}.`,
     stays: 'Every other rule still holds for it, and this rule for everybody else.',
   }
 }

@@ -88,6 +88,22 @@ export class ForwardTable {
     this.#forwards.delete(port)
   }
 
+  /**
+   * To be called before it is asked what is over. A forward that opens only in the future was opened before the clock was set back:
+   * it begins anew now, or it would outlive its time by as much as the clock was set back.
+   * @returns whether there was one
+   */
+  meetClock(nowMs: number): boolean {
+    let met = false
+    for (const forward of this.#forwards.values()) {
+      const { openedMs, expiresMs } = forward
+      if (openedMs <= nowMs) continue
+      this.put({ ...forward, openedMs: nowMs, expiresMs: nowMs + Math.max(0, expiresMs - openedMs) })
+      met = true
+    }
+    return met
+  }
+
   /** Those whose time is over. */
   expired(nowMs: number): readonly InvitationForward[] {
     return this.list().filter(forward => forward.expiresMs <= nowMs)

@@ -117,6 +117,25 @@ test('what a new policy does not allow any more, it says', t => {
   t.regex(forwardProblem(forward(51_000, 1), { invitations: null, sites: [] }, NEVER) ?? '', /no invitations/)
 })
 
+test('a clock that is set back makes no forward last longer than it was opened for', t => {
+  const table = new ForwardTable(NO_FORWARDS)
+  const open = (port: number, openedMs: number): void =>
+    table.put({ ...forward(port, openedMs + 600_000), openedMs })
+  open(51_000, 90_000_000)
+  open(51_001, 3_000_000)
+  t.false(table.meetClock(90_000_000))
+  t.true(table.meetClock(3_600_000))
+  t.false(table.meetClock(3_600_000))
+  t.deepEqual(
+    table.list().map(({ openedMs, expiresMs }) => [openedMs, expiresMs]),
+    [
+      [3_600_000, 4_200_000],
+      [3_000_000, 3_600_000],
+    ],
+  )
+  t.is(table.expired(4_200_000).length, 2)
+})
+
 test('any order of opening, ending, waiting and restarting: no port twice, none before it has rested, all in turn', t => {
   const step = fc.oneof(
     fc.record({ kind: fc.constant('open' as const), lifeMs: fc.integer({ min: 1, max: 3_600_000 }) }),

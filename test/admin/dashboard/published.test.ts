@@ -228,11 +228,16 @@ test('it is published to named sources only, under a name of its own', async t =
     [`{ host: ${OTHER_HOST}, sources: [0.0.0.0/0] }`, /0\.0\.0\.0\/0 is too wide/],
     [`{ host: ${OTHER_HOST}, sources: [10.0.0.0/8] }`, /too wide/],
     [`{ host: ${OTHER_HOST}, sources: ['2001::/16'] }`, /too wide/],
+    [`{ host: ${OTHER_HOST}, sites: [provider] }`, /site provider is too wide \(8\.0\.0\.0\/9\)/],
     [`{ host: ${OTHER_HOST}, sites: [nowhere] }`, /there is no site "nowhere"/],
     [`{ host: ${HOST}, sources: [8.8.4.3] }`, /is served for the RMM server/],
     [`{ host: ${OTHER_HOST}, sources: any }`, /is not an address or range/],
   ] as const) {
-    bench.writePolicy(`${base}\ndashboard: { publish: ${publish} }\n`)
+    bench.writePolicy(base)
+    bench.mergePolicy(`
+dashboard: { publish: ${publish} }
+sites: { provider: { addresses: [8.8.4.0/28, 8.0.0.0/9] } }
+`)
     const { code, err, out } = await bench.cli(['check'])
     t.is(code, 1, publish)
     t.regex(err + out, problem)
