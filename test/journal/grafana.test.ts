@@ -57,6 +57,7 @@ async function realMetrics(): Promise<ReadonlyMap<string, ReadonlySet<string>>> 
       heartbeatFlows: () => new Map([['udp', 1]]),
       upstreams: () => [{ group: 'rmm', member: 'rmm/primary', up: true, openRequests: 1 }],
       certificates: () => [{ name: 'a', validToMs: 2 }],
+      trials: () => [{ line: 'portcullis.yaml:1:1', expiresMs: 2 }],
       geoDatabases: () => [{ role: 'first', builtMs: 1 }],
       policyLoadedMs: () => 1,
       overlay: () => ({ bans: 1, allows: 1 }),
@@ -190,6 +191,12 @@ test('every alert asks for metrics that there are, names labels that it has, and
     'JournalDropping',
     'ConnectorGone',
     'HeartbeatsUnanswered',
+    'SiteGone',
+    'AllGone',
+    'HeartbeatsOverrun',
+    'IdentityRefused',
+    'TunnelProtocolBroken',
+    'TrialEnds',
     'PolicyRolledBack',
   ])
     t.true(
