@@ -1,4 +1,5 @@
 // How often agents check in over HTTPS, and what a silence means by that: the same words and measures as for heartbeats. Pure.
+import { findName } from './decide-hello.ts'
 import type { Snapshot } from './snapshot.ts'
 
 /** A silence measured by the interval of the product. */
@@ -12,10 +13,10 @@ const GONE_AFTER = 3
  * How often agents of these names check in, in milliseconds: the slowest counts. Null: a name is of a product that does not
  * say, or unknown, or there is none.
  */
-export function checkInEvery({ names }: Pick<Snapshot, 'names'>, hosts: readonly string[]): number | null {
+export function checkInEvery(snapshot: Pick<Snapshot, 'names'>, hosts: readonly string[]): number | null {
   let slowest: number | null = null
   for (const host of hosts) {
-    const everyMs = names.find(name => name.host === host)?.profile.checkInEveryMs ?? null
+    const everyMs = findName(snapshot, host)?.profile.checkInEveryMs ?? null
     if (everyMs === null) return null
     slowest = Math.max(slowest ?? 0, everyMs)
   }
@@ -26,7 +27,7 @@ export function checkInEvery({ names }: Pick<Snapshot, 'names'>, hosts: readonly
 export function slowestCheckIn(snapshot: Pick<Snapshot, 'names'>): number | null {
   return checkInEvery(
     snapshot,
-    snapshot.names.map(({ host }) => host),
+    snapshot.names.filter(name => name.dashboard === undefined).map(({ host }) => host),
   )
 }
 
@@ -36,7 +37,7 @@ export function punctuality(silentMs: number, everyMs: number): Punctuality {
   return silentMs > LATE_AFTER * everyMs ? 'late' : 'present'
 }
 
-/** The silence after which an agent is gone; `otherwise` where nobody knows how often it comes. */
-export function goneAfter(everyMs: number | null, otherwise: number): number {
-  return everyMs === null ? otherwise : GONE_AFTER * everyMs
+/** The silence after which an agent that checks in so often is gone, in milliseconds. */
+export function goneAfter(everyMs: number): number {
+  return GONE_AFTER * everyMs
 }

@@ -89,10 +89,10 @@ function namesOf(expr: string): {
   readonly kept: readonly string[]
 } {
   const plain = expr.replaceAll(/"(?:[^"\\]|\\.)*"/g, '""').replaceAll(/\[[^\]]*\]/g, '')
-  const kept = [...plain.matchAll(/\bby\s*\(([^)]*)\)/g)].flatMap(([, list = '']) =>
+  const kept = [...plain.matchAll(/\b(?:by|on)\s*\(([^)]*)\)/g)].flatMap(([, list = '']) =>
     list.split(',').map(label => label.trim()),
   )
-  const rest = plain.replaceAll(/\bby\s*\([^)]*\)/g, '').replaceAll(/\boffset\s+\w+/g, '')
+  const rest = plain.replaceAll(/\b(?:by|on)\s*\([^)]*\)/g, '').replaceAll(/\boffset\s+\w+/g, '')
   const metrics = new Map<string, readonly string[]>()
   for (const [, name = '', , choice = ''] of rest.matchAll(/([a-zA-Z_:][\w:]*)(\{([^}]*)\})?/g)) {
     if (WORDS.has(name) || isChoice(rest, name)) continue
