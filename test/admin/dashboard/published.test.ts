@@ -176,6 +176,16 @@ test('nobody else learns that it is there; bans, countries, rules and names of t
   t.is(typeof (await browse(bench, '5.255.255.5', '/login')), 'string', 'a named source in a closed country')
   t.like(await browse(bench, OFFICE, '/login?x=../../windows/win.ini'), { status: 403 }, 'a rule')
   t.like(await browse(bench, OFFICE, '/login', { serverName: HOST, host: OTHER_HOST }), { status: 421 })
+  bench.mergePolicy('classes: { relay: { access: closed } }')
+  t.true((await bench.portcullis.reload('command')).ok)
+  const own = '/.well-known/portcullis/operator/clients'
+  const atRmm = await browse(bench, OFFICE, own, { serverName: HOST, host: HOST })
+  t.like(atRmm, { status: 403 })
+  t.like(
+    await browse(bench, OFFICE, own),
+    { status: 403 },
+    'paths of connectors are closed at this name, too',
+  )
   t.like(await browse(bench, OFFICE, '/login', { host: HOST }), { status: 421 })
   const rmm = await browse(bench, OFFICE, '/login', { serverName: HOST, host: HOST })
   t.true(
