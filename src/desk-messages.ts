@@ -1,5 +1,6 @@
 // What the desk is asked and answers: a thread that does for the dashboard what commands do, beside the gate's event loop.
-import type { AddressDiagnosis, ListedException, PlanOutcome } from './admin/dashboard/pages/sources.ts'
+import type { AddressDiagnosis, PlanOutcome } from './admin/dashboard/pages/sources.ts'
+import type { ListedException } from './policy/expiring.ts'
 
 /** The policy that a task works with. */
 export type DeskPolicy = {

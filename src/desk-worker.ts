@@ -1,11 +1,6 @@
 // The desk's thread: loads the policy in force once, then diagnoses and plans with the very functions of the command line.
 import { parentPort } from 'node:worker_threads'
-import type {
-  AddressDiagnosis,
-  ListedException,
-  PlanChange,
-  PlanOutcome,
-} from './admin/dashboard/pages/sources.ts'
+import type { AddressDiagnosis, PlanChange, PlanOutcome } from './admin/dashboard/pages/sources.ts'
 import { CommandArguments, type CommandContext } from './cli/command.ts'
 import { openSurroundings } from './cli/evidence.ts'
 import { listExceptions } from './cli/exception-list.ts'
@@ -18,6 +13,7 @@ import type { DeskPolicy, DeskReply, DeskTask } from './desk-messages.ts'
 import { diagnose } from './diagnose/diagnosis.ts'
 import { buildOverlay } from './journal/store-overlay.ts'
 import { parseAddress } from './net/address.ts'
+import type { ListedException } from './policy/expiring.ts'
 import type { Snapshot } from './policy/snapshot.ts'
 import { formatSourceLine } from './policy/source-line.ts'
 

@@ -1,6 +1,7 @@
 // The handle on desk threads: one stays for diagnoses, one lives as long as a plan. Nothing here holds the event loop up.
 import { Worker } from 'node:worker_threads'
-import type { AddressDiagnosis, ListedException, PlanOutcome } from './admin/dashboard/pages/sources.ts'
+import type { AddressDiagnosis, PlanOutcome } from './admin/dashboard/pages/sources.ts'
+import type { ListedException } from './policy/expiring.ts'
 import type { DeskPolicy, DeskReply, DeskTask } from './desk-messages.ts'
 
 /** What the desk needs. */

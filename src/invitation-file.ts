@@ -1,15 +1,7 @@
 // The file of forwards for invitations in the state directory: strict reading, and writing that is whole or not at all.
-import {
-  closeSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { z } from 'zod'
+import { writeWholeFile } from './access/whole-file.ts'
 import { NO_FORWARDS, type SavedForwards } from './policy/forward-table.ts'
 
 /** Name of the file in the state directory. */
@@ -74,14 +66,9 @@ export function readInvitationFile(file: string): SavedForwards {
 
 /** Writes the file, readable by its owner alone: all of it, or nothing. @throws the error of the disk */
 export function writeInvitationFile(file: string, saved: SavedForwards): void {
-  const temporary = `${file}.new`
-  rmSync(temporary, { force: true })
-  const descriptor = openSync(temporary, 'wx', 0o600)
-  try {
-    writeSync(descriptor, `${JSON.stringify({ version: 1, ...saved }, null, 2)}\n`)
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
-  renameSync(temporary, file)
+  writeWholeFile(
+    file,
+    `${JSON.stringify({ version: 1, ...saved }, null, 2)}
+`,
+  )
 }

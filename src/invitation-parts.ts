@@ -4,10 +4,9 @@ import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { InvitationAnswer, InvitationRequest } from './admin/invitation-routes.ts'
-import type { InvitationStatus } from './admin/status.ts'
 import { createTurns } from './edge/turns.ts'
 import { INVITATION_FILE, readInvitationFile, writeInvitationFile } from './invitation-file.ts'
-import { createInvitationRelays, type ForwardState, type InvitationRelays } from './invitation-relays.ts'
+import { createInvitationRelays, type InvitationRelays } from './invitation-relays.ts'
 import type { ForwardFields } from './journal/events-invitations.ts'
 import { messageOf } from './own-events.ts'
 import { parseAddress } from './net/address.ts'
@@ -22,6 +21,7 @@ import {
   type InvitationForward,
   type NoTargets,
 } from './policy/invitations.ts'
+import type { ForwardState, InvitationStatus } from './policy/running-state.ts'
 import type { Snapshot } from './policy/snapshot.ts'
 import type { StreamPartsOptions } from './stream-parts.ts'
 

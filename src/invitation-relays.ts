@@ -10,19 +10,10 @@ import {
   forwardStream,
   type InvitationForward,
 } from './policy/invitations.ts'
+import type { ForwardState } from './policy/running-state.ts'
 import type { HeartbeatListener } from './policy/snapshot.ts'
 import type { StreamListener } from './policy/streams.ts'
 import { createStreamParts, type StreamPartsOptions } from './stream-parts.ts'
-
-/** What a forward does now. Bytes are those of TCP, since it opened. */
-export type ForwardState = {
-  readonly tcp: boolean
-  readonly udp: boolean
-  readonly connections: number
-  readonly flows: number
-  readonly bytesIn: number
-  readonly bytesOut: number
-}
 
 /** The sockets. */
 export type InvitationRelays = {

@@ -1,18 +1,10 @@
 // The file of keys and operators in the state directory: its shape, strict reading, and writing that is whole or not at all.
-import {
-  closeSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, openSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { z } from 'zod'
 import { PortcullisError } from '../policy/error.ts'
 import { ROLES, type GatewayKey, type Operator } from './access.ts'
 import { HASH_BYTES, SALT_BYTES, type DerivationCost } from './derive.ts'
+import { writeWholeFile } from './whole-file.ts'
 
 /** Name of the file in the state directory. */
 export const ACCESS_FILE = 'access.json'
@@ -143,16 +135,11 @@ export function writeAccessFile(file: string, document: AccessDocument): void {
     null,
     2,
   )
-  const temporary = `${file}.new`
-  rmSync(temporary, { force: true })
-  const descriptor = openSync(temporary, 'wx', 0o600)
-  try {
-    writeSync(descriptor, `${text}\n`)
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
-  renameSync(temporary, file)
+  writeWholeFile(
+    file,
+    `${text}
+`,
+  )
 }
 
 const STALE_LOCK_MS = 10_000

@@ -3,7 +3,7 @@ import { parseCidr } from '../net/cidr.ts'
 import type { ForwardSources } from '../policy/invitations.ts'
 import { isEntryText } from './routes.ts'
 import type { AdminAnswer, AdminRoute } from './server.ts'
-import type { InvitationStatus } from './status.ts'
+import type { InvitationStatus } from '../policy/running-state.ts'
 
 /** A forward that somebody wants. */
 export type InvitationRequest = {

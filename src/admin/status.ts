@@ -4,6 +4,7 @@ import type { TlsVersion } from '../net/tls-version.ts'
 import type {
   Client,
   HeartbeatState,
+  InvitationStatus,
   OperatorSession,
   ServerHealth,
   StreamState,
@@ -81,24 +82,6 @@ export type TrialStatus = {
   readonly expiresMs: number
   /** `file:line:column`. */
   readonly line: string
-}
-
-/** One public port that leads to a PC for a while. Bytes are those of TCP. */
-export type InvitationStatus = {
-  readonly port: number
-  readonly target: { readonly host: string; readonly port: number }
-  /** Who may connect, besides what the policy asks; null: everybody whom it lets in. */
-  readonly from: { readonly sites: readonly string[]; readonly ranges: readonly string[] } | null
-  readonly owner: string
-  readonly openedMs: number
-  readonly expiresMs: number
-  /** Whether the port is open; false: something else holds it, and it is tried again. */
-  readonly tcp: boolean
-  readonly udp: boolean
-  readonly connections: number
-  readonly flows: number
-  readonly bytesIn: number
-  readonly bytesOut: number
 }
 
 /** Everything that `portcullis status` shows. */

@@ -3,24 +3,10 @@ import { trialScope } from '../config/describe.ts'
 import type { StoreReader } from '../journal/store-core.ts'
 import type { Cidr } from '../net/cidr.ts'
 import { tlsRank } from '../net/tls-version.ts'
+import type { ListedException } from '../policy/expiring.ts'
 import type { AllowEntry, Overlay, Snapshot } from '../policy/snapshot.ts'
 import { formatSourceLine } from '../policy/source-line.ts'
 import { shortRange } from './format.ts'
-
-/** One deviation. */
-export type ListedException = {
-  readonly kind: 'allow' | 'tls' | 'rule' | 'trial'
-  /** What it opens: `203.0.113.7 for agent`, `site acme down to TLSv1`, `rule x on /automate`. */
-  readonly what: string
-  readonly reason: string
-  readonly owner: string
-  /** Null: without an end. */
-  readonly expiresMs: number | null
-  readonly ended: boolean
-  readonly line: string
-  /** When something last passed that needed it; null: nothing on record did. */
-  readonly lastUsedMs: number | null
-}
 
 const MAX_SOURCES = 200
 const USE_MS = 30 * 86_400_000

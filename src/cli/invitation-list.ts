@@ -1,5 +1,5 @@
 // Forwards for invitations as people read them: one row each, and who may connect.
-import type { InvitationStatus } from '../admin/status.ts'
+import type { InvitationStatus } from '../policy/running-state.ts'
 import { sourcesText, targetText } from '../policy/invitations.ts'
 import { formatAgo, formatBytes, formatTime } from './format.ts'
 import { safeText } from './shown-text.ts'

@@ -2,6 +2,7 @@
 import type { Cidr } from '../net/cidr.ts'
 import { DASHBOARD_VIA } from '../policy/dashboard-policy.ts'
 import type { ClassPolicy, Name, Profile, UpstreamGroup } from '../policy/snapshot.ts'
+import type { StreamListener } from '../policy/streams.ts'
 import { BUILT_IN } from '../policy/source-line.ts'
 import type { Reporter } from './context.ts'
 import { builtInProbe } from './defaults.ts'
@@ -16,6 +17,7 @@ export type PublishBasis = {
   readonly upstreamIds: readonly string[]
   readonly siteIds: readonly string[]
   readonly sites: WrittenPolicy['sites']
+  readonly streams: readonly StreamListener[]
   /** Policy of class console, whose countries and limits hold. */
   readonly console: ClassPolicy | undefined
 }
@@ -30,15 +32,13 @@ const ROUTE = ['dashboard', 'publish'] as const
 /** Compiles it; null: it is not published, or its lines have mistakes. */
 export function compilePublished(
   written: WrittenPolicy['dashboard'],
-  { hosts, upstreamIds, siteIds, sites: recorded, console: usual }: PublishBasis,
+  { hosts, upstreamIds, siteIds, sites: recorded, streams, console: usual }: PublishBasis,
   report: Reporter,
 ): Published | null {
   const publish = written?.publish
   if (publish === undefined || usual === undefined) return null
   const { host, sources, sites } = publish
-  const served = hosts.find(
-    name => name === host || (name.startsWith('*.') && host.slice(host.indexOf('.')) === name.slice(1)),
-  )
+  const served = hosts.find(name => covers(name, host))
   if (served !== undefined) {
     report.error(
       [...ROUTE, 'host'],
@@ -46,6 +46,7 @@ export function compilePublished(
       'the dashboard needs a name of its own: cookies and pages of the RMM server must not meet those of the gate',
     )
   }
+  checkStreams(host, streams, report)
   if (upstreamIds.includes(GROUP))
     report.error(
       ['upstreams', GROUP],
@@ -120,6 +121,38 @@ export function compilePublished(
       at,
     },
   }
+}
+
+/** Browsers send cookies to every port of a host: a stream whose TLS ends here, under this name, would hand them to its server. */
+function checkStreams(host: string, streams: readonly StreamListener[], report: Reporter): void {
+  for (const { id, services } of streams) {
+    for (const { names, action } of services) {
+      if (action.kind !== 'forward' || action.terminate === null) continue
+      const certified = action.terminate.host
+      const served = certified === host ? host : names.find(name => covers(name, host))
+      if (served !== undefined)
+        report.error(
+          [...ROUTE, 'host'],
+          `${host} is served by stream ${id}, too (names: ${served})`,
+          'give the dashboard another name: browsers would send its cookies to the server behind the stream',
+        )
+      // A certificate for every name of the domain would be good for the dashboard, too.
+      else if (names.length === 0 && domainOf(certified) === domainOf(host))
+        report.warn(
+          [...ROUTE, 'host'],
+          `stream ${id} serves every name, ${host} among them: a browser that comes there sends the cookies of the dashboard`,
+          'list the names of the stream under its names',
+        )
+    }
+  }
+}
+
+function covers(name: string, host: string): boolean {
+  return name === host || (name.startsWith('*.') && domainOf(host) === domainOf(name))
+}
+
+function domainOf(host: string): string {
+  return host.slice(host.indexOf('.'))
 }
 
 function isTooWide({ prefix, address }: Cidr): boolean {

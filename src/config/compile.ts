@@ -153,6 +153,7 @@ export function compilePolicy(source: YamlSource, disk: Disk, options: CompileOp
       upstreamIds: keysOf(source, 'upstreams'),
       siteIds: places.siteIds,
       sites: written.sites,
+      streams,
       console: classes.get('console'),
     },
     report,

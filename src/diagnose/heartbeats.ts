@@ -1,15 +1,13 @@
 // Findings about heartbeats over UDP: the connector behind them is away, replies are missing, or only one of heartbeats and check-ins comes. Pure.
 import { AGENT_CLASSES } from '../policy/classes.ts'
+import type { ConnectorTrouble, PresenceCount, SiteHeartbeatState } from '../policy/running-state.ts'
 import { fixContext, problem, subjectOf, timeWords, type Diagnosis, type Evidence } from './finding.ts'
 import { makeFix, onGate } from './fix.ts'
 import * as clients from './fixes-client.ts'
 import { productOf } from './trouble.ts'
 
-/** Senders of heartbeats: on time, silent for twice the expected interval, and for three times. */
-export type SenderCount = { readonly present: number; readonly late: number; readonly gone: number }
-
 /** What is to be said of the agents of a site (null: of no site); null: all are on time. */
-export function goneWords(site: string | null, { present, late, gone }: SenderCount): string | null {
+export function goneWords(site: string | null, { present, late, gone }: PresenceCount): string | null {
   const known = present + late + gone
   if (late + gone === 0) return null
   const agents = `${known} agent${known === 1 ? '' : 's'}`
@@ -24,21 +22,11 @@ export type HeartbeatListenerFacts = {
   readonly listener: string
   readonly upstream: string
   /** What is wrong with the connector behind it; null: nothing, or there is none. */
-  readonly connectorTrouble: 'away' | 'not-offered' | null
+  readonly connectorTrouble: ConnectorTrouble
   readonly awaySinceMs: number | null
   readonly portClosed: boolean
   /** Heartbeats of the site of the address, as counted since the start of the gate; null: none yet. */
-  readonly site: {
-    readonly site: string | null
-    readonly heartbeats: number
-    readonly replies: number
-    readonly lastHeartbeatMs: number
-    readonly lastReplyMs: number | null
-    /** Heartbeats lost between the site and the gate, estimated from senders with a rhythm; null: too few to say. */
-    readonly lossPercent: number | null
-    /** Agents in their expected interval, late and gone; null: nobody is expected. */
-    readonly senders: SenderCount | null
-  } | null
+  readonly site: SiteHeartbeatState | null
   /** (Nearly) all agents, of several places, are gone. */
   readonly allGone: boolean
 }

@@ -57,7 +57,8 @@ export function decideRequest(
   }
   const { rule } = classified
   const trafficClass = rule?.class ?? 'other'
-  const policy = own?.policy ?? classPolicy(connection, trafficClass)
+  // Who connectors and operators may be is the same at every name.
+  const policy = own === undefined || isOwnPath(facts) ? classPolicy(connection, trafficClass) : own.policy
   if (trace) {
     const why =
       rule === OWN_RULE

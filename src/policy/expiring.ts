@@ -5,6 +5,21 @@ import type { SourceLine } from './source-line.ts'
 /** Something that ends. */
 export type Expiring = { readonly what: string; readonly at: SourceLine; readonly expiresMs: number }
 
+/** A deviation from the policy that ends, or should, as lists show it. */
+export type ListedException = {
+  readonly kind: 'allow' | 'tls' | 'rule' | 'trial'
+  /** What it opens: `203.0.113.7 for agent`, `site acme down to TLSv1`, `rule x on /automate`. */
+  readonly what: string
+  readonly reason: string
+  readonly owner: string
+  /** Null: without an end. */
+  readonly expiresMs: number | null
+  readonly ended: boolean
+  readonly line: string
+  /** When something last passed that needed it; null: nothing on record did. */
+  readonly lastUsedMs: number | null
+}
+
 /** Everything in force that has an end and ends after `nowMs`, soonest first. Bans are left out: nobody misses them. */
 export function expiringEntries(snapshot: Snapshot, overlay: Overlay, nowMs: number): readonly Expiring[] {
   const found: Expiring[] = []

@@ -1,4 +1,5 @@
 // What parts of a running gate say of themselves. Stated once: who is told (edge, tunnel) and who shows it (admin) never import each other.
+import type { InvitationForward } from './invitations.ts'
 
 /** State of a server. `returning`: healthy again, but not yet for long enough to take traffic back from another. */
 export type ServerHealth = 'unknown' | 'up' | 'down' | 'returning'
@@ -125,3 +126,17 @@ export type OperatorSession = {
   readonly bytesIn: number
   readonly bytesOut: number
 }
+
+/** What a forward does now. Bytes are those of TCP, since it opened. */
+export type ForwardState = {
+  /** Whether the port is open; false: something else holds it, and it is tried again. */
+  readonly tcp: boolean
+  readonly udp: boolean
+  readonly connections: number
+  readonly flows: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
+/** One public port that leads to a PC for a while, and what it does now. */
+export type InvitationStatus = InvitationForward & ForwardState

@@ -1,4 +1,4 @@
-// Reads a form from a request, within limits.
+// Reads a form from a request, within limits, and the field that most forms share: the reason.
 import type { IncomingMessage } from 'node:http'
 
 /** Largest form, unless its route says otherwise. */
@@ -26,4 +26,16 @@ export async function readForm(request: IncomingMessage, maxBytes: number): Prom
   const text = Buffer.concat(chunks).toString('utf8')
   if (text.split('&').length > MAX_FIELDS) return { ok: false, status: 400 }
   return { ok: true, form: new URLSearchParams(text) }
+}
+
+/** Longest reason that a form takes, in characters, unless it says otherwise. */
+export const MAX_REASON = 300
+
+// What could garble the terminal of whoever lists what was done: controls, bidi and invisible characters.
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
+
+/** The reason in a form, without spaces around it; null: there is none, or it is too long or not plain. */
+export function readReason(form: URLSearchParams, maxLength = MAX_REASON): string | null {
+  const reason = (form.get('reason') ?? '').trim()
+  return reason === '' || reason.length > maxLength || UNSAFE.test(reason) ? null : reason
 }

@@ -1,7 +1,8 @@
 // portcullis exceptions: what deviates from the policy for a time, who answers for it, and whether anything still needs it.
 import { buildOverlay } from '../../journal/store-overlay.ts'
 import type { Command } from '../command.ts'
-import { listExceptions, type ListedException } from '../exception-list.ts'
+import type { ListedException } from '../../policy/expiring.ts'
+import { listExceptions } from '../exception-list.ts'
 import { counted, formatAgo, formatDay } from '../format.ts'
 import { askGate, openStore, requirePolicy } from '../gate-access.ts'
 import type { Terminal } from '../terminal.ts'

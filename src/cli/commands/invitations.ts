@@ -1,5 +1,5 @@
 // portcullis invitations: the public ports that lead to PCs for a while, and their end.
-import type { InvitationStatus } from '../../admin/status.ts'
+import type { InvitationStatus } from '../../policy/running-state.ts'
 import { suggest } from '../../config/spelling.ts'
 import { PortcullisError } from '../../policy/error.ts'
 import { usageError, type Command, type CommandArguments, type CommandContext } from '../command.ts'

@@ -3,7 +3,7 @@ import { closeSync, existsSync, fstatSync, openSync, readFileSync, writeFileSync
 import { isIPv6 } from 'node:net'
 import { join, parse, resolve } from 'node:path'
 import type { InvitationAnswer } from '../../admin/invitation-routes.ts'
-import type { InvitationStatus } from '../../admin/status.ts'
+import type { InvitationStatus } from '../../policy/running-state.ts'
 import { suggest } from '../../config/spelling.ts'
 import { parseAddress } from '../../net/address.ts'
 import { cidrContains, parseCidr } from '../../net/cidr.ts'

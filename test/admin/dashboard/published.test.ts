@@ -176,6 +176,16 @@ test('nobody else learns that it is there; bans, countries, rules and names of t
   t.is(typeof (await browse(bench, '5.255.255.5', '/login')), 'string', 'a named source in a closed country')
   t.like(await browse(bench, OFFICE, '/login?x=../../windows/win.ini'), { status: 403 }, 'a rule')
   t.like(await browse(bench, OFFICE, '/login', { serverName: HOST, host: OTHER_HOST }), { status: 421 })
+  bench.mergePolicy('classes: { relay: { access: closed } }')
+  t.true((await bench.portcullis.reload('command')).ok)
+  const own = '/.well-known/portcullis/operator/clients'
+  const atRmm = await browse(bench, OFFICE, own, { serverName: HOST, host: HOST })
+  t.like(atRmm, { status: 403 })
+  t.like(
+    await browse(bench, OFFICE, own),
+    { status: 403 },
+    'paths of connectors are closed at this name, too',
+  )
   t.like(await browse(bench, OFFICE, '/login', { host: HOST }), { status: 421 })
   const rmm = await browse(bench, OFFICE, '/login', { serverName: HOST, host: HOST })
   t.true(
@@ -241,5 +251,32 @@ sites: { provider: { addresses: [8.8.4.0/28, 8.0.0.0/9] } }
     const { code, err, out } = await bench.cli(['check'])
     t.is(code, 1, publish)
     t.regex(err + out, problem)
+  }
+})
+
+test('no stream whose TLS ends at the gate shares its name: browsers send cookies to every port', async t => {
+  const bench = startBench(t)
+  const base = bench.policyText()
+  for (const [stream, code, says] of [
+    [`host: ${OTHER_HOST}`, 1, /old\.example\.test is served by stream relay, too/],
+    [
+      "host: relay.test, names: ['*.example.test']",
+      1,
+      /served by stream relay, too \(names: \*\.example\.test\)/,
+    ],
+    ['host: relay.example.test', 0, /stream relay serves every name/],
+    ['host: relay.example.test, names: [relay.example.test]', 0, null],
+    ['names: [relay.example.test]', 0, null],
+  ] as const) {
+    bench.writePolicy(base)
+    bench.mergePolicy(`
+dashboard: { publish: { host: ${OTHER_HOST}, sources: [8.8.4.3] } }
+streams: { relay: { kind: tls, address: '127.0.0.1:0', class: relay, upstream: '10.0.0.5:16888', ${stream} } }
+`)
+    const result = await bench.cli(['check'])
+    const said = result.err + result.out
+    t.is(result.code, code, said)
+    if (says === null) t.notRegex(said, /stream relay serves|by stream relay/)
+    else t.regex(said, says)
   }
 })

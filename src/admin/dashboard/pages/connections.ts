@@ -1,6 +1,6 @@
 // Connections that are open now, with their traffic.
 import { sourcesText, targetText } from '../../../policy/invitations.ts'
-import type { InvitationStatus } from '../../status.ts'
+import type { InvitationStatus } from '../../../policy/running-state.ts'
 import { ago, bytesText, counted, emptyState, numberText, panel, state, table } from '../components.ts'
 import { html, type Html } from '../html.ts'
 import { link, type GetRoute } from '../page.ts'

@@ -4,17 +4,18 @@ import { sentenceOfRow } from '../../../journal/catalogue.ts'
 import { CLASSES } from '../../../policy/classes.ts'
 import { REASONS } from '../../../policy/reasons.ts'
 import { ago, choiceField, emptyState, exact, facts, panel, state, table, textField } from '../components.ts'
+import { readReason } from '../form.ts'
 import { html, type Html } from '../html.ts'
 import { hasRole } from '../layout.ts'
 import { link, type PageAnswer, type PageRequest, type PageRoute } from '../page.ts'
 import { startPlan } from './plan.ts'
 import { isReason } from './refusals.ts'
-import type { ExceptionWish, ListedException, PageSources, ProposedException } from './sources.ts'
+import type { ListedException } from '../../../policy/expiring.ts'
+import type { ExceptionWish, PageSources, ProposedException } from './sources.ts'
 
 const DAY_MS = 86_400_000
 const SOON_MS = 14 * DAY_MS
 const MAX_REASON = 200
-const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
 /** How long an exception may last: policies count in days. */
 const SPANS = [
   ['7d', '7 days', 7],
@@ -100,8 +101,8 @@ async function planException(request: PageRequest, sources: PageSources): Promis
   if (event === null) return noSuchEvent()
   const { form, view } = request
   const reference = event.reference ?? ''
-  const reason = (form.get('reason') ?? '').trim()
-  if (reason === '' || reason.length > MAX_REASON || UNSAFE.test(reason))
+  const reason = readReason(form, MAX_REASON)
+  if (reason === null)
     return unplanned(`A reason of 1 to ${MAX_REASON} plain characters is needed.`, '', reference)
   const span = SPANS.find(([value]) => value === form.get('for'))
   if (span === undefined) return unplanned('Choose how long the exception lasts.', '', reference)

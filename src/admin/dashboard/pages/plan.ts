@@ -12,6 +12,7 @@ import {
   textField,
 } from '../components.ts'
 import { REASONS } from '../../../policy/reasons.ts'
+import { MAX_REASON, readReason } from '../form.ts'
 import { html, type Html } from '../html.ts'
 import { link, type PageAnswer, type PageRequest, type PageRoute } from '../page.ts'
 import { fileDiff } from './file-diff.ts'
@@ -21,8 +22,6 @@ import type { PageSources, PlanCandidate, PlanChange, PlanJob, PlanOutcome } fro
 const MAX_TEXT_BYTES = 512 * 1024
 const MAX_PATH = 512
 const SHOWN = 100
-const MAX_REASON = 300
-const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
 const MINUTE_MS = 60_000
 /** How long the guard may watch. */
 const GUARDS = [
@@ -111,8 +110,8 @@ async function apply({ params, form, view }: PageRequest, sources: PageSources):
   const job = sources.plan.state()
   if (job === null || String(job.id) !== params['id'])
     return { ...unchanged(['Another plan was made since. Look at it, or make yours again.']), status: 409 }
-  const reason = (form.get('reason') ?? '').trim()
-  if (reason === '' || reason.length > MAX_REASON || UNSAFE.test(reason))
+  const reason = readReason(form)
+  if (reason === null)
     return unchanged([
       `A reason of 1 to ${MAX_REASON} plain characters is needed; it is kept in the history.`,
     ])

@@ -4,6 +4,7 @@ import { parseCidr } from '../../../net/cidr.ts'
 import { CLASSES } from '../../../policy/classes.ts'
 import type { Site } from '../../../policy/snapshot.ts'
 import { agoText, choiceField, emptyState, state, table, textField } from '../components.ts'
+import { MAX_REASON, readReason } from '../form.ts'
 import { html, type Html } from '../html.ts'
 import { link, type PageAnswer, type PageRequest, type PageRoute } from '../page.ts'
 import { noSuchSite } from './site.ts'
@@ -21,10 +22,6 @@ const TIMES = [
   ['7d', '7 days', 7 * DAY_MS],
   ['30d', '30 days', 30 * DAY_MS],
 ] as const
-
-const MAX_REASON = 300
-// What could garble the terminal of whoever lists the entries: controls, bidi and invisible characters.
-const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
 
 /** What the forms of a site's page do. */
 export function siteFormRoutes(sources: PageSources): readonly PageRoute[] {
@@ -64,8 +61,8 @@ async function add(kind: 'ban' | 'allow', request: PageRequest, sources: PageSou
   if (site === null) return noSuchSite()
   const range = parseCidr((form.get('range') ?? '').trim())
   if (typeof range === 'string' || !rangeWithin(range.text, site.ranges)) return notHere(site)
-  const reason = (form.get('reason') ?? '').trim()
-  if (reason === '' || reason.length > MAX_REASON || UNSAFE.test(reason))
+  const reason = readReason(form)
+  if (reason === null)
     return invalid(
       site,
       `A reason of 1 to ${MAX_REASON} plain characters is needed: colleagues will read it.`,

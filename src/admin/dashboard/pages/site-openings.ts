@@ -3,6 +3,7 @@ import type { OverlayEntry } from '../../../journal/store-overlay.ts'
 import { openingRange } from '../../../journal/store-openings.ts'
 import type { Site, Snapshot } from '../../../policy/snapshot.ts'
 import { agoText, choiceField, panel, state, textField } from '../components.ts'
+import { MAX_REASON, readReason } from '../form.ts'
 import { html, type Html } from '../html.ts'
 import { link, type PageAnswer, type PageRequest, type PageRoute } from '../page.ts'
 import { invalid, siteOf } from './site-forms.ts'
@@ -10,8 +11,6 @@ import { noSuchSite } from './site.ts'
 import type { PageSources } from './sources.ts'
 
 const HOUR_MS = 3_600_000
-const MAX_REASON = 300
-const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
 /** Nobody leaves a deployment open for longer than a few days. */
 const TIMES = [
   ['2h', '2 hours', 2 * HOUR_MS],
@@ -57,8 +56,8 @@ async function open(request: PageRequest, sources: PageSources): Promise<PageAns
   const { form, view, nowMs } = request
   const site = siteOf(request, sources)
   if (site === null) return noSuchSite()
-  const reason = (form.get('reason') ?? '').trim()
-  if (reason === '' || reason.length > MAX_REASON || UNSAFE.test(reason))
+  const reason = readReason(form)
+  if (reason === null)
     return invalid(
       site,
       `A reason of 1 to ${MAX_REASON} plain characters is needed: colleagues will read it.`,

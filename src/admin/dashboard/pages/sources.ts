@@ -4,6 +4,7 @@ import type { NewOverlayEntry, OverlayEntry, OverlayKind } from '../../../journa
 import type { StoreReading } from '../../../journal/store-reading.ts'
 import type { StoredEvent } from '../../../journal/store-events.ts'
 import type { TrafficClass } from '../../../policy/classes.ts'
+import type { ListedException } from '../../../policy/expiring.ts'
 import type { Snapshot } from '../../../policy/snapshot.ts'
 
 /** What a diagnosis says of one address: the same words as `portcullis diagnose`. */
@@ -29,20 +30,6 @@ export type ExceptionWish = {
   /** For a refusal before any request: what is to be let in; null: what agents use. */
   readonly classes: readonly TrafficClass[] | null
   readonly evenVirtualPatch: boolean
-}
-
-/** A deviation from the policy that ends, or should. */
-export type ListedException = {
-  readonly kind: 'allow' | 'tls' | 'rule' | 'trial'
-  readonly what: string
-  readonly reason: string
-  readonly owner: string
-  /** Null: without an end. */
-  readonly expiresMs: number | null
-  readonly ended: boolean
-  readonly line: string
-  /** Null: nothing on record needed it. */
-  readonly lastUsedMs: number | null
 }
 
 /** What became of a change of the policy. */
