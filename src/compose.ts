@@ -211,6 +211,7 @@ export async function startPortcullis(options: StartOptions): Promise<Portcullis
   const gate = createGate({ ...shared, isUpstreamUp: upstreams.isUp, handler, ticketSecret })
   const streamOptions = { ...shared, gate, ticketSecret, openThrough: through }
   const streams = createStreamParts(streamOptions)
+  tunnel.follow(streams)
   const invitations = createInvitationParts({ ...streamOptions, stateDir })
 
   const parts = { gate, heartbeats, streams, invitations, upstreams, certificates, countries, store, ledger }

@@ -38,7 +38,7 @@ export type TunnelParts = {
   /** Another policy is in force. */
   readonly policyChanged: () => void
   /** From now on upstreams hear at once of clients that come and go. */
-  readonly follow: (upstreams: Pick<Upstreams, 'clientChanged'>) => void
+  readonly follow: (servers: Pick<Upstreams, 'clientChanged'>) => void
   readonly close: () => void
 }
 
@@ -104,10 +104,10 @@ export function createTunnelParts(options: TunnelPartsOptions): TunnelParts {
       const fits = (client: string, key: string): boolean => connectorName(client, key) !== null
       registry.detachUdp(fits, 'the policy does not name this connector any more')
     },
-    follow: upstreams => {
+    follow: servers => {
       // Asked again: one that another process has replaced is not gone.
       registry.onChange(({ key, name }) =>
-        upstreams.clientChanged(key, name, registry.find(key, name) !== undefined),
+        servers.clientChanged(key, name, registry.find(key, name) !== undefined),
       )
     },
     through: ({ key, client, service }) => registry.stream(key, client, service),

@@ -38,8 +38,10 @@ test('a database server without any way in: its stream goes through a connector,
     client.end(question)
     return await readAll(client)
   }
-  // Nobody has attached: a reset, not an end.
+  // Nobody has attached: a reset, not an end; and from the second time on the server is held to be down.
   t.is((await ask(Buffer.from('?'))).errorCode, 'ECONNRESET')
+  t.is((await ask(Buffer.from('?'))).errorCode, 'ECONNRESET')
+  await gate.lines.next('upstream.down')
   await addKey(
     join(gate.directory, 'state/access.json'),
     KEY,
@@ -54,6 +56,7 @@ test('a database server without any way in: its stream goes through a connector,
   )
   await running.next('gate.attached')
   await gate.lines.next('client.connected')
+  // Whoever comes now, before any probe, finds a server.
   const question = randomBytes(2_000_000)
   const { bytes, errorCode } = await ask(question)
   t.is(errorCode, null)

@@ -49,6 +49,8 @@ export type StreamRelay = {
   readonly addresses: () => readonly ListeningAddress[]
   readonly connections: () => readonly LiveConnection[]
   readonly states: () => readonly StreamState[]
+  /** A client of a gateway key has attached, or is gone: servers behind it are there at once, or not. */
+  readonly clientChanged: (key: string, client: string, isAttached: boolean) => void
   /** Ends open streams that the policy in force would not let in any more. Only ever on request. */
   readonly cutRefused: () => number
   /** Resets every stream of a listener, open or beginning, and returns how many that were. */
@@ -202,6 +204,9 @@ export function createStreamRelay(options: StreamRelayOptions): StreamRelay {
           members: services.flatMap(service => context.groupOf(id, service)?.states() ?? []),
         }
       }),
+    clientChanged: (key, client, isAttached) => {
+      for (const { group } of groups.values()) group.clientChanged(key, client, isAttached)
+    },
     cutRefused: () => {
       let cut = 0
       for (const stream of context.connections) {

@@ -124,6 +124,23 @@ export class StreamGroup {
     }
   }
 
+  /**
+   * A client has attached, or is gone. Whoever comes next must not be turned away from a connector that is there again, nor
+   * have to find out that it is not; the service behind it is asked at once.
+   */
+  clientChanged(key: string, client: string, isAttached: boolean): void {
+    for (const [index, { target }] of this.#options.members.entries()) {
+      if (target.kind !== 'connector' || target.via.key !== key || target.via.client !== client) continue
+      if (!isAttached)
+        this.#take(index, { kind: 'live-failed', problem: `connector ${target.via.connector} is gone` })
+      else if (this.#health.records[index]?.state === 'down') this.#take(index, { kind: 'probe-ok' })
+      if (this.#options.probes && !this.#probing.has(index)) {
+        this.#probedMs[index] = this.#options.nowMs()
+        this.#probe(index)
+      }
+    }
+  }
+
   states(): readonly StreamMemberState[] {
     return this.#options.members.map((member, index) => {
       const { state = 'unknown', sinceMs = 0, lastProblem = null } = this.#health.records[index] ?? {}
