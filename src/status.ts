@@ -168,7 +168,7 @@ export function connectionGauges(parts: StatusParts, current: CurrentPolicy): Ga
     certificates: () => certificateStates(certificates),
     trials: () =>
       current().snapshot.trials.map(({ at, expiresMs }) => ({
-        line: formatSourceLine(at).replace(/^\((.*)\)$/, '$1'),
+        line: formatSourceLine(at),
         expiresMs,
       })),
     geoDatabases: () => countries.databases(),
