@@ -4,6 +4,7 @@ import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { InvitationAnswer, InvitationRequest } from './admin/invitation-routes.ts'
+import { createTurns } from './edge/turns.ts'
 import { INVITATION_FILE, readInvitationFile, writeInvitationFile } from './invitation-file.ts'
 import { createInvitationRelays, type InvitationRelays } from './invitation-relays.ts'
 import type { ForwardFields } from './journal/events-invitations.ts'
@@ -59,7 +60,7 @@ export function createInvitationParts(options: InvitationPartsOptions): Invitati
   const file = join(options.stateDir, INVITATION_FILE)
   const relays = createInvitationRelays(options)
   const table = new ForwardTable(readSaved())
-  let queue: Promise<unknown> = Promise.resolve()
+  const inTurn = createTurns()
   let isRestored = false
   let isUnsaved = false
 
@@ -70,12 +71,6 @@ export function createInvitationParts(options: InvitationPartsOptions): Invitati
       reporter.report('invitation.file-failed', { file, what: 'read', problem: messageOf(cause) })
       return NO_FORWARDS
     }
-  }
-
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const done = queue.then(work)
-    queue = done.catch(() => undefined)
-    return done
   }
 
   /** @returns whether everything that is open, and nothing else, will be open after a restart */
@@ -317,7 +312,7 @@ export function createInvitationParts(options: InvitationPartsOptions): Invitati
     drain: relays.drain,
     close: async () => {
       clearInterval(timer)
-      await queue
+      await inTurn(() => Promise.resolve())
       await relays.close()
     },
   }

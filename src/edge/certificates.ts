@@ -13,6 +13,7 @@ import {
   type ValidCertificate,
 } from './certificate-files.ts'
 import type { DevAuthority } from './dev-authority.ts'
+import { createTurns } from './turns.ts'
 
 /** The certificates that serve one name, usually ECDSA and RSA side by side. A change makes a new object. */
 export type CertificateSet = {
@@ -79,18 +80,12 @@ export function createCertificates(options: CertificatesOptions): Certificates {
   const entries = new Map<string, Entry>()
   const warned = new Map<string, number>()
   const watchers = new Map<string, FSWatcher>()
+  const inTurn = createTurns()
   let directory = ''
-  let queue: Promise<void> = Promise.resolve()
   let isWatching = false
   let looking: NodeJS.Timeout | undefined
   let settling: NodeJS.Timeout | undefined
   let releasing: NodeJS.Timeout | undefined
-
-  const inTurn = (work: () => Promise<void>): Promise<void> => {
-    const done = queue.then(work)
-    queue = done.catch(() => undefined)
-    return done
-  }
 
   const loadAll = async (): Promise<void> => {
     const listing = await listDirectory(directory)

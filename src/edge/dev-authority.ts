@@ -4,6 +4,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type * as PeculiarX509 from '@peculiar/x509'
 import type { CertificateFiles } from './certificate-files.ts'
+import { createTurns } from './turns.ts'
 
 /** Issues development certificates. Clients that are to trust them load `authorityFile`. */
 export type DevAuthority = {
@@ -35,7 +36,7 @@ export function createDevAuthority(certsDirectory: string, nowMs: () => number):
   const directory = join(certsDirectory, 'development')
   const authorityFile = join(directory, 'authority.crt')
   let issuer: Promise<Issuer> | undefined
-  let queue: Promise<unknown> = Promise.resolve()
+  const inTurn = createTurns()
 
   const make = async (host: string): Promise<readonly CertificateFiles[]> => {
     const files = (['ecdsa', 'rsa'] as const).map(type => {
@@ -53,11 +54,7 @@ export function createDevAuthority(certsDirectory: string, nowMs: () => number):
 
   return {
     authorityFile,
-    filesFor: host => {
-      const done = queue.then(() => make(host))
-      queue = done.catch(() => undefined)
-      return done
-    },
+    filesFor: host => inTurn(() => make(host)),
   }
 }
 

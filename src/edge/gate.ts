@@ -1,21 +1,21 @@
 // The gate: listening sockets that follow the policy, and the connections that came through them.
 import { hash } from 'node:crypto'
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Reporter } from '../journal/events.ts'
 import { parseAddress, type Address } from '../net/address.ts'
 import type { GeoFacts } from '../policy/facts.ts'
-import type { Endpoint, Listener, Snapshot } from '../policy/snapshot.ts'
+import type { Listener, Snapshot } from '../policy/snapshot.ts'
 import { createAdmission, type Admission } from './accept.ts'
 import type { Certificates } from './certificates.ts'
 import type { ConnectionHandler, CurrentPolicy } from './connection.ts'
 import { drainConnections } from './drain.ts'
 import { GateConnection } from './gate-connection.ts'
-import { tupleOf, type GateContext, type OpenEndpoint } from './gate-context.ts'
+import { tupleOf, type GateContext } from './gate-context.ts'
 import { createJa4 } from './ja4.ts'
 import type { LiveConnection } from './live-connection.ts'
-import { findPortHolder } from './port-holder.ts'
+import { keepListening, type ApplyResult, type ListeningAddress } from './listening.ts'
 import type { AdoptClient } from './tcp/stream-context.ts'
+import { tcpServers } from './tcp-servers.ts'
 import { createTlsServers } from './tls-profiles.ts'
 
 /** What the gate needs from outside. */
@@ -34,12 +34,6 @@ export type GateOptions = {
   /** Refused connections that may stay for up to two seconds to read why; default 1,000. */
   readonly maxLingering?: number
 }
-
-/** An endpoint that listens now. */
-export type ListeningAddress = { readonly listener: string; readonly host: string; readonly port: number }
-
-/** What `apply` did. Endpoints that failed are tried again every few seconds. */
-export type ApplyResult = { readonly opened: number; readonly closed: number; readonly failed: number }
 
 /** Counts for status and metrics. */
 export type GateCounts = {
@@ -71,24 +65,13 @@ export type Gate = {
   readonly close: () => Promise<void>
 }
 
-type Bound = OpenEndpoint & { readonly endpoint: Endpoint; readonly server: Server }
-type Wanted = { readonly listener: Listener; readonly endpoint: Endpoint }
-
-const BACKLOG = 4_096
 const KEEP_ALIVE_MS = 45_000
 const REMEMBERED_HELLOS = 1_000
-const RETRY_MS = 10_000
 const DEFAULT_MAX_LINGERING = 1_000
 
 /** Creates a gate that listens nowhere until `apply`. */
 export function createGate(options: GateOptions): Gate {
   const { clock: nowMs, reporter, current } = options
-  const bound = new Map<string, Bound>()
-  const failures = new Map<string, string>()
-  let wanted: ReadonlyMap<string, Wanted> = new Map()
-  let queue: Promise<unknown> = Promise.resolve()
-  let retry: NodeJS.Timeout | undefined
-  let isDraining = false
   let lastId = 0
   const idStart = nowMs().toString(36)
 
@@ -127,95 +110,21 @@ export function createGate(options: GateOptions): Gate {
     handshakes: new Map(),
     wrapped: new WeakMap(),
     awaitingHeader: { count: 0 },
-    isDraining: () => isDraining,
+    isDraining: () => listening.isStopped(),
   }
 
-  const accept = (raw: Socket, endpoint: OpenEndpoint): void => {
-    // A link-local peer carries the interface as a zone, which is no part of its address.
-    const peer = parseAddress(raw.remoteAddress?.split('%', 1)[0] ?? '')
-    if (peer === undefined) {
-      // The client was gone before it was accepted: there is no address that an event could name.
-      raw.on('error', () => undefined)
-      raw.destroy()
-      return
-    }
-    new GateConnection(context, endpoint, raw, peer, raw.remotePort ?? 0).start(
-      current().snapshot.limits.helloMs,
-    )
-  }
-
-  const open = async (key: string, { listener, endpoint }: Wanted): Promise<void> => {
-    const { host, port } = endpoint
-    const server = createServer({
-      allowHalfOpen: true,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEP_ALIVE_MS,
-    })
-    const entry: Bound = { listener, endpoint, server }
-    server.on('connection', raw => accept(raw, entry))
-    try {
-      await listen(server, {
-        host,
-        port,
-        backlog: BACKLOG,
-        ipv6Only: host === '::' && hasAnyV4(wanted, port),
-      })
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code ?? String(error)
-      if (failures.get(key) === code) return
-      failures.set(key, code)
-      const explained = await explainBindFailure(code, endpoint)
-      reporter.report('listener.failed', { listener: listener.id, host, port, ...explained })
-      return
-    }
-    failures.delete(key)
-    bound.set(key, entry)
-    // Errors of a socket that listens (EMFILE and the like) are reported, and it goes on listening.
-    server.on('error', error => {
-      reporter.report('gate.internal-error', {
-        where: `listener ${listener.id}`,
-        problem: error.message,
-        stack: error.stack ?? '',
-      })
-    })
-    reporter.report('listener.opened', { listener: listener.id, host, port: portOf(server) })
-  }
-
-  const shut = (key: string, { server, listener, endpoint }: Bound): void => {
-    bound.delete(key)
-    const port = portOf(server)
-    server.close()
-    const connectionsKept = context.connections.size
-    reporter.report('listener.closed', { listener: listener.id, host: endpoint.host, port, connectionsKept })
-  }
-
-  const openWanted = async (): Promise<number> => {
-    clearTimeout(retry)
-    let opened = 0
-    for (const [key, want] of wanted) {
-      if (isDraining || bound.has(key)) continue
-      await open(key, want)
-      if (bound.has(key)) opened++
-    }
-    if (!isDraining && bound.size < wanted.size) {
-      retry = setTimeout(() => void inTurn(openWanted), RETRY_MS)
-      retry.unref()
-    }
-    return opened
-  }
-
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const done = queue.then(work)
-    queue = done.catch(() => undefined)
-    return done
-  }
-
-  const stopListening = (): void => {
-    isDraining = true
-    clearTimeout(retry)
-    for (const [key, entry] of bound) shut(key, entry)
-  }
+  const listening = keepListening({
+    ...tcpServers<Listener>({
+      reporter,
+      kind: 'listener',
+      keepAliveMs: () => KEEP_ALIVE_MS,
+      accept: (raw, peer, place) =>
+        new GateConnection(context, place, raw, peer, raw.remotePort ?? 0).start(
+          current().snapshot.limits.helloMs,
+        ),
+    }),
+    connectionsKept: () => context.connections.size,
+  })
 
   return {
     admission: context.admission,
@@ -227,30 +136,12 @@ export function createGate(options: GateOptions): Gate {
       return true
     },
     apply: snapshot =>
-      inTurn(async () => {
-        wanted = endpointsOf(snapshot)
-        let closed = 0
-        for (const [key, entry] of bound) {
-          const want = wanted.get(key)
-          if (want !== undefined) entry.listener = want.listener
-          else {
-            shut(key, entry)
-            closed++
-          }
-        }
-        for (const key of failures.keys()) if (!wanted.has(key)) failures.delete(key)
+      listening.apply(snapshot.listeners, () => {
         context.servers.retain(snapshot)
         prepareServers(context, snapshot)
         for (const connection of context.connections) connection.policyChanged()
-        const opened = await openWanted()
-        return { opened, closed, failed: wanted.size - bound.size }
       }),
-    addresses: () =>
-      [...bound.values()].map(({ listener, endpoint, server }) => ({
-        listener: listener.id,
-        host: endpoint.host,
-        port: portOf(server),
-      })),
+    addresses: listening.addresses,
     connections: () => [...context.connections].map(connection => connection.live()),
     counts: () => ({
       connections: context.connections.size,
@@ -272,30 +163,14 @@ export function createGate(options: GateOptions): Gate {
       return cut
     },
     drain: async ms => {
-      stopListening()
+      listening.stop()
       return await drainConnections(context.connections, ms)
     },
     close: async () => {
-      stopListening()
+      listening.stop()
       await drainConnections(context.connections, 0)
     },
   }
-}
-
-function endpointsOf(snapshot: Snapshot): ReadonlyMap<string, Wanted> {
-  const wanted = new Map<string, Wanted>()
-  for (const listener of snapshot.listeners) {
-    for (const [index, endpoint] of listener.endpoints.entries()) {
-      const own = endpoint.port === 0 ? ` ${listener.id} ${index}` : ''
-      const key = `${endpoint.host} ${endpoint.port}${own}`
-      if (!wanted.has(key)) wanted.set(key, { listener, endpoint })
-    }
-  }
-  return wanted
-}
-
-function hasAnyV4(wanted: ReadonlyMap<string, Wanted>, port: number): boolean {
-  return port !== 0 && wanted.has(`0.0.0.0 ${port}`)
 }
 
 /** Makes the TLS servers that most clients need before the first of them comes. */
@@ -313,57 +188,6 @@ function prepareServers({ servers, reporter }: GateContext, snapshot: Snapshot):
         })
       }
     }
-  }
-}
-
-/** Resolves when the server listens. */
-export function listen(
-  server: Server,
-  options: { host: string; port: number; backlog: number; ipv6Only: boolean },
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(options, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-}
-
-/** The port that a server listens on; 0: it does not. */
-export function portOf(server: Server): number {
-  const address = server.address() as AddressInfo | null
-  return address?.port ?? 0
-}
-
-/** Why an address could not be had, and what to do about it. */
-export async function explainBindFailure(
-  code: string,
-  { host, port }: Endpoint,
-): Promise<{ problem: string; remedy: string }> {
-  switch (code) {
-    case 'EADDRINUSE': {
-      const holder = await findPortHolder(port)
-      const who = holder === undefined ? 'another process' : `${holder.command} (process ${holder.pid})`
-      return {
-        problem: `port ${port} is held by ${who}`,
-        remedy: `Stop ${who} or move it to another port, or set another port for this listener; \`ss -ltnp sport = :${port}\` shows who listens.`,
-      }
-    }
-    case 'EACCES':
-      return {
-        problem: `this process may not listen on port ${port}`,
-        remedy:
-          'Start it with the capability CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities), or use a port from 1024 on.',
-      }
-    case 'EADDRNOTAVAIL':
-      return {
-        problem: `the address ${host} is not on this machine`,
-        remedy:
-          'Correct the address of the listener, or add it to a network interface; it is tried again every 10 seconds.',
-      }
-    default:
-      return { problem: `${code} on ${host} port ${port}`, remedy: 'Correct the endpoint of the listener.' }
   }
 }
 

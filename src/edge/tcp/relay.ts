@@ -1,29 +1,29 @@
 // The stream relay: listening sockets for raw TCP that follow the policy, the servers behind them, and the streams that are open.
 import { hash } from 'node:crypto'
-import { createServer, type Server, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { OpenThrough } from '../../forward/upstream-socket.ts'
 import type { Ending, Reporter } from '../../journal/events.ts'
-import { parseAddress, type Address } from '../../net/address.ts'
+import type { Address } from '../../net/address.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
 import type { StreamState } from '../../policy/running-state.ts'
-import type { Endpoint, Snapshot } from '../../policy/snapshot.ts'
+import type { Snapshot } from '../../policy/snapshot.ts'
 import type { StreamListener, StreamService } from '../../policy/streams.ts'
 import type { Admission } from '../accept.ts'
 import type { Certificates } from '../certificates.ts'
 import type { CurrentPolicy } from '../connection.ts'
 import { drainConnections } from '../drain.ts'
-import { explainBindFailure, listen, portOf, type ListeningAddress } from '../gate.ts'
 import { tupleOf } from '../gate-context.ts'
 import { Deadlines, type HttpClock } from '../http/deadlines.ts'
 import { createJa4 } from '../ja4.ts'
+import { keepListening, type ListeningAddress } from '../listening.ts'
 import type { LiveConnection } from '../live-connection.ts'
+import { tcpServers } from '../tcp-servers.ts'
 import { createTlsServers } from '../tls-profiles.ts'
 import { TrialNotes } from '../trial-notes.ts'
 import { isStillAdmitted } from './admit-stream.ts'
 import { liveStream } from './live-stream.ts'
 import { StreamConnection } from './stream-connection.ts'
-import type { AdoptClient, OpenStreamEndpoint, StreamContext } from './stream-context.ts'
+import type { AdoptClient, StreamContext } from './stream-context.ts'
 import { StreamCounters } from './stream-counts.ts'
 import { StreamGroup } from './stream-group.ts'
 
@@ -62,12 +62,9 @@ export type StreamRelay = {
   readonly close: () => Promise<void>
 }
 
-type Bound = OpenStreamEndpoint & { readonly endpoint: Endpoint; readonly server: Server }
 type Group = { readonly group: StreamGroup; readonly settings: string }
 
-const BACKLOG = 4_096
 const TICK_MS = 1_000
-const RETRY_MS = 10_000
 /** Streams last for days: the ledger hears of them so often. */
 const COUNT_MS = 3_600_000
 const REMEMBERED_HELLOS = 1_000
@@ -75,16 +72,9 @@ const REMEMBERED_HELLOS = 1_000
 /** Creates a relay that listens nowhere until `apply`. */
 export function createStreamRelay(options: StreamRelayOptions): StreamRelay {
   const { reporter, clock, admission } = options
-  const bound = new Map<string, Bound>()
-  const failures = new Map<string, string>()
   const groups = new Map<string, Group>()
   const counters = new StreamCounters(admission)
-  let wanted: ReadonlyMap<string, { readonly listener: StreamListener; readonly endpoint: Endpoint }> =
-    new Map()
-  let queue: Promise<unknown> = Promise.resolve()
   let stopTicking: (() => void) | null = null
-  let triedMs = 0
-  let isDraining = false
   let lastId = 0
 
   const ownerOf = (socket: TLSSocket): StreamConnection | undefined => context.handshakes.get(tupleOf(socket))
@@ -116,77 +106,23 @@ export function createStreamRelay(options: StreamRelayOptions): StreamRelay {
     groupOf: (listener, service) => groups.get(groupKey(listener, service))?.group,
     connections: new Set(),
     handshakes: new Map(),
-    isDraining: () => isDraining,
+    isDraining: () => listening.isStopped(),
     trials: new TrialNotes(options.reporter),
   }
 
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const done = queue.then(work)
-    queue = done.catch(() => undefined)
-    return done
-  }
-
-  const accept = (raw: Socket, { listener }: OpenStreamEndpoint): void => {
-    // A link-local peer carries the interface as a zone, which is no part of its address.
-    const peer = parseAddress(raw.remoteAddress?.split('%', 1)[0] ?? '')
-    if (peer === undefined) {
-      // The client was gone before it was accepted.
-      raw.on('error', () => undefined)
-      raw.destroy()
-      return
-    }
-    new StreamConnection(context, listener, raw, peer).start()
-  }
-
-  const open = async (key: string, listener: StreamListener, endpoint: Endpoint): Promise<void> => {
-    const { host, port } = endpoint
-    const server = createServer({
-      allowHalfOpen: true,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: listener.keepAliveMs,
-    })
-    const entry: Bound = { listener, endpoint, server }
-    server.on('connection', raw => accept(raw, entry))
-    const ipv6Only = host === '::' && port !== 0 && wanted.has(`0.0.0.0 ${port}`)
-    try {
-      await listen(server, { host, port, backlog: BACKLOG, ipv6Only })
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code ?? String(error)
-      if (failures.get(key) === code) return
-      failures.set(key, code)
-      const explained = await explainBindFailure(code, endpoint)
-      reporter.report('listener.failed', { listener: listener.id, host, port, ...explained })
-      return
-    }
-    failures.delete(key)
-    bound.set(key, entry)
-    server.on('error', error => {
-      const where = `stream ${listener.id}`
-      reporter.report('gate.internal-error', { where, problem: error.message, stack: error.stack ?? '' })
-    })
-    reporter.report('listener.opened', { listener: listener.id, host, port: portOf(server) })
-  }
-
-  const shut = (key: string, { server, listener, endpoint }: Bound): void => {
-    bound.delete(key)
-    const port = portOf(server)
-    server.close()
-    let connectionsKept = 0
-    for (const stream of context.connections) if (stream.listener.id === listener.id) connectionsKept++
-    reporter.report('listener.closed', { listener: listener.id, host: endpoint.host, port, connectionsKept })
-  }
-
-  const openWanted = async (): Promise<number> => {
-    triedMs = clock.monotonicMs()
-    let opened = 0
-    for (const [key, { listener, endpoint }] of wanted) {
-      if (isDraining || bound.has(key)) continue
-      await open(key, listener, endpoint)
-      if (bound.has(key)) opened++
-    }
-    return opened
-  }
+  const listening = keepListening({
+    ...tcpServers<StreamListener>({
+      reporter,
+      kind: 'stream',
+      keepAliveMs: listener => listener.keepAliveMs,
+      accept: (raw, peer, { listener }) => new StreamConnection(context, listener, raw, peer).start(),
+    }),
+    connectionsKept: ({ id }) => {
+      let kept = 0
+      for (const stream of context.connections) if (stream.listener.id === id) kept++
+      return kept
+    },
+  })
 
   const tick = (): void => {
     const nowMs = clock.nowMs()
@@ -195,8 +131,6 @@ export function createStreamRelay(options: StreamRelayOptions): StreamRelay {
       if (link?.isOpen === true && nowMs - report.countedMs >= COUNT_MS)
         report.counted(link.bytesIn, link.bytesOut)
     }
-    if (!isDraining && bound.size < wanted.size && clock.monotonicMs() - triedMs >= RETRY_MS)
-      void inTurn(openWanted)
   }
 
   const applyGroups = ({ streams }: Snapshot): void => {
@@ -242,33 +176,17 @@ export function createStreamRelay(options: StreamRelayOptions): StreamRelay {
     }
   }
 
-  const stop = (): void => {
-    isDraining = true
-    for (const [key, entry] of bound) shut(key, entry)
-  }
-
   return {
-    apply: snapshot =>
-      inTurn(async () => {
-        wanted = endpointsOf(snapshot)
+    apply: async snapshot => {
+      const { opened } = await listening.apply(snapshot.streams, () => {
         applyGroups(snapshot)
-        for (const [key, entry] of bound) {
-          const want = wanted.get(key)
-          if (want === undefined) shut(key, entry)
-          else entry.listener = want.listener
-        }
-        for (const key of failures.keys()) if (!wanted.has(key)) failures.delete(key)
         context.servers.retain(snapshot)
         for (const stream of context.connections) stream.policyChanged()
         if (snapshot.streams.length > 0) stopTicking ??= clock.every(TICK_MS, tick)
-        return await openWanted()
-      }),
-    addresses: () =>
-      [...bound.values()].map(({ listener, endpoint, server }) => ({
-        listener: listener.id,
-        host: endpoint.host,
-        port: portOf(server),
-      })),
+      })
+      return opened
+    },
+    addresses: listening.addresses,
     connections: () => [...context.connections].map(liveStream),
     states: () =>
       options.current().snapshot.streams.map(({ id, kind, product, services }) => {
@@ -311,11 +229,11 @@ export function createStreamRelay(options: StreamRelayOptions): StreamRelay {
     },
     openFrom: (listener, address) => counters.of(listener, address).fromSource,
     drain: async ms => {
-      stop()
+      listening.stop()
       return await drainConnections(context.connections, ms)
     },
     close: async () => {
-      stop()
+      listening.stop()
       await drainConnections(context.connections, 0)
       stopTicking?.()
       stopTicking = null
@@ -323,20 +241,6 @@ export function createStreamRelay(options: StreamRelayOptions): StreamRelay {
       groups.clear()
     },
   }
-}
-
-function endpointsOf({
-  streams,
-}: Snapshot): ReadonlyMap<string, { listener: StreamListener; endpoint: Endpoint }> {
-  const wanted = new Map<string, { listener: StreamListener; endpoint: Endpoint }>()
-  for (const listener of streams) {
-    for (const [index, endpoint] of listener.endpoints.entries()) {
-      const own = endpoint.port === 0 ? ` ${listener.id} ${index}` : ''
-      const key = `${endpoint.host} ${endpoint.port}${own}`
-      if (!wanted.has(key)) wanted.set(key, { listener, endpoint })
-    }
-  }
-  return wanted
 }
 
 /** Services are told apart by the id of their first server, which carries listener and number. */

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { Reporter } from '../../journal/events.ts'
 import type { Address } from '../../net/address.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
-import type { StreamListener, StreamService } from '../../policy/streams.ts'
+import type { StreamService } from '../../policy/streams.ts'
 import type { Admission } from '../accept.ts'
 import type { ParsedHello } from '../client-hello.ts'
 import type { CurrentPolicy } from '../connection.ts'
@@ -43,6 +43,3 @@ export type StreamContext = {
   readonly isDraining: () => boolean
   readonly trials: TrialNotes
 }
-
-/** An endpoint that listens. `listener` follows the policy; streams keep that of their beginning. */
-export type OpenStreamEndpoint = { listener: StreamListener }

@@ -1,11 +1,9 @@
 // Why a UDP address could not be had, and what to do about it.
 import type { Endpoint } from '../../policy/snapshot.ts'
+import type { Explained } from '../listening.ts'
 
 /** Explains the error code of a failed bind. */
-export function explainUdpBind(
-  code: string,
-  { host, port }: Endpoint,
-): { readonly problem: string; readonly remedy: string } {
+export function explainUdpBind(code: string, { host, port }: Endpoint): Explained {
   switch (code) {
     case 'EADDRINUSE':
       return {

@@ -5,6 +5,8 @@ import type { GeoFacts } from '../../policy/facts.ts'
 import type { HeartbeatState } from '../../policy/running-state.ts'
 import type { HeartbeatListener, Snapshot } from '../../policy/snapshot.ts'
 import type { CurrentPolicy } from '../connection.ts'
+import type { ListeningAddress } from '../listening.ts'
+import { createTurns } from '../turns.ts'
 import type { FlowEnd } from './flow.ts'
 import type { HeartbeatTunnels } from './way.ts'
 import { ReceiveLosses } from './receive-losses.ts'
@@ -31,11 +33,7 @@ export type HeartbeatRelay = {
    */
   readonly apply: (snapshot: Snapshot, end?: FlowEnd) => Promise<void>
   /** Addresses that listen now. */
-  readonly addresses: () => readonly {
-    readonly listener: string
-    readonly host: string
-    readonly port: number
-  }[]
+  readonly addresses: () => readonly ListeningAddress[]
   readonly states: () => readonly HeartbeatState[]
   readonly close: () => Promise<void>
 }
@@ -49,18 +47,12 @@ const LOSSES_MS = 60_000
 export function createHeartbeatRelay(options: HeartbeatRelayOptions): HeartbeatRelay {
   const services = new Map<string, HeartbeatService>()
   const context: ServiceContext = { ...options, nowMs: options.clock, tunnels: options.tunnels ?? null }
+  const inTurn = createTurns()
   let wanted: readonly HeartbeatListener[] = []
-  let queue: Promise<unknown> = Promise.resolve()
   let ticking: NodeJS.Timeout | null = null
   let triedMs = 0
   const losses = new ReceiveLosses()
   let lossesMs = options.clock()
-
-  const inTurn = (work: () => Promise<void>): Promise<void> => {
-    const done = queue.then(work)
-    queue = done.catch(() => undefined)
-    return done
-  }
 
   const openAll = async (): Promise<void> => {
     triedMs = options.clock()

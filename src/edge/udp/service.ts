@@ -6,10 +6,11 @@ import { parseAddress, type Address } from '../../net/address.ts'
 import { decideHeartbeat } from '../../policy/decide-heartbeat.ts'
 import type { GeoFacts } from '../../policy/facts.ts'
 import type { HeartbeatState, TunnelState } from '../../policy/running-state.ts'
-import type { Endpoint, HeartbeatListener } from '../../policy/snapshot.ts'
+import type { HeartbeatListener } from '../../policy/snapshot.ts'
 import type { Standing } from '../../policy/standing.ts'
 import { countryWord } from '../../policy/who.ts'
 import type { CurrentPolicy } from '../connection.ts'
+import { EndpointSet, type ListeningAddress, type Place } from '../listening.ts'
 import { TrialNotes } from '../trial-notes.ts'
 import type { EndedFlow, Flow, FlowCount, FlowEnd } from './flow.ts'
 import { FlowTable } from './flow-table.ts'
@@ -34,7 +35,7 @@ export type ServiceContext = {
   readonly tunnels: HeartbeatTunnels | null
 }
 
-type Bound = { readonly endpoint: Endpoint; readonly socket: Socket; readonly number: number }
+type Bound = { readonly socket: Socket; readonly number: number }
 type Upstream = { readonly bound: Bound; readonly socket: UpstreamSocket }
 
 const PROBLEM_MS = 60_000
@@ -56,8 +57,7 @@ export class HeartbeatService {
   #settings: HeartbeatListener
   readonly #table: FlowTable<Upstream>
   readonly #refused: RefusedHeartbeats
-  readonly #bound = new Map<string, Bound>()
-  readonly #failures = new Map<string, string>()
+  readonly #endpoints: EndpointSet<HeartbeatListener, Bound>
   readonly #counts = { heartbeats: 0, replies: 0 }
   #lastHeartbeatMs: number | null = null
   #lastReplyMs: number | null = null
@@ -76,6 +76,15 @@ export class HeartbeatService {
     this.#settings = settings
     this.#refused = new RefusedHeartbeats(context.reporter)
     this.#watch = new ConnectorWatch(context.nowMs())
+    this.#endpoints = new EndpointSet({
+      reporter: context.reporter,
+      open: (place, ipv6Only) => this.#openSocket(place, ipv6Only),
+      portOf: ({ socket }) => socket.address().port,
+      shut: ({ socket }) => socket.close(),
+      explain: explainUdpBind,
+      mayOpen: () => !this.#watch.isClosed,
+    })
+    this.#endpoints.want([settings])
     this.#table = new FlowTable({
       settings,
       policy: context.current,
@@ -97,46 +106,21 @@ export class HeartbeatService {
       this.#endAll('reload')
       this.#watch = new ConnectorWatch(this.#context.nowMs())
     }
-    const keys = new Set(this.#wanted().map(([key]) => key))
-    for (const [key, bound] of this.#bound) if (!keys.has(key)) this.#shut(key, bound, 'reload')
-    for (const key of this.#failures.keys()) if (!keys.has(key)) this.#failures.delete(key)
+    this.#endpoints.want([settings], bound => this.#leave(bound, 'reload'))
   }
 
   /** Opens what is not open yet. A failure is reported once; it may be called again at any time. */
   async open(isV4Wanted: (port: number) => boolean): Promise<void> {
-    for (const [key, endpoint] of this.#wanted()) {
-      if (this.#bound.has(key) || this.#watch.isClosed) continue
-      const place = { listener: this.#settings.id, host: endpoint.host, port: endpoint.port }
-      try {
-        const ipv6Only = endpoint.host === '::' && endpoint.port !== 0 && isV4Wanted(endpoint.port)
-        const number = ++this.#lastNumber
-        const socket = await openListening(endpoint, ipv6Only, (message, from) => {
-          this.#received(bound, message, from)
-        })
-        const bound: Bound = { endpoint, socket, number }
-        this.#bound.set(key, bound)
-        this.#failures.delete(key)
-        this.#context.reporter.report('listener.opened', { ...place, port: socket.address().port })
-      } catch (error) {
-        const code = (error as NodeJS.ErrnoException).code ?? String(error)
-        if (this.#failures.get(key) === code) continue
-        this.#failures.set(key, code)
-        this.#context.reporter.report('listener.failed', { ...place, ...explainUdpBind(code, endpoint) })
-      }
-    }
+    await this.#endpoints.openMissing(isV4Wanted)
   }
 
   /** Whether every address listens that should. */
   isComplete(): boolean {
-    return this.#watch.isClosed || this.#bound.size === this.#wanted().length
+    return this.#watch.isClosed || this.#endpoints.missing === 0
   }
 
-  addresses(): readonly { readonly listener: string; readonly host: string; readonly port: number }[] {
-    return [...this.#bound.values()].map(({ endpoint, socket }) => ({
-      listener: this.#settings.id,
-      host: endpoint.host,
-      port: socket.address().port,
-    }))
+  addresses(): readonly ListeningAddress[] {
+    return this.#endpoints.addresses()
   }
 
   state(): HeartbeatState {
@@ -177,15 +161,17 @@ export class HeartbeatService {
   /** Closes sockets and flows. */
   close(end: FlowEnd): void {
     this.#endAll(end)
-    for (const [key, bound] of this.#bound) this.#shut(key, bound, end)
+    this.#endpoints.closeAll(bound => this.#leave(bound, end))
     this.#refused.flush(this.#context.nowMs())
   }
 
-  #wanted(): readonly (readonly [string, Endpoint])[] {
-    return this.#settings.endpoints.map((endpoint, index) => [
-      `${endpoint.host} ${endpoint.port}${endpoint.port === 0 ? ` ${index}` : ''}`,
-      endpoint,
-    ])
+  async #openSocket({ endpoint }: Place<HeartbeatListener>, ipv6Only: boolean): Promise<Bound> {
+    const number = ++this.#lastNumber
+    const socket = await openListening(endpoint, ipv6Only, (message, from) => {
+      this.#received(bound, message, from)
+    })
+    const bound: Bound = { socket, number }
+    return bound
   }
 
   #received(bound: Bound, message: Buffer, from: RemoteInfo): void {
@@ -276,7 +262,7 @@ export class HeartbeatService {
     }
     if (port === 'close') {
       reporter.report('heartbeat.port-closed', { ...place, awayMs, connector: state.trouble ?? 'away' })
-      for (const [key, bound] of this.#bound) this.#shut(key, bound, 'connector-away')
+      this.#endpoints.closeAll(bound => this.#leave(bound, 'connector-away'))
     } else if (port === 'open') reporter.report('heartbeat.port-opened', { ...place, awayMs })
     return port === 'open'
   }
@@ -330,20 +316,11 @@ export class HeartbeatService {
     this.#trials.note(wouldBe, tried, this.#context.nowMs())
   }
 
-  #shut(key: string, bound: Bound, end: FlowEnd): void {
+  /** What goes with a socket that is about to close. */
+  #leave(bound: Bound, end: FlowEnd): void {
     this.#endAll(end, flow => flow.upstream?.bound === bound)
     // Nobody can reach a closed port: who was gone, and who is, starts anew.
     this.#presence.clear()
-    this.#bound.delete(key)
-    const { host } = bound.endpoint
-    const { port } = bound.socket.address()
-    bound.socket.close()
-    this.#context.reporter.report('listener.closed', {
-      listener: this.#settings.id,
-      host,
-      port,
-      connectionsKept: 0,
-    })
   }
 
   #problem(where: string, problem: string, nowMs: number): void {
