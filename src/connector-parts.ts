@@ -1,6 +1,7 @@
 // Puts the connector program together: its file, its services, its lines to the gates, and its log.
 import type { LoadedConnector } from './config/connector-file.ts'
-import { startConnector, placeOf, type Connector, type JoinUdp } from './tunnel/connector/connector.ts'
+import { startConnector, type Connector, type JoinUdp } from './tunnel/connector/connector.ts'
+import { placeOf } from './tunnel/connector/gate-place.ts'
 import type { ConnectorEvent } from './tunnel/connector/events.ts'
 import { openOwnIdentity } from './tunnel/connector/own-identity.ts'
 import { createConnectorUdp } from './tunnel/udp/connector-udp.ts'

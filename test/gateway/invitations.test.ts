@@ -21,7 +21,8 @@ import type { StreamPartsOptions } from '../../src/stream-parts.ts'
 import { startStreams } from '../edge/tcp/harness.ts'
 import { at, cidr } from '../support/snapshot.ts'
 
-const PC_PORT = 51_930
+// Below the ports that the system gives to others: a UDP socket of another test on all addresses would hold it here, too.
+const PC_PORT = 21_930
 
 /** A loopback address that nobody else uses. */
 const ownHost = (): string => `127.${randomInt(1, 255)}.${randomInt(1, 255)}.${randomInt(2, 255)}`
@@ -82,7 +83,7 @@ function policyOn(host: string, more: Partial<InvitationPolicy> = {}): Invitatio
   return {
     publicHost: null,
     host,
-    ports: { first: 51_000, last: 51_009 },
+    ports: { first: 21_000, last: 21_009 },
     longestMs: 3_600_000,
     targets: [cidr('10.0.0.0/8')],
     targetPorts: [{ first: PC_PORT, last: PC_PORT }],
@@ -127,61 +128,61 @@ test('two PCs with the same port at once, over TCP and UDP; only who is meant ge
   })
   const elsewhere = { sites: ['acme'], ranges: ['192.0.2.0/24'] }
   const all = [
-    forward(51_000, pcOne),
-    forward(51_001, pcTwo),
-    forward(51_002, pcTwo, elsewhere),
-    forward(51_003, pcTwo, { sites: [], ranges: ['127.0.0.0/8'] }),
+    forward(21_000, pcOne),
+    forward(21_001, pcTwo),
+    forward(21_002, pcTwo, elsewhere),
+    forward(21_003, pcTwo, { sites: [], ranges: ['127.0.0.0/8'] }),
   ]
   await relays.apply(all)
 
   // UDP before TCP: nobody knows yet that the sender is where it says, so little goes back.
-  const udpOne = udpTo(t, host, 51_000)
-  const udpTwo = udpTo(t, host, 51_001)
+  const udpOne = udpTo(t, host, 21_000)
+  const udpTwo = udpTo(t, host, 21_001)
   udpTwo.send('9')
   t.is(await udpTwo.next(), `two ${'x'.repeat(9)}`)
   udpOne.send('1000')
   udpOne.send('5')
   t.is(await udpOne.next(), 'one xxxxx', 'the 1,000 were kept back')
-  const tcpOne = await dialled(t, host, 51_000)
-  const tcpTwo = await dialled(t, host, 51_001)
+  const tcpOne = await dialled(t, host, 21_000)
+  const tcpTwo = await dialled(t, host, 21_001)
   t.is(await says(tcpOne, 'hello'), 'one hello')
   t.is(await says(tcpTwo, 'hello'), 'two hello')
   udpOne.send('999')
   t.is(await udpOne.next(), `one ${'x'.repeat(999)}`)
 
   // Who is not meant gets in by neither, and a forward narrowed to the source lets it in.
-  t.true(await isReset(t, host, 51_002))
-  const udpElsewhere = udpTo(t, host, 51_002)
+  t.true(await isReset(t, host, 21_002))
+  const udpElsewhere = udpTo(t, host, 21_002)
   udpElsewhere.send('1')
   await events.next('heartbeat.refused')
   t.like(events.of('stream.refused')[0], { reason: 'source-not-invited', saw: '127.0.0.1' })
   t.like(events.of('heartbeat.refused')[0], {
     reason: 'source-not-invited',
-    listener: 'invitation:51002/udp',
+    listener: 'invitation:21002/udp',
     class: 'relay',
   })
-  t.is(await says(await dialled(t, host, 51_003), 'hi'), 'two hi')
+  t.is(await says(await dialled(t, host, 21_003), 'hi'), 'two hi')
 
   // A PC that has gone is not held against anybody: each connection tries anew, and nothing else does.
-  const pcs = forward(51_004, ownHost())
+  const pcs = forward(21_004, ownHost())
   await relays.apply([...all, pcs])
   for (const count of [2, 3]) {
-    t.true(await isReset(t, host, 51_004))
-    t.like(await events.next('stream.refused', count), { reason: 'pc-away', listener: 'invitation:51004' })
+    t.true(await isReset(t, host, 21_004))
+    t.like(await events.next('stream.refused', count), { reason: 'pc-away', listener: 'invitation:21004' })
   }
   await relays.apply(all)
   t.deepEqual(events.of('upstream.down'), [])
 
   // One address gets half of the places, so that it cannot keep everybody else out.
-  const second = await dialled(t, host, 51_000)
+  const second = await dialled(t, host, 21_000)
   t.is(await says(second, 'again'), 'one again')
-  t.true(await isReset(t, host, 51_000))
+  t.true(await isReset(t, host, 21_000))
   t.like(events.of('stream.refused')[3], { reason: 'stream-limit-source', saw: '2 of 2 open' })
-  t.like(relays.states().get(51_000), { tcp: true, udp: true, connections: 2, flows: 1, bytesOut: 18 })
+  t.like(relays.states().get(21_000), { tcp: true, udp: true, connections: 2, flows: 1, bytesOut: 18 })
 
   const ended = [closed(tcpOne), closed(second)]
   const cut = await relays.apply(all.slice(1))
-  t.deepEqual([...cut], [[51_000, 3]])
+  t.deepEqual([...cut], [[21_000, 3]])
   await Promise.all([...ended, events.next('stream.closed', 2)])
   t.is(events.of('heartbeat.closed')[0]?.ending, 'over')
   t.deepEqual(
@@ -191,7 +192,7 @@ test('two PCs with the same port at once, over TCP and UDP; only who is meant ge
   t.is(await says(tcpTwo, 'still here'), 'two still here')
   udpTwo.send('3')
   t.is(await udpTwo.next(), 'two xxx')
-  const late = connect({ host, port: 51_000 })
+  const late = connect({ host, port: 21_000 })
   const [error] = (await once(late, 'error')) as [NodeJS.ErrnoException]
   t.is(error.code, 'ECONNREFUSED')
 })
@@ -236,7 +237,7 @@ test('servers by name are no targets; a file of forwards is judged like a reques
   answers.push(['10.0.0.4', '10.0.0.5'], new Error('SERVFAIL'), [], [])
   t.like(await first.open(ask), { ok: false, code: 'invitation-target' })
   t.like(await first.open(ask), { ok: false, code: 'invitation-servers' })
-  t.like(await first.open(ask), { ok: true, forward: { port: 51_000 } })
+  t.like(await first.open(ask), { ok: true, forward: { port: 21_000 } })
   t.like(await first.open({ ...ask, target: { host: '10.0.0.1', port: PC_PORT } }), {
     ok: false,
     code: 'invitation-target',
@@ -247,10 +248,10 @@ test('servers by name are no targets; a file of forwards is judged like a reques
   // Somebody who can write the file gets nothing that a request would not get.
   const saved = JSON.parse(readFileSync(file, 'utf8')) as { forwards: object[] }
   const tampered = [
-    ['127.0.0.1', 51_001],
-    ['8.8.8.8', 51_002],
-    ['10.0.0.1', 51_003],
-    ['10.0.0.5', 51_100],
+    ['127.0.0.1', 21_001],
+    ['8.8.8.8', 21_002],
+    ['10.0.0.1', 21_003],
+    ['10.0.0.5', 21_100],
   ].map(([target, port]) => ({ ...saved.forwards[0], port, target: { host: target, port: PC_PORT } }))
   const future = { openedMs: Date.now() + 1e9, expiresMs: Date.now() + 1e10 }
   writeFileSync(
@@ -262,20 +263,20 @@ test('servers by name are no targets; a file of forwards is judged like a reques
   const list = second.list()
   t.deepEqual(
     list.map(({ port, tcp, udp }) => [port, tcp, udp]),
-    [[51_000, true, true]],
+    [[21_000, true, true]],
   )
   t.true((list[0]?.expiresMs ?? 0) <= Date.now() + invitations.longestMs)
   t.deepEqual(
     events.of('invitation.closed').map(({ port, why }) => [port, why]),
-    [51_001, 51_002, 51_003, 51_100].map(port => [port, 'policy']),
+    [21_001, 21_002, 21_003, 21_100].map(port => [port, 'policy']),
   )
   t.deepEqual(
     [...new Set(events.of('listener.opened').map(({ listener }) => listener))].toSorted(),
-    ['https', 'invitation:51000', 'invitation:51000/udp'],
+    ['https', 'invitation:21000', 'invitation:21000/udp'],
     'none of them was open for a moment',
   )
 })
 
 function forwardTo(host: string): InvitationForward {
-  return { port: 51_000, target: { host, port: PC_PORT }, from: null, owner: 'jo', openedMs: 0, expiresMs: 1 }
+  return { port: 21_000, target: { host, port: PC_PORT }, from: null, owner: 'jo', openedMs: 0, expiresMs: 1 }
 }

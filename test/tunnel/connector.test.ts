@@ -6,13 +6,25 @@ import test, { type ExecutionContext } from 'ava'
 import {
   startConnector,
   type Connector,
+  type ConnectorOptions,
   type ConnectorSettings,
 } from '../../src/tunnel/connector/connector.ts'
-import type { ProxyAddress } from '../../src/tunnel/connector/dial.ts'
+import { DialError, type ProxyAddress } from '../../src/tunnel/connector/dial.ts'
 import type { ConnectorEvent } from '../../src/tunnel/connector/events.ts'
 import { createReach } from '../../src/tunnel/connector/reach.ts'
+import { createIdentityPins } from '../../src/tunnel/identity-pins.ts'
 import { startTcpLink, type Link } from '../support/link.ts'
-import { KEY, KEY_NAME, service, startTunnelGate, type TunnelGate } from './harness.ts'
+import {
+  attach,
+  FakeAccess,
+  HOST,
+  identityHeld,
+  KEY,
+  KEY_NAME,
+  service,
+  startTunnelGate,
+  type TunnelGate,
+} from './harness.ts'
 
 /** A connector in this process whose events can be waited for. */
 class Running {
@@ -20,7 +32,13 @@ class Running {
   readonly #waiting = new Set<() => void>()
   readonly connector: Connector
 
-  constructor(t: ExecutionContext, port: number, settings: Partial<ConnectorSettings>, instance: string) {
+  constructor(
+    t: ExecutionContext,
+    port: number,
+    settings: Partial<ConnectorSettings>,
+    instance: string,
+    options: Partial<ConnectorOptions> = {},
+  ) {
     const reach = createReach(
       [
         { name: 'echo', host: '127.0.0.1', port, tls: null },
@@ -55,6 +73,7 @@ class Running {
         report: event => this.take(event),
         reach,
         udp: null,
+        ...options,
       },
     )
     t.teardown(() => this.connector.stop())
@@ -245,4 +264,37 @@ test('N23: through an HTTP proxy with credentials, and wrong credentials are nam
   await gate.events.next('client.connected')
   await session(gate)
   t.is(asked.at(-1), `CONNECT 127.0.0.1:${gate.port} HTTP/1.1`)
+})
+
+test('a standby that is not needed yet knows the connector all the same, and one that would refuse it is a warning before it is needed', async t => {
+  const pins = createIdentityPins({ load: () => [], keep: () => undefined, drop: () => undefined })
+  const primary = await startTunnelGate(t)
+  const standby = await startTunnelGate(t, { pins })
+  const stranger = await startTunnelGate(t, { access: new FakeAccess({ 'another key': 'other' }) })
+  const held = identityHeld()
+  const running = new Running(
+    t,
+    await echoPort(t),
+    {
+      gates: [primary.address, standby.address, stranger.address],
+      choice: { mode: 'standby', returnAfterMs: 1_500, moveAfterMs: 60_000 },
+    },
+    'introduced-connector',
+    { held, introductions: { firstMs: 1, againMs: 3_600_000, retryMs: 3_600_000 } },
+  )
+  const ready = await running.next('standby.ready')
+  t.is('gate' in ready ? ready.gate : '', `${HOST}:${standby.port}`)
+  const unready = await running.next('standby.unready')
+  t.is(unready.event === 'standby.unready' ? unready.code : '', 'key-refused')
+  await running.next('gate.attached')
+  t.deepEqual(
+    pins.list().map(({ name, identity, confirmed }) => [name, identity, confirmed]),
+    [['rmm', held.text, true]],
+  )
+  // It has only been there: nobody is attached, and nobody was.
+  t.is(standby.parts.registry.find(KEY_NAME, 'rmm'), undefined)
+  t.false(standby.events.all.some(({ name }) => name === 'client.connected'))
+  // Whoever has the key, too, comes too late.
+  const failed = await t.throwsAsync(attach(standby, {}, { held: identityHeld() }), { instanceOf: DialError })
+  t.is(failed.failure.code, 'identity-other')
 })

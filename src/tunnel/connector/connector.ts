@@ -1,11 +1,13 @@
 // The connector: lines to its gates that follow the pure state machines, sessions that serve its own services, and what it says.
 import type { Duplex } from 'node:stream'
-import { identityHeader, type HeldIdentity } from '../client-identity.ts'
+import { identityHeader, type HeldIdentity, type KeyingMaterial } from '../client-identity.ts'
 import { serveConnectorSession, type Reached } from '../h2/connector-session.ts'
 import { identityHeaders, type Identity } from '../identity.ts'
 import { REPLACED } from '../registry.ts'
 import { DialError, dialGate, type GateAddress, type ProxyAddress } from './dial.ts'
 import { newChoice, noteGate, wantedGates, type ChoiceRules, type ChoiceState } from './gate-choice.ts'
+import { placeOf } from './gate-place.ts'
+import { INTRODUCTION_PACE, startIntroductions, type IntroductionPace } from './introductions.ts'
 import { NEW_LINE, stepLine, type LineFact, type LineState } from './line-state.ts'
 import type { ConnectorEvent } from './events.ts'
 
@@ -37,6 +39,8 @@ export type ConnectorOptions = {
   readonly reach: (service: string, signal: AbortSignal) => Promise<Reached>
   /** Serves UDP services on a socket whose gate has said 101 to `connect-udp`; null: there are none. */
   readonly udp: JoinUdp | null
+  /** When gates that are not needed yet get to know the connector; left out: the usual pace. */
+  readonly introductions?: IntroductionPace
 }
 
 /** Serves UDP on a joined socket until it ends. */
@@ -136,13 +140,7 @@ export function startConnector(settings: ConnectorSettings, options: ConnectorOp
         gate,
         settings.proxy,
         line.protocol,
-        (localAddress, material) => {
-          const { protocol } = line
-          const who = identityOf(settings, options.instance, localAddress)
-          const { held } = options
-          const proof = held === null ? null : identityHeader(held, { ...who, protocol }, material)
-          return identityHeaders(who, options.key, proof)
-        },
+        headersOf(settings, options, line.protocol),
         AbortSignal.any([stop.signal, AbortSignal.timeout(DIAL_MS)]),
       )
       if (stop.signal.aborted || isStopped) socket.destroy()
@@ -218,6 +216,21 @@ export function startConnector(settings: ConnectorSettings, options: ConnectorOp
 
   const looking = setInterval(look, LOOK_MS)
   look()
+  const stopIntroductions =
+    settings.choice.mode === 'standby'
+      ? startIntroductions({
+          gates: settings.gates,
+          isWanted: gate => wantedGates(choice, settings.choice, monotonicMs())[gate] ?? false,
+          knock: async (gate, signal) => {
+            const headers = headersOf(settings, options, 'portcullis-h2')
+            const { socket } = await dialGate(gate, settings.proxy, 'portcullis-h2', headers, signal)
+            socket.destroy()
+          },
+          random,
+          report,
+          pace: options.introductions ?? INTRODUCTION_PACE,
+        })
+      : null
   return {
     attached: () =>
       lines.flatMap(({ gate, protocol, state }) =>
@@ -227,6 +240,7 @@ export function startConnector(settings: ConnectorSettings, options: ConnectorOp
     stop: () => {
       isStopped = true
       clearInterval(looking)
+      stopIntroductions?.()
       for (const line of lines) {
         if (line.timer !== null) clearTimeout(line.timer)
         line.dialling?.abort()
@@ -246,12 +260,20 @@ function newLine(gate: number, protocol: Protocol): Line {
   return { gate, protocol, state: NEW_LINE, timer: null, dialling: null, carrier: null, said: null }
 }
 
+/** Who attaches, as headers: the proof of its identity fits the one TLS session that they are sent in. */
+function headersOf(
+  settings: ConnectorSettings,
+  { held, instance, key }: Pick<ConnectorOptions, 'held' | 'instance' | 'key'>,
+  protocol: Protocol,
+): (localAddress: string, material: KeyingMaterial) => readonly string[] {
+  return (localAddress, material) => {
+    const who = identityOf(settings, instance, localAddress)
+    const proof = held === null ? null : identityHeader(held, { ...who, protocol }, material)
+    return identityHeaders(who, key, proof)
+  }
+}
+
 function identityOf(settings: ConnectorSettings, instance: string, localAddress: string): Identity {
   const { name, version, services, realAddress } = settings
   return { name, version, services, instance, realAddress: realAddress ?? localAddress }
-}
-
-/** `host:port` of a gate, for people. */
-export function placeOf({ host, port }: GateAddress): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }

@@ -27,6 +27,17 @@ export type ConnectorEvent =
       readonly problem: string
       readonly remedy: string
     }
+  /** A gate that is not needed yet would let it in. */
+  | { readonly event: 'standby.ready'; readonly gate: string }
+  /** A gate that is not needed yet would not, so it would be of no use when the one before it fails. */
+  | {
+      readonly event: 'standby.unready'
+      readonly gate: string
+      readonly kind: DialFailure['kind']
+      readonly code: string
+      readonly problem: string
+      readonly remedy: string
+    }
   | { readonly event: 'service.unreachable'; readonly service: string; readonly problem: string }
   | { readonly event: 'service.reached'; readonly service: string }
   /** UDP sources that were refused since the last report. */
@@ -43,6 +54,7 @@ const TROUBLE: ReadonlySet<ConnectorEvent['event']> = new Set([
   'identity.trouble',
   'gate.lost',
   'gate.unreachable',
+  'standby.unready',
   'service.unreachable',
   'service.full',
   'services.silent',
@@ -67,6 +79,10 @@ export function sentenceOf(entry: ConnectorEvent): string {
       return `Left ${entry.gate}: a better gate has been attached long enough.`
     case 'gate.unreachable':
       return `No way to ${entry.gate}: ${entry.problem.replace(/\.$/, '')}. ${entry.remedy}`
+    case 'standby.ready':
+      return `${entry.gate} stands by: it would let this connector in.`
+    case 'standby.unready':
+      return `${entry.gate} would be of no use as standby now: ${entry.problem.replace(/\.$/, '')}. ${entry.remedy}`
     case 'service.unreachable':
       return `Service ${entry.service} does not answer at ${entry.problem}. The tunnel stays; start the service or correct its address.`
     case 'service.reached':

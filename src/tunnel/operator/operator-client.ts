@@ -2,7 +2,7 @@
 import { request, type IncomingMessage } from 'node:http'
 import { PortcullisError } from '../../policy/error.ts'
 import { connectGate, dialGate, DialError, type GateAddress, type ProxyAddress } from '../connector/dial.ts'
-import { placeOf } from '../connector/connector.ts'
+import { placeOf } from '../connector/gate-place.ts'
 import { openGateSession, type GateSession } from '../h2/gate-session.ts'
 import { loginBody } from './read.ts'
 import { OPERATOR_PREFIX, OPERATOR_PROTOCOL } from './service.ts'
