@@ -236,6 +236,20 @@ test('an owner may hold its endpoints closed for a while; it hears of each befor
   t.is(open.size, 1)
 })
 
+test('what could not be had, then could, and after a pause cannot again, is told twice', async t => {
+  const { options, taken, failing } = fakes()
+  const endpoints = new EndpointSet<Fake, Socket>({ ...options, mayOpen: () => true })
+  endpoints.want([fake('a', 1)])
+  failing.set(1, 'EADDRINUSE')
+  await endpoints.openMissing()
+  failing.clear()
+  await endpoints.openMissing()
+  endpoints.closeAll()
+  failing.set(1, 'EADDRINUSE')
+  await endpoints.openMissing()
+  t.deepEqual(taken(), ['failed a 1 EADDRINUSE', 'opened a 1', 'closed a 1 1', 'failed a 1 EADDRINUSE'])
+})
+
 test('who else wants a port of every IPv4 address may be said by the owner, but never for a port that the system chooses', async t => {
   const { options, open } = fakes()
   const endpoints = new EndpointSet<Fake, Socket>({ ...options, mayOpen: () => true })

@@ -82,7 +82,7 @@ export function createHeartbeatRelay(options: HeartbeatRelayOptions): HeartbeatR
       if (service.tick(nowMs)) isBack = true
       if (!service.isComplete()) isIncomplete = true
     }
-    if (isBack || (isIncomplete && nowMs - triedMs >= RETRY_MS)) void inTurn(openAll)
+    if (isBack || (isIncomplete && Math.abs(nowMs - triedMs) >= RETRY_MS)) void inTurn(openAll)
   }
 
   const startTicking = (): void => {
