@@ -166,6 +166,11 @@ export function connectionGauges(parts: StatusParts, current: CurrentPolicy): Ga
         openRequests,
       })),
     certificates: () => certificateStates(certificates),
+    trials: () =>
+      current().snapshot.trials.map(({ at, expiresMs }) => ({
+        line: formatSourceLine(at),
+        expiresMs,
+      })),
     geoDatabases: () => countries.databases(),
     policyLoadedMs: () => current().snapshot.loadedMs,
     overlay: () => ({ bans: current().overlay.ban.size, allows: current().overlay.allow.size }),

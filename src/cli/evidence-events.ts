@@ -1,9 +1,10 @@
 // What stored events tell a diagnosis: the newest refusal of each kind, pages of other names, clients turned away, mismatches.
 import type { ClientTrouble } from '../diagnose/gateway-client.ts'
 import type { CrossOrigin, Witness } from '../diagnose/finding.ts'
-import type { StreamMismatch } from '../diagnose/stream.ts'
+import type { LoneSession, StreamMismatch } from '../diagnose/stream.ts'
 import type { LedgerRow } from '../journal/ledger-facts.ts'
 import type { StoredEvent } from '../journal/store-events.ts'
+import type { StreamListener } from '../policy/streams.ts'
 
 /** The newest event by reason, or by its name where it has none. Events come newest first. */
 export function witnesses(events: readonly StoredEvent[]): ReadonlyMap<string, Witness> {
@@ -78,6 +79,29 @@ export function mismatchOf(
         port: typeof localPort === 'number' ? localPort : 0,
         upstream: textOr(upstream, ''),
       }
+}
+
+/**
+ * The newest session with one connection; null: none, or the policy says by now that notifications come over TCP, or there are
+ * two connections at this moment.
+ */
+export function loneSessionOf(
+  events: readonly StoredEvent[],
+  streams: readonly StreamListener[],
+  open: (listener: string) => number,
+): LoneSession | null {
+  const newest = events.find(event => event.name === 'stream.lone-session')
+  if (newest === undefined) return null
+  const { listener, product, durationMs } = newest.fields
+  const stream = streams.find(({ id }) => id === listener)
+  if (stream?.udpNotifications === undefined || open(stream.id) >= 2) return null
+  return {
+    atMs: newest.timeMs,
+    listener: stream.id,
+    product: textOr(product, stream.id),
+    durationMs: typeof durationMs === 'number' ? durationMs : 0,
+    advice: stream.udpNotifications.advice,
+  }
 }
 
 /** What the newest broken handshake ended with; null: not known. */

@@ -22,7 +22,14 @@ import { explain } from '../policy/explain.ts'
 import type { Overlay, Snapshot } from '../policy/snapshot.ts'
 import { CommandArguments, type CommandContext } from './command.ts'
 import { askGate, commandOptions, openStore } from './gate-access.ts'
-import { clientTroubles, crossOrigins, handshakeProblemOf, mismatchOf, witnesses } from './evidence-events.ts'
+import {
+  clientTroubles,
+  crossOrigins,
+  handshakeProblemOf,
+  loneSessionOf,
+  mismatchOf,
+  witnesses,
+} from './evidence-events.ts'
 import { missingIntermediate } from './chain.ts'
 import { happeningsOf } from './happenings.ts'
 import { questionOf, upstreamUp } from './question.ts'
@@ -83,7 +90,7 @@ export async function openSurroundings(
     overlay:
       store === undefined ? buildOverlay([]) : buildOverlay(store.overlay.list(), store.rules.promoted()),
     happenings: happeningsOf(snapshot, store, nowMs - LOOK_BACK_MS),
-    passing: onceOnly(() => passingSources(store, nowMs - HOUR_MS)),
+    passing: bySpan(withinMs => passingSources(store, nowMs - withinMs)),
     ownMs: onceOnly(() => ownPart(store, nowMs - HOUR_MS)),
     commandOptions: commandOptions(args),
     nowMs,
@@ -109,7 +116,7 @@ type Common = {
   readonly certificates: readonly CertificateState[]
   readonly overlay: Overlay
   readonly happenings: readonly Happening[]
-  readonly passing: () => ReadonlySet<string>
+  readonly passing: (withinMs: number) => ReadonlySet<string>
   readonly ownMs: () => Pick<Evidence, 'ownMs'> | null
   readonly commandOptions: string
   readonly nowMs: number
@@ -145,14 +152,19 @@ function about(common: Common, address: Address, device: string | null): Gathere
       device,
       newest: witnesses(events),
       earlierMs: () => lastPassed(store?.ledger.ofSource(address.text, nowMs - EARLIER_MS) ?? []),
-      othersPassing: () => {
-        const sources = common.passing()
+      othersPassing: withinMs => {
+        const sources = common.passing(withinMs)
         return sources.size - (sources.has(address.text) ? 1 : 0)
       },
-      ...(status === undefined ? {} : { open: openNow(status, address.text) }),
+      ...(status === undefined
+        ? {}
+        : { open: openNow(status, address.text), gateStartedMs: status.startedMs }),
       crossOrigin: crossOrigins(events),
       clientTroubles: clientTroubles(events),
       mismatch: mismatchOf(events, rows),
+      loneSession: loneSessionOf(events, snapshot.streams, listener =>
+        streamsOpen(status, address.text, listener),
+      ),
       happenings: common.happenings,
       upstreams: upstreamTroubles(status),
       upstreamsDown: status === undefined ? null : down,
@@ -175,6 +187,14 @@ function openNow({ connections, open }: GateStatus, address: string): OpenNow {
     sinceMs: since.length === 0 ? null : Math.min(...since),
     isCutOff: open.connections > connections.length,
   }
+}
+
+/** Streams that an address has open on a listener. */
+function streamsOpen(status: GateStatus | undefined, address: string, listener: string): number {
+  const own = (status?.connections ?? []).filter(
+    entry => entry.address === address && entry.listener === listener && entry.state.startsWith('stream '),
+  )
+  return own.length
 }
 
 /** `agent`, `websocket agent`, `stream relay`: idle ones, and those that begin or end, say nothing of an agent that stays. */
@@ -208,6 +228,15 @@ function gapOf(certificates: readonly CertificateState[]): Pick<Evidence, 'incom
 function onceOnly<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined
   return () => (made ??= { value: make() }).value
+}
+
+function bySpan<T>(make: (spanMs: number) => T): (spanMs: number) => T {
+  const made = new Map<number, { readonly value: T }>()
+  return spanMs => {
+    const found = made.get(spanMs) ?? { value: make(spanMs) }
+    made.set(spanMs, found)
+    return found.value
+  }
 }
 
 /** Addresses whose agents passed since a time; enough to say "others do". */

@@ -169,6 +169,7 @@ const PROFILE: Profile = {
   forwardedHeaders: ['x-forwarded-for'],
   removeResponseHeaders: [],
   pinsCertificate: false,
+  checkInEveryMs: null,
   health: { ...builtInProbe, method: 'GET', path: '/login', statuses: new Set([200]), bodyPattern: null },
   packs: [],
 }

@@ -40,6 +40,7 @@ export function compileProfile(
       forwardedHeaders: written.forwardedHeaders,
       removeResponseHeaders: written.removeResponseHeaders,
       pinsCertificate: written.pinsCertificate,
+      checkInEveryMs: written.checkIn?.expectedEvery ?? null,
       health: compileProbe(builtInProbe, written.health),
       packs: written.packs,
     },

@@ -63,6 +63,15 @@ export const profileFile = strict({
   })
     .optional()
     .describe('Heartbeats over UDP; left out: the product sends none, or nobody knows how often.'),
+  checkIn: strict({
+    expectedEvery: duration(1_000, 24 * 3_600_000).describe(
+      'How often the slowest agent asks the server for work (class agent).',
+    ),
+  })
+    .optional()
+    .describe(
+      'Check-ins of agents. Diagnoses and the state of a site call an agent late after twice, gone after three times that; left out: gone after two hours, a site silent after one.',
+    ),
   packs: z.array(id).default([]).describe('Rule packs that make sense for this product.'),
   limits: perClass(classLimits)
     .default({})

@@ -28,6 +28,8 @@ export type ClassActivity = {
   readonly failures: number
   readonly lastMs: number
   readonly lastPassedMs: number | null
+  /** Names that it asked for. */
+  readonly hosts: readonly string[]
 }
 
 /** Heartbeats over UDP that were let through. */
@@ -123,6 +125,10 @@ function classActivity(
       failures: sum(bad, row => row.count),
       lastMs,
       lastPassedMs: latest(good),
+      hosts: distinct(
+        [...good, ...bad].flatMap(row => row.shape.host ?? row.shape.serverName ?? []),
+        String,
+      ),
     },
   ]
 }

@@ -1,6 +1,7 @@
 // The decision tree of a diagnosis: from evidence about one address to one sentence and its fix. Pure.
 import { REASONS } from '../policy/reasons.ts'
 import { countryWord } from '../policy/who.ts'
+import { intervalProof, isSilent, lateness, othersSpan, spanWords } from './check-ins.ts'
 import { endedException } from './ended.ts'
 import {
   banSentence,
@@ -21,11 +22,10 @@ import {
   elsewhere,
   heartbeatsStopped,
   lastCheckIn,
-  SILENT_MS,
   unansweredHeartbeats,
 } from './heartbeats.ts'
 import { onTrial } from './on-trial.ts'
-import { streamMismatch } from './stream.ts'
+import { streamMismatch, udpNotifications } from './stream.ts'
 import { explainOutcome, productOf, standingTrouble } from './trouble.ts'
 
 /** Walks the tree. What the policy says now comes first, then what the source met, newest first. */
@@ -42,6 +42,7 @@ export function diagnose(evidence: Evidence): Diagnosis {
     elsewhere(evidence) ??
     quiet(evidence) ??
     heartbeatsStopped(evidence) ??
+    udpNotifications(evidence) ??
     slow(evidence) ??
     healthy(evidence)
   return about(evidence, found.healthy ? (onTrial(evidence) ?? found) : found)
@@ -83,10 +84,15 @@ function healthy(evidence: Evidence): Diagnosis {
       : `, ${open.count} connection${open.count === 1 ? '' : 's'} open, the oldest since ${timeWords(open.sinceMs)}`
   const before =
     refused === 0 ? 'nothing was refused' : `${refused} refused before, none since what it asks for passes`
+  const late = lateness(evidence)
+  const lateWords =
+    late === null
+      ? ''
+      : ` It is late now: ${spanWords(late.silentMs)} since its last check-in, and agents there come every ${spanWords(late.everyMs)}.`
   return {
     cause: 'healthy',
     healthy: true,
-    sentence: `${subjectOf(evidence)} gets through: ${passed} request${passed === 1 ? '' : 's'}${beats === 0 ? '' : ` and ${beats} heartbeat${beats === 1 ? '' : 's'}`} passed${now}, ${before}.`,
+    sentence: `${subjectOf(evidence)} gets through: ${passed} request${passed === 1 ? '' : 's'}${beats === 0 ? '' : ` and ${beats} heartbeat${beats === 1 ? '' : 's'}`} passed${now}, ${before}.${lateWords}`,
     evidence: [],
     fix: null,
   }
@@ -205,7 +211,7 @@ function quiet(evidence: Evidence): Diagnosis | null {
   const heardMs = activity?.heartbeats?.lastMs ?? null
   // Agents of some products keep one connection for days: the ledger hears of it once.
   if (evidence.open !== undefined && evidence.open.count > 0) return null
-  if (heardMs !== null && evidence.nowMs - heardMs <= SILENT_MS) return null
+  if (heardMs !== null && !isSilent(evidence, heardMs)) return null
   if (
     activity === null ||
     (heardMs === null && activity.passed + activity.failures === 0 && activity.outcomes.length === 0)
@@ -234,16 +240,17 @@ function quiet(evidence: Evidence): Diagnosis | null {
     )
   }
   const lastMs = Math.max(lastCheckIn(evidence) ?? 0, heardMs ?? 0)
-  return lastMs > 0 && evidence.nowMs - lastMs > SILENT_MS && gateRuns ? goneQuiet(evidence, lastMs) : null
+  return lastMs > 0 && isSilent(evidence, lastMs) && gateRuns ? goneQuiet(evidence, lastMs) : null
 }
 
 /** It used to come. Only while others come is its silence its own. */
 function goneQuiet(evidence: Evidence, lastMs: number): Diagnosis | null {
-  const others = evidence.othersPassing()
+  const withinMs = othersSpan(evidence)
+  const others = evidence.othersPassing(withinMs)
   const address = subjectOf(evidence)
   const rest =
     others === 0
-      ? 'Nobody else has come within the last hour either: look at the gate itself, its address and its DNS name.'
+      ? `Nobody else has come within the last ${withinMs === 3_600_000 ? 'hour' : spanWords(withinMs)} either: look at the gate itself, its address and its DNS name.`
       : `Agents of ${others}${others >= MANY ? ' or more' : ''} other address${others === 1 ? '' : 'es'} do come, so the gate works: the site is off-line or switched off, its public address has changed, or its agents use their secondary address, which goes past the gate.`
   const cutOff =
     evidence.open?.isCutOff === true
@@ -253,7 +260,7 @@ function goneQuiet(evidence: Evidence, lastMs: number): Diagnosis | null {
     'gone-quiet',
     `${address} came through until ${timeWords(lastMs)} and is silent since. ${rest}${cutOff}`,
     clients.goneQuiet(fixContext(evidence), evidence.publicHost, others),
-    [{ atMs: lastMs, text: 'the last that passed' }],
+    [{ atMs: lastMs, text: 'the last that passed' }, intervalProof(evidence)],
   )
 }
 

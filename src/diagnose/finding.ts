@@ -7,7 +7,7 @@ import type { HeartbeatListenerFacts } from './heartbeats.ts'
 import type { Fix } from './fix.ts'
 import type { FixContext } from './fixes.ts'
 import type { ClientTrouble } from './gateway-client.ts'
-import type { StreamMismatch } from './stream.ts'
+import type { LoneSession, StreamMismatch } from './stream.ts'
 
 /** What the diagnosis found; a closed set, stable for ticket systems. */
 export type Cause =
@@ -37,6 +37,7 @@ export type Cause =
   | 'slow'
   | 'key'
   | 'mismatch'
+  | 'udp-notifications'
   | 'trial'
   | 'port'
   | 'fixed'
@@ -76,8 +77,12 @@ export type Evidence = {
   readonly newest: ReadonlyMap<string, Witness>
   /** Latest request that passed before the time that `activity` covers; null: none. Asked only when needed: it reads much. */
   readonly earlierMs: () => number | null
-  /** Addresses whose agents passed within the last hour, this one left out; counting ends at MANY. */
-  readonly othersPassing: () => number
+  /** Addresses whose agents passed within so many milliseconds, this one left out; counting ends at MANY. */
+  readonly othersPassing: (withinMs: number) => number
+  /** Since when the gate runs; left out: none does. */
+  readonly gateStartedMs?: number
+  /** A client of this address that held one connection where its product uses two, and has not come with two since; null: none. */
+  readonly loneSession?: LoneSession | null
   /** What it has open at this moment that may last for hours: requests, WebSockets, streams. Left out: no gate runs. */
   readonly open?: OpenNow
   /** Pages of other names that browsers at this address were kept from showing, newest first. */

@@ -1,5 +1,6 @@
 // Findings about heartbeats over UDP: the connector behind them is away, replies are missing, or only one of heartbeats and check-ins comes. Pure.
 import { AGENT_CLASSES } from '../policy/classes.ts'
+import { isSilent } from './check-ins.ts'
 import type { ConnectorTrouble, PresenceCount, SiteHeartbeatState } from '../policy/running-state.ts'
 import { fixContext, problem, subjectOf, timeWords, type Diagnosis, type Evidence } from './finding.ts'
 import { makeFix, onGate } from './fix.ts'
@@ -70,8 +71,6 @@ export function connectorTrouble(evidence: Evidence): Diagnosis | null {
   )
 }
 
-/** Agents check in every few minutes: so long a silence means something. */
-export const SILENT_MS = 2 * 3_600_000
 const BEATING_MS = 10 * 60_000
 
 /** Alive, but not here: heartbeats come while check-ins do not. */
@@ -80,7 +79,7 @@ export function elsewhere(evidence: Evidence): Diagnosis | null {
   const heartbeats = activity?.heartbeats ?? null
   if (activity === null || heartbeats === null || nowMs - heartbeats.lastMs > BEATING_MS) return null
   const lastMs = lastCheckIn(evidence)
-  if (lastMs !== null && nowMs - lastMs < SILENT_MS) return null
+  if (lastMs !== null && !isSilent(evidence, lastMs)) return null
   if (activity.outcomes.length > 0 && lastMs === null) return null
   const since = lastMs === null ? 'none has come' : `the last came at ${timeWords(lastMs)}`
   return problem(

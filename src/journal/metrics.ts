@@ -25,6 +25,8 @@ export type GaugeSources = {
     readonly openRequests: number
   }[]
   readonly certificates?: () => readonly { readonly name: string; readonly validToMs: number }[]
+  /** Trials, told apart by the `file:line:column` that states them; those that are over are left out. */
+  readonly trials?: () => readonly { readonly line: string; readonly expiresMs: number }[]
   readonly geoDatabases?: () => readonly { readonly role: 'first' | 'second'; readonly builtMs: number }[]
   readonly policyLoadedMs?: () => number
   /** Bans and allows set while the gate runs. */
@@ -259,6 +261,15 @@ const GAUGES: readonly ((sources: GaugeSources, tools: GaugeTools) => void)[] = 
         labels: { name },
         value: (validToMs - clock()) / 86_400_000,
       })),
+    )
+  },
+  ({ trials }, { gauge, clock }) => {
+    if (trials === undefined) return
+    gauge('portcullis_trial_days_left', 'Days until a trial ends and its stages enforce', ['line'], () =>
+      trials().flatMap(({ line, expiresMs }) => {
+        const leftMs = expiresMs - clock()
+        return leftMs > 0 ? [{ labels: { line }, value: leftMs / 86_400_000 }] : []
+      }),
     )
   },
   ({ geoDatabases }, { gauge, clock }) => {

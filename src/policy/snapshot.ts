@@ -279,6 +279,8 @@ export type Profile = {
   readonly removeResponseHeaders: readonly string[]
   /** Agents pin the web certificate: changes are announced and spaced (trap 41). */
   readonly pinsCertificate: boolean
+  /** How often the slowest agent checks in; null: the product does not say. Decisions never read it. */
+  readonly checkInEveryMs: number | null
   readonly health: HealthProbe
   /** Rule packs that make sense for this product. */
   readonly packs: readonly string[]

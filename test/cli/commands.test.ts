@@ -172,6 +172,11 @@ test('status, sites, events and reload beside a gate', async t => {
   const sites = await bench.cli(['sites'])
   t.regex(sites.out, /acme +Acme Dental +1 +1 +1 /)
   t.is((await bench.cli(['sites', 'acme'])).code, 0)
+  t.like((await bench.json(['sites'])).value, { 0: { checkIns: 'present' } })
+  bench.advance(11 * 60_000)
+  t.regex((await bench.cli(['sites'])).out, /11 minutes ago: late/)
+  bench.advance(5 * 60_000)
+  t.regex((await bench.cli(['sites'])).out, /16 minutes ago: gone/)
 
   const events = async (...words: string[]): Promise<readonly Json[]> =>
     (await bench.json(['events', ...words])).value as unknown as readonly Json[]

@@ -6,6 +6,7 @@ import { parse, stringify } from 'yaml'
 import { openStoreReader } from '../../src/journal/store-core.ts'
 import { storeFile } from '../../src/journal/store-file.ts'
 import { run } from '../edge/gate-harness.ts'
+import { readMetric } from '../support/whole-gate.ts'
 import { HOST, startRunningBench, type Bench, type Json } from './support.ts'
 
 const HOME = '216.160.83.56'
@@ -73,6 +74,12 @@ test('countries, TLS versions and closed classes pass on trial and are recorded;
     ],
     'the second check-in of the traveller is gathered',
   )
+
+  const admin = bench.portcullis.adminEndpoint()
+  const metrics = await (await fetch(`http://${admin?.host ?? ''}:${admin?.port ?? 0}/metrics`)).text()
+  const daysLeft = readMetric(metrics, 'portcullis_trial_days_left', {})
+  t.true(daysLeft > 19 && daysLeft < 22, String(daysLeft))
+  t.regex(metrics, /portcullis_trial_days_left\{line=".*policies\/portcullis\.yaml:\d+:\d+"\}/)
 
   const explained = await bench.cli(['explain', TRAVELLER])
   t.regex(explained.out, /on trial +would be refused after the trial, from .*: no part of the server is open/)

@@ -57,6 +57,7 @@ async function realMetrics(): Promise<ReadonlyMap<string, ReadonlySet<string>>> 
       heartbeatFlows: () => new Map([['udp', 1]]),
       upstreams: () => [{ group: 'rmm', member: 'rmm/primary', up: true, openRequests: 1 }],
       certificates: () => [{ name: 'a', validToMs: 2 }],
+      trials: () => [{ line: 'portcullis.yaml:1:1', expiresMs: 2 }],
       geoDatabases: () => [{ role: 'first', builtMs: 1 }],
       policyLoadedMs: () => 1,
       overlay: () => ({ bans: 1, allows: 1 }),
@@ -88,10 +89,10 @@ function namesOf(expr: string): {
   readonly kept: readonly string[]
 } {
   const plain = expr.replaceAll(/"(?:[^"\\]|\\.)*"/g, '""').replaceAll(/\[[^\]]*\]/g, '')
-  const kept = [...plain.matchAll(/\bby\s*\(([^)]*)\)/g)].flatMap(([, list = '']) =>
+  const kept = [...plain.matchAll(/\b(?:by|on)\s*\(([^)]*)\)/g)].flatMap(([, list = '']) =>
     list.split(',').map(label => label.trim()),
   )
-  const rest = plain.replaceAll(/\bby\s*\([^)]*\)/g, '').replaceAll(/\boffset\s+\w+/g, '')
+  const rest = plain.replaceAll(/\b(?:by|on)\s*\([^)]*\)/g, '').replaceAll(/\boffset\s+\w+/g, '')
   const metrics = new Map<string, readonly string[]>()
   for (const [, name = '', , choice = ''] of rest.matchAll(/([a-zA-Z_:][\w:]*)(\{([^}]*)\})?/g)) {
     if (WORDS.has(name) || isChoice(rest, name)) continue
@@ -190,6 +191,12 @@ test('every alert asks for metrics that there are, names labels that it has, and
     'JournalDropping',
     'ConnectorGone',
     'HeartbeatsUnanswered',
+    'SiteGone',
+    'AllGone',
+    'HeartbeatsOverrun',
+    'IdentityRefused',
+    'TunnelProtocolBroken',
+    'TrialEnds',
     'PolicyRolledBack',
   ])
     t.true(

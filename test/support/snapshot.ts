@@ -110,6 +110,7 @@ export const testProfile: Profile = {
   forwardedHeaders: ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'],
   removeResponseHeaders: ['server', 'x-powered-by', 'x-aspnet-version'],
   pinsCertificate: false,
+  checkInEveryMs: null,
   health: testProbe,
   packs: [],
 }

@@ -2,6 +2,7 @@
 import { summariseActivity } from '../../diagnose/activity.ts'
 import { siteOfOpening } from '../../journal/store-openings.ts'
 import type { OverlayEntry } from '../../journal/store-overlay.ts'
+import { checkInEvery, punctuality, type Punctuality } from '../../policy/check-in.ts'
 import { REASONS } from '../../policy/reasons.ts'
 import type { Site } from '../../policy/snapshot.ts'
 import type { Command } from '../command.ts'
@@ -20,6 +21,8 @@ type SiteReport = {
   readonly passed: number
   readonly refused: number
   readonly lastCheckInMs: number | null
+  /** By how often agents of its product check in; null: nobody knows, or none came. */
+  readonly checkIns: Punctuality | null
   readonly topRefusal: string | null
   readonly tlsExceptionUntilMs: number | null
   /** Until when class enroll is open by `portcullis enroll open`; null: it is not. */
@@ -57,6 +60,9 @@ export const sitesCommand: Command = {
       const top = activity.outcomes
         .filter(entry => entry.outcome !== 'silent')
         .sort((a, b) => b.count - a.count)[0]
+      const agents = activity.classes.find(entry => entry.class === 'agent')
+      const everyMs = checkInEvery(snapshot, agents?.hosts ?? [])
+      const lastCheckInMs = agents?.lastMs ?? null
       return {
         id: site.id,
         name: site.name,
@@ -64,7 +70,9 @@ export const sitesCommand: Command = {
         sources: new Set(rows.map(row => row.source)).size,
         passed: activity.passed,
         refused: activity.refused,
-        lastCheckInMs: activity.classes.find(entry => entry.class === 'agent')?.lastMs ?? null,
+        lastCheckInMs,
+        checkIns:
+          everyMs === null || lastCheckInMs === null ? null : punctuality(nowMs - lastCheckInMs, everyMs),
         topRefusal: top === undefined ? null : top.outcome,
         tlsExceptionUntilMs: site.tlsException?.expiresMs ?? null,
         enrollOpenUntilMs: openUntil(store?.overlay.list() ?? [], site.id, nowMs),
@@ -104,11 +112,19 @@ function show(
       String(report.sources),
       String(report.passed),
       report.refused === 0 ? '0' : terminal.tone('bad', String(report.refused)),
-      report.lastCheckInMs === null ? terminal.tone('warn', 'never') : formatAgo(report.lastCheckInMs, nowMs),
+      lastWords(report, nowMs, terminal),
       notes.join('; '),
     ]
   })
   terminal.print(terminal.table([head, ...rows]))
+}
+
+/** `2 minutes ago`, `20 minutes ago: gone`, `never`. */
+function lastWords({ lastCheckInMs, checkIns }: SiteReport, nowMs: number, terminal: Terminal): string {
+  if (lastCheckInMs === null) return terminal.tone('warn', 'never')
+  const ago = formatAgo(lastCheckInMs, nowMs)
+  if (checkIns === 'gone') return terminal.tone('bad', `${ago}: gone`)
+  return checkIns === 'late' ? terminal.tone('warn', `${ago}: late`) : ago
 }
 
 function openUntil(entries: readonly OverlayEntry[], site: string, nowMs: number): number | null {

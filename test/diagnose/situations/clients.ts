@@ -234,13 +234,29 @@ export const CLIENT_SITUATIONS: readonly Situation[] = [
     retry: scene => scene.passes(AGENT),
   },
   {
+    title: 'three intervals of its product without a check-in, and others come: gone',
+    happen: async ({ bench, source, ask }) => {
+      await ask(AGENT)
+      bench.advance(11 * 60_000)
+      await bench.ask('216.160.82.57', AGENT)
+      const late = await diagnose(bench, source)
+      if (!late.healthy || !/It is late now: 11 minutes since/.test(late.sentence))
+        throw new Error(late.sentence)
+      bench.advance(5 * 60_000)
+    },
+    cause: 'gone-quiet',
+    sentence: /came through until .* UTC and is silent since\. Agents of 1 other address do come/,
+    mend: nothing,
+    retry: scene => scene.passes(AGENT),
+  },
+  {
     title: 'nobody comes any more: look at the gate',
     happen: async ({ bench, ask }) => {
       await ask(AGENT)
       bench.advance(30 * HOUR_MS)
     },
     cause: 'gone-quiet',
-    sentence: /Nobody else has come within the last hour either/,
+    sentence: /Nobody else has come within the last 15 minutes either/,
     steps: /^Does the gate listen.*status\n.*--probe https:\/\/rmm\.example\.test\nIf both are well/,
     mend: nothing,
     retry: scene => scene.passes(AGENT),

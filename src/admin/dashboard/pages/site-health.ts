@@ -1,5 +1,6 @@
 // PURE. How a site is, in one word and one sentence, from what came from it and when.
 import type { SiteSeen, SiteTraffic } from '../../../journal/store-traffic.ts'
+import { goneAfter } from '../../../policy/check-in.ts'
 import { agoText, counted, type Tone } from '../components.ts'
 
 /** How a site is. */
@@ -10,7 +11,7 @@ export type SiteHealth = {
   readonly sentence: string
 }
 
-/** Agents check in every few minutes: an hour without any is worth a look. */
+/** Most agents check in every few minutes: an hour without anything is worth a look. */
 const SILENT_MS = 3_600_000
 const DAY_MS = 86_400_000
 
@@ -18,15 +19,18 @@ const DAY_MS = 86_400_000
 export type SiteEvidence = {
   readonly traffic: Pick<SiteTraffic, 'admitted' | 'failed' | 'refused' | 'answered' | 'unanswered'> | null
   readonly seen: Pick<SiteSeen, 'lastAdmittedMs' | 'lastRefusedMs'> | null
+  /** How often the slowest agents check in; null or left out: nobody knows. */
+  readonly everyMs?: number | null
 }
 
 /** Judges a site. The worst thing comes first. */
-export function siteHealth({ traffic, seen }: SiteEvidence, nowMs: number): SiteHealth {
+export function siteHealth({ traffic, seen, everyMs = null }: SiteEvidence, nowMs: number): SiteHealth {
+  const silentMs = everyMs === null ? SILENT_MS : Math.max(SILENT_MS, goneAfter(everyMs))
   const admittedMs = seen?.lastAdmittedMs ?? null
   const refusedMs = seen?.lastRefusedMs ?? null
   const { admitted = 0, failed = 0, refused = 0, answered = 0, unanswered = 0 } = traffic ?? {}
   const isRefusedNow = refusedMs !== null && refusedMs > nowMs - DAY_MS && refusedMs > (admittedMs ?? 0)
-  if (isRefusedNow && (admittedMs === null || admittedMs < nowMs - SILENT_MS)) {
+  if (isRefusedNow && (admittedMs === null || admittedMs < nowMs - silentMs)) {
     const since =
       admittedMs === null ? 'nothing was ever let through' : `let through ${ago(admittedMs, nowMs)}`
     return {
@@ -38,7 +42,7 @@ export function siteHealth({ traffic, seen }: SiteEvidence, nowMs: number): Site
   if (admittedMs === null) {
     return { tone: 'idle', word: 'never seen', sentence: 'Nothing has arrived from its addresses yet.' }
   }
-  if (admittedMs < nowMs - SILENT_MS) {
+  if (admittedMs < nowMs - silentMs) {
     return { tone: 'bad', word: 'silent', sentence: `Last let through ${ago(admittedMs, nowMs)}.` }
   }
   if (failed > 0 && failed * 10 >= admitted + failed) {

@@ -6,6 +6,7 @@ import type { SiteDevices } from '../../../journal/store-devices.ts'
 import type { StoredEvent } from '../../../journal/store-events.ts'
 import type { TrafficStep } from '../../../journal/store-traffic.ts'
 import type { Site } from '../../../policy/snapshot.ts'
+import { slowestCheckIn } from '../../../policy/check-in.ts'
 import { liveTrials, type Trial } from '../../../policy/trial.ts'
 import { counted, emptyState, exact, facts, figure, numberText, panel, state } from '../components.ts'
 import { html, type Html } from '../html.ts'
@@ -66,7 +67,14 @@ export function siteRoutes(sources: PageSources): readonly PageRoute[] {
             trials: liveTrials(sources.snapshot(), nowMs).filter(({ sites }) => sites?.has(site.id) ?? true),
             span,
             steps,
-            health: siteHealth({ traffic: traffic[0] ?? null, seen: seen[0] ?? null }, nowMs),
+            health: siteHealth(
+              {
+                traffic: traffic[0] ?? null,
+                seen: seen[0] ?? null,
+                everyMs: slowestCheckIn(sources.snapshot()),
+              },
+              nowMs,
+            ),
             devices,
             refusals: events.filter(event => event.reason !== null),
             tried: events,

@@ -1,5 +1,6 @@
 // The list of sites: how each is, what came from it in the last day, and when it was last let through.
 import type { SiteSeen, SiteTraffic } from '../../../journal/store-traffic.ts'
+import { slowestCheckIn } from '../../../policy/check-in.ts'
 import type { Site } from '../../../policy/snapshot.ts'
 import {
   ago,
@@ -57,6 +58,7 @@ export function sitesRoutes(sources: PageSources): readonly PageRoute[] {
               traffic,
               seen,
               nowMs,
+              slowestCheckIn(sources.snapshot()),
             ),
             outside: view.sees(null) ? (traffic.find(entry => entry.site === null) ?? null) : null,
             search: (query.get('q') ?? '').slice(0, 100),
@@ -87,6 +89,7 @@ export function siteRows(
   traffic: readonly SiteTraffic[],
   seen: readonly SiteSeen[],
   nowMs: number,
+  everyMs: number | null = null,
 ): readonly SiteRow[] {
   const bySite = new Map(traffic.map(entry => [entry.site, entry]))
   const seenBySite = new Map(seen.map(entry => [entry.site, entry]))
@@ -97,7 +100,7 @@ export function siteRows(
       id: site.id,
       name: site.name,
       addresses: site.ranges.map(range => range.text.replace(/\/(?:32|128)$/, '')),
-      health: siteHealth({ traffic: own, seen: last }, nowMs),
+      health: siteHealth({ traffic: own, seen: last, everyMs }, nowMs),
       traffic: own,
       lastAdmittedMs: last?.lastAdmittedMs ?? null,
     }
