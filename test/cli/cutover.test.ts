@@ -1,4 +1,5 @@
 // P14, P15: share of the fleet, order of the steps, the check from outside and the drill, as people run them.
+import { freePort } from '../support/free-port.ts'
 import { createServer, type Server } from 'node:http'
 import { createServer as createTcpServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
@@ -23,15 +24,6 @@ async function rmm(t: ExecutionContext, port: number, body = '||||||220.105'): P
   t.teardown(() => server.close())
   await once(server, 'listening')
   return server
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 test('P14: the share of the fleet by list, by sites and by the ledger, and the steps in their order', async t => {

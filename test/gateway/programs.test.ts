@@ -1,9 +1,10 @@
 // Real programs behind `connect`: OpenSSH over ProxyCommand, on two PCs behind one address.
+import { freePort } from '../support/free-port.ts'
 import { spawn, execFileSync, type ChildProcess } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { connect, createServer, type AddressInfo } from 'node:net'
+import { connect } from 'node:net'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
@@ -15,15 +16,6 @@ const hasSsh = existsSync(SSHD) && existsSync('/usr/bin/ssh') && existsSync('/us
 // sshd started by another user than root can log in that user only, and needs no directory for its privileges.
 const isRoot = userInfo().uid === 0
 const withSsh = hasSsh && isRoot ? test : test.skip
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 async function answers(port: number, child: ChildProcess): Promise<void> {
   while (child.exitCode === null) {

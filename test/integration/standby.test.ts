@@ -1,7 +1,6 @@
 // N8 with real processes: two gates, a connector between them, and live sessions through a planned and an abrupt move.
-import { once } from 'node:events'
+import { freePort } from '../support/free-port.ts'
 import { rmSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import anyTest, { type ExecutionContext } from 'ava'
@@ -48,15 +47,6 @@ class Place {
     await this.#running?.ended
     rmSync(this.#directory, { recursive: true, force: true })
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 async function place(t: ExecutionContext): Promise<Place> {

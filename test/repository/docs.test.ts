@@ -1,4 +1,5 @@
 // Documentation that rots fails here: commands of the README run, its output is real, YAML loads, links lead somewhere (trap 38).
+import { freePort } from '../support/free-port.ts'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
@@ -11,7 +12,6 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
@@ -61,15 +61,6 @@ async function shippedCopy(t: ExecutionContext): Promise<string> {
     .replace(':9080', `:${upstream}`)
   writeFileSync(file, `${text}admin: { address: '127.0.0.1:${admin}' }\n`)
   return policies
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 type Ran = { readonly code: number; readonly out: string; readonly err: string }

@@ -1,4 +1,5 @@
 // Real programs through raw TCP streams: MariaDB with a dump, ssh, socat that ends one direction first, openssl behind SNI passthrough.
+import { freePort } from '../../support/free-port.ts'
 import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -11,7 +12,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { connect, createServer, type AddressInfo } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
@@ -53,15 +54,6 @@ function directoryOf(t: ExecutionContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'portcullis-streams-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))
   return directory
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 async function untilAnswers(port: number, child: ChildProcessWithoutNullStreams): Promise<void> {

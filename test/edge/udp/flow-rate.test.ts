@@ -1,4 +1,5 @@
 // Limits of new flows on a virtual clock, and a seeded flood from forged addresses that real agents must not notice.
+import { randomOf } from '../../support/random.ts'
 import test from 'ava'
 import { BURST_S, FlowRate, MAX_RATED_SOURCES } from '../../../src/edge/udp/flow-rate.ts'
 import { FlowTable } from '../../../src/edge/udp/flow-table.ts'
@@ -104,17 +105,6 @@ test('a clock that is set back takes nothing away', t => {
   t.is(rate.take('a', false, 500_000), 'source')
   t.is(rate.take('a', false, 501_000), null)
 })
-
-/** Small and repeatable: xorshift of 32 bits. */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed
-  return below => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return (state >>> 0) % below
-  }
-}
 
 type Agent = { readonly from: Address; port: number; nextMs: number }
 

@@ -1,4 +1,5 @@
 // The flow table on a virtual clock: single rules, and a seeded simulation with invariants after every step.
+import { randomOf } from '../../support/random.ts'
 import test from 'ava'
 import {
   COUNT_MS,
@@ -269,17 +270,6 @@ test('refusals of one source: the first at once, the rest once a minute, in boun
     'not remembered, so reported each time',
   )
 })
-
-/** Small and repeatable: xorshift of 32 bits. */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed
-  return below => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return (state >>> 0) % below
-  }
-}
 
 for (const seed of [1, 20_261, 0x5eed]) {
   test(`simulation ${seed}: bounds, payment, expiry and the policy hold after every step`, t => {

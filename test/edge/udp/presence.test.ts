@@ -1,4 +1,5 @@
 // Who is late and who is gone, on a virtual clock: by sender, by place, in all, and a seeded simulation with invariants.
+import { randomOf } from '../../support/random.ts'
 import test from 'ava'
 import {
   MAX_NAMED,
@@ -173,17 +174,6 @@ test('many places at once are a bounded number of reports', t => {
   t.like(said.at(-1), { kind: 'some', place: null, places: 100 - MAX_NAMED, gone: 3 * (100 - MAX_NAMED) })
   t.deepEqual(world.run(WHOLE_EVERY_MS), [], 'what was summed up is not told again')
 })
-
-/** Small and repeatable: xorshift of 32 bits. */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed
-  return below => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return (state >>> 0) % below
-  }
-}
 
 for (const seed of [3, 0xcafe]) {
   test(`simulation ${seed}: states follow the silence, reports stay few, and what was said to be gone is said to be back`, t => {

@@ -61,14 +61,8 @@ async function add(kind: 'ban' | 'allow', request: PageRequest, sources: PageSou
   if (site === null) return noSuchSite()
   const range = parseCidr((form.get('range') ?? '').trim())
   if (typeof range === 'string' || !rangeWithin(range.text, site.ranges)) return notHere(site)
-  const reason = readReason(form)
-  if (reason === null)
-    return invalid(
-      site,
-      `A reason of 1 to ${MAX_REASON} plain characters is needed: colleagues will read it.`,
-    )
-  const time = TIMES.find(([id]) => id === form.get('for'))
-  if (time === undefined) return invalid(site, 'Choose how long it shall last.')
+  const wish = readWish(form, TIMES)
+  if (typeof wish === 'string') return invalid(site, wish)
   const wanted = form.get('class') ?? ''
   const trafficClass = CLASSES.find(entry => entry === wanted)
   if (wanted !== '' && trafficClass === undefined) return invalid(site, 'Choose one of the classes.')
@@ -76,17 +70,32 @@ async function add(kind: 'ban' | 'allow', request: PageRequest, sources: PageSou
     kind,
     range: range.text,
     classes: trafficClass === undefined ? null : [trafficClass],
-    reason,
+    reason: wish.reason,
     owner: view.operator.name,
     createdMs: nowMs,
-    expiresMs: nowMs + time[2],
+    expiresMs: nowMs + wish.forMs,
   })
   return {
     kind: 'redirect',
     to: link`/sites/${site.id}`,
     target: range.text,
-    notice: `${range.text} is ${kind === 'ban' ? 'banned' : 'allowed'} for ${time[1]}.`,
+    notice: `${range.text} is ${kind === 'ban' ? 'banned' : 'allowed'} for ${wish.forText}.`,
   }
+}
+
+/** Times that a form offers: value, words, milliseconds. */
+export type Times = readonly (readonly [value: string, words: string, ms: number])[]
+
+/** Why, and for how long: what every form of a site asks for; or a sentence that says what is wrong with it. */
+export function readWish(
+  form: URLSearchParams,
+  times: Times,
+): { readonly reason: string; readonly forMs: number; readonly forText: string } | string {
+  const reason = readReason(form)
+  if (reason === null)
+    return `A reason of 1 to ${MAX_REASON} plain characters is needed: colleagues will read it.`
+  const time = times.find(([value]) => value === form.get('for'))
+  return time === undefined ? 'Choose how long it shall last.' : { reason, forText: time[1], forMs: time[2] }
 }
 
 /** The site of the path, as far as this operator sees it. */

@@ -3,10 +3,10 @@ import type { OverlayEntry } from '../../../journal/store-overlay.ts'
 import { openingRange } from '../../../journal/store-openings.ts'
 import type { Site, Snapshot } from '../../../policy/snapshot.ts'
 import { agoText, choiceField, panel, state, textField } from '../components.ts'
-import { MAX_REASON, readReason } from '../form.ts'
+import { MAX_REASON } from '../form.ts'
 import { html, type Html } from '../html.ts'
 import { link, type PageAnswer, type PageRequest, type PageRoute } from '../page.ts'
-import { invalid, siteOf } from './site-forms.ts'
+import { invalid, readWish, siteOf } from './site-forms.ts'
 import { noSuchSite } from './site.ts'
 import type { PageSources } from './sources.ts'
 
@@ -56,28 +56,22 @@ async function open(request: PageRequest, sources: PageSources): Promise<PageAns
   const { form, view, nowMs } = request
   const site = siteOf(request, sources)
   if (site === null) return noSuchSite()
-  const reason = readReason(form)
-  if (reason === null)
-    return invalid(
-      site,
-      `A reason of 1 to ${MAX_REASON} plain characters is needed: colleagues will read it.`,
-    )
-  const time = TIMES.find(([value]) => value === form.get('for'))
-  if (time === undefined) return invalid(site, 'Choose how long it shall last.')
+  const wish = readWish(form, TIMES)
+  if (typeof wish === 'string') return invalid(site, wish)
   await sources.addEntry({
     kind: 'opening',
     range: openingRange({ site: site.id }),
     classes: ['enroll'],
-    reason,
+    reason: wish.reason,
     owner: view.operator.name,
     createdMs: nowMs,
-    expiresMs: nowMs + time[2],
+    expiresMs: nowMs + wish.forMs,
   })
   return {
     kind: 'redirect',
     to: link`/sites/${site.id}`,
     target: site.id,
-    notice: `New agents of ${site.name} can be installed through the gate for ${time[1]}.`,
+    notice: `New agents of ${site.name} can be installed through the gate for ${wish.forText}.`,
   }
 }
 
